@@ -1,0 +1,51 @@
+"""Detections: what a foreign 2D detector said of the target, already given to the person of interest."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.files import hdf5
+from pipeline.files.keys import FrameKeys
+from pipeline.skeleton import Skeleton, get
+
+KIND = "detections"
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """2D joints of the person of interest in every view.
+
+    Attributes:
+        keys: which frames.
+        views: (views,) camera names.
+        skeleton: what the joints are called.
+        points: (frames, views, joints, 2) px of the full picture; NaN where not seen. All NaN where there is no
+            detector.
+        scores: (frames, views, joints) in [0, 1]; 0 where not seen.
+    """
+
+    keys: FrameKeys
+    views: tuple[str, ...]
+    skeleton: Skeleton
+    points: np.ndarray
+    scores: np.ndarray
+
+    def write(self, path: Path) -> None:
+        with hdf5.writing(path, KIND) as file:
+            file.attrs["skeleton"] = self.skeleton.name
+            self.keys.put(file)
+            hdf5.put_text(file, "views", np.array(self.views))
+            file.create_dataset("points", data=np.asarray(self.points, dtype=np.float64))
+            file.create_dataset("scores", data=np.asarray(self.scores, dtype=np.float32))
+
+    @staticmethod
+    def read(path: Path) -> "Detections":
+        with hdf5.reading(path, KIND) as file:
+            return Detections(
+                FrameKeys.get(file),
+                tuple(hdf5.get_text(file, "views").tolist()),
+                get(file.attrs["skeleton"]),
+                file["points"][...],
+                file["scores"][...],
+            )

@@ -1,0 +1,78 @@
+"""Frames: what the rig's cameras saw of the person, moment by moment. No label is in here, by design."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.files import hdf5, pictures
+from pipeline.files.keys import FrameKeys
+from pipeline.files.pictures import decode
+
+KIND = "frames"
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """Person crops of every (frame, view) of an unlabelled rig, with generous margins, so that boxes can be refined.
+
+    Attributes:
+        keys: which frames.
+        views: (views,) camera names, in the order of cameras.toml.
+        box: (frames, views, 4) px of the full picture, x1 y1 x2 y2: the square that the network should see;
+            NaN where the view is missing.
+        crop_from_image: (frames, views, 2, 3) px of the stored crop from px of the full picture; NaN where missing.
+        jpeg: (bytes,) uint8 and jpeg_start: (frames * views + 1,) int64, view after view; empty where missing.
+    """
+
+    keys: FrameKeys
+    views: tuple[str, ...]
+    box: np.ndarray
+    crop_from_image: np.ndarray
+    jpeg: np.ndarray
+    jpeg_start: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def present(self) -> np.ndarray:
+        """(frames, views) bool: the view has a picture."""
+        return (np.diff(self.jpeg_start) > 0).reshape(len(self), len(self.views))
+
+    def picture(self, frame: int, view: int) -> np.ndarray:
+        """The stored crop, (height, width, 3) uint8 BGR."""
+        row = frame * len(self.views) + view
+        return decode(self.jpeg[self.jpeg_start[row] : self.jpeg_start[row + 1]])
+
+    @staticmethod
+    def read(path: Path) -> "Frames":
+        with hdf5.reading(path, KIND) as file:
+            return Frames(
+                FrameKeys.get(file),
+                tuple(hdf5.get_text(file, "views").tolist()),
+                file["box"][...],
+                file["crop_from_image"][...],
+                file["jpeg"][...],
+                file["jpeg_start"][...],
+            )
+
+
+def write(
+    path: Path,
+    keys: FrameKeys,
+    views: tuple[str, ...],
+    box: np.ndarray,
+    crop_from_image: np.ndarray,
+    jpegs: Iterable[bytes],
+) -> None:
+    """Write frames; `jpegs` is consumed one by one, view after view, b"" where a view is missing."""
+    with hdf5.writing(path, KIND) as file:
+        keys.put(file)
+        hdf5.put_text(file, "views", np.array(views))
+        file.create_dataset("box", data=np.asarray(box, dtype=np.float64))
+        file.create_dataset("crop_from_image", data=np.asarray(crop_from_image, dtype=np.float64))
+        starts = pictures.append(file, jpegs)
+        if len(starts) != len(keys) * len(views) + 1:
+            raise ValueError(f"{path}: {len(starts) - 1} pictures for {len(keys)} frames of {len(views)} views")

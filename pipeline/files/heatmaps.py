@@ -1,0 +1,133 @@
+"""Heatmaps of every view: each joint's peak, and the map itself as small windows around its two best peaks."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.files import hdf5
+from pipeline.files.keys import FrameKeys
+from pipeline.skeleton import Skeleton, get
+
+KIND = "heatmaps"
+WINDOW = 16  # map px; two of them hold what RPSM reads of a trained network's map
+
+
+@dataclass(frozen=True, eq=False)
+class Heatmaps:
+    """Detections of one model (or of a foreign detector) in every view of a target.
+
+    Attributes:
+        keys: which frames.
+        views: (views,) camera names.
+        skeleton: what the joints are called.
+        points: (frames, views, joints, 2) px of the full picture, sub-pixel peaks; NaN where nothing was seen.
+        scores: (frames, views, joints) in [0, 1]; 0 where nothing was seen.
+        image_from_map: (frames, views, 2, 3) px of the full picture from px of the map; NaN where the view is missing.
+        map_size: (width, height) px of a map.
+        windows: (frames, views, joints, 2, WINDOW, WINDOW) float16, or fewer along the last axes for small maps:
+            values of the map around its best peak and around the best of the rest; zero elsewhere.
+        corners: (frames, views, joints, 2, 2) int16, x y of each window's top-left px in the map.
+    """
+
+    keys: FrameKeys
+    views: tuple[str, ...]
+    skeleton: Skeleton
+    points: np.ndarray
+    scores: np.ndarray
+    image_from_map: np.ndarray
+    map_size: tuple[int, int]
+    windows: np.ndarray
+    corners: np.ndarray
+
+    def maps(self, frames: slice) -> np.ndarray:
+        """Whole maps again, (frames, views, joints, height, width) float32, zero outside the windows."""
+        width, height = self.map_size
+        windows, corners = self.windows[frames], self.corners[frames]
+        *batch, _, rows, columns = windows.shape
+        flat = np.zeros((int(np.prod(batch)), height, width), dtype=np.float32)
+        windows = windows.reshape(len(flat), 2, rows, columns).astype(np.float32)
+        corners = corners.reshape(len(flat), 2, 2).astype(int)
+        each = np.arange(len(flat))[:, None, None]
+        for k in range(2):
+            y = corners[:, k, 1, None, None] + np.arange(rows)[:, None]
+            x = corners[:, k, 0, None, None] + np.arange(columns)
+            flat[each, y, x] = np.maximum(flat[each, y, x], windows[:, k])
+        return flat.reshape(*batch, height, width)
+
+    @staticmethod
+    def read(path: Path, windows: bool = True) -> "Heatmaps":
+        """Read a file; without windows (they are the bulk), `windows` and `corners` are empty."""
+        with hdf5.reading(path, KIND) as file:
+            rows = slice(None) if windows else slice(0)
+            width, height = file.attrs["map_size"]
+            return Heatmaps(
+                FrameKeys.get(file),
+                tuple(hdf5.get_text(file, "views").tolist()),
+                get(file.attrs["skeleton"]),
+                file["points"][...],
+                file["scores"][...],
+                file["image_from_map"][...],
+                (int(width), int(height)),
+                file["windows"][rows],
+                file["corners"][rows],
+            )
+
+
+class Writer:
+    """Appends blocks of frames, in order; memory does not grow with the number of frames."""
+
+    def __init__(self, file, shape: tuple[int, int, int], window: tuple[int, int]) -> None:  # type: ignore[no-untyped-def]
+        frames, views, joints = shape
+        self._file, self._done, self._frames = file, 0, frames
+        file.create_dataset("points", shape=(frames, views, joints, 2), dtype=np.float64)
+        file.create_dataset("scores", shape=(frames, views, joints), dtype=np.float32)
+        file.create_dataset("image_from_map", shape=(frames, views, 2, 3), dtype=np.float64)
+        rows, columns = window
+        file.create_dataset(
+            "windows",
+            shape=(frames, views, joints, 2, rows, columns),
+            dtype=np.float16,
+            chunks=(1, views, joints, 2, rows, columns),
+        )
+        file.create_dataset("corners", shape=(frames, views, joints, 2, 2), dtype=np.int16)
+
+    def append(
+        self,
+        points: np.ndarray,
+        scores: np.ndarray,
+        image_from_map: np.ndarray,
+        windows: np.ndarray,
+        corners: np.ndarray,
+    ) -> None:
+        """The next block of frames; fields as in `Heatmaps`."""
+        rows = slice(self._done, self._done + len(points))
+        self._file["points"][rows] = points
+        self._file["scores"][rows] = scores
+        self._file["image_from_map"][rows] = image_from_map
+        self._file["windows"][rows] = windows
+        self._file["corners"][rows] = corners
+        self._done += len(points)
+
+    def finish(self) -> None:
+        if self._done != self._frames:
+            raise ValueError(f"heatmaps of {self._done} frames were written, {self._frames} were announced")
+
+
+@contextmanager
+def writing(
+    path: Path, keys: FrameKeys, views: tuple[str, ...], skeleton: Skeleton, map_size: tuple[int, int]
+) -> Iterator[Writer]:
+    """A new heatmap file, complete or absent."""
+    width, height = map_size
+    with hdf5.writing(path, KIND) as file:
+        file.attrs["skeleton"] = skeleton.name
+        file.attrs["map_size"] = map_size
+        keys.put(file)
+        hdf5.put_text(file, "views", np.array(views))
+        window = (min(WINDOW, height), min(WINDOW, width))
+        writer = Writer(file, (len(keys), len(views), len(skeleton)), window)
+        yield writer
+        writer.finish()

@@ -1,0 +1,75 @@
+"""Labels: the pseudo labels of a round, with a weight each and the reason for each one that was refused."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.files import hdf5
+from pipeline.files.keys import FrameKeys
+from pipeline.skeleton import Skeleton, get
+
+KIND = "labels"
+
+
+class Reason(IntEnum):
+    """Why a (frame, view, joint) has a label or not."""
+
+    ACCEPTED = 0
+    VIEW_MISSING = 1  # the view has no picture of this frame
+    NO_POSE = 2  # the 3D joint is not known
+    LOW_CONFIDENCE = 3  # too few views with a score above pseudo.confidence_threshold
+    TOO_FEW_INLIERS = 4  # fewer than pseudo.ransac_inliers views agree
+    REPROJECTION = 5  # the agreeing views' error is not below pseudo.reproj_threshold_px
+    RAY_ANGLE = 6  # the agreeing views look along nearly the same ray
+    OUTLIER_VIEW = 7  # pseudo.label_outlier_views is off and this view disagrees
+    OUTSIDE = 8  # the joint projects outside the picture
+    TEST_SPLIT = 9  # held-out frames are never labelled
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """2D labels for training a student, and the boxes to cut its input with.
+
+    Attributes:
+        keys: which frames (all of the target's; those of the test split have no label).
+        views: (views,) camera names.
+        skeleton: what the joints are called.
+        points: (frames, views, joints, 2) px of the full picture, as the lens shows it; NaN where there is no label.
+        weights: (frames, views, joints) float32 >= 0; 0 where there is no label.
+        reason: (frames, views, joints) uint8 `Reason`.
+        box: (frames, views, 4) px of the full picture, x1 y1 x2 y2, square; NaN where the view is missing.
+    """
+
+    keys: FrameKeys
+    views: tuple[str, ...]
+    skeleton: Skeleton
+    points: np.ndarray
+    weights: np.ndarray
+    reason: np.ndarray
+    box: np.ndarray
+
+    def write(self, path: Path) -> None:
+        with hdf5.writing(path, KIND) as file:
+            file.attrs["skeleton"] = self.skeleton.name
+            file.attrs["reasons"] = ", ".join(f"{reason.value} {reason.name.lower()}" for reason in Reason)
+            self.keys.put(file)
+            hdf5.put_text(file, "views", np.array(self.views))
+            file.create_dataset("points", data=np.round(np.asarray(self.points, dtype=np.float64), 4) + 0.0)
+            file.create_dataset("weights", data=np.asarray(self.weights, dtype=np.float32))
+            file.create_dataset("reason", data=np.asarray(self.reason, dtype=np.uint8))
+            file.create_dataset("box", data=np.round(np.asarray(self.box, dtype=np.float64), 4) + 0.0)
+
+    @staticmethod
+    def read(path: Path) -> "Labels":
+        with hdf5.reading(path, KIND) as file:
+            return Labels(
+                FrameKeys.get(file),
+                tuple(hdf5.get_text(file, "views").tolist()),
+                get(file.attrs["skeleton"]),
+                file["points"][...],
+                file["weights"][...],
+                file["reason"][...],
+                file["box"][...],
+            )

@@ -1,0 +1,91 @@
+"""Samples: labelled person crops, cut out once so that training never decodes a full picture."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.files import hdf5, pictures
+from pipeline.files.pictures import decode
+from pipeline.skeleton import Skeleton, get
+
+KIND = "samples"
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Labelled persons; JPEG bytes stay in memory (a few kB a person), pixels are made when they are asked for.
+
+    Attributes:
+        skeleton: what the joints are called.
+        key: (samples,) text, unique: the picture's name and the person's number in it.
+        split: (samples,) text, "train" or "valid".
+        joints: (samples, joints, 2) px of the full picture; NaN where there is no label.
+        visible: (samples, joints) bool, the data set's own visibility flag.
+        box: (samples, 4) px of the full picture, x1 y1 x2 y2: the square that a network should see.
+        head: (samples,) px, the head size that PCKh is measured in; NaN where not known.
+        crop_from_image: (samples, 2, 3) px of the stored crop from px of the full picture.
+        jpeg: (bytes,) uint8 and jpeg_start: (samples + 1,) int64, see files/pictures.py.
+    """
+
+    skeleton: Skeleton
+    key: np.ndarray
+    split: np.ndarray
+    joints: np.ndarray
+    visible: np.ndarray
+    box: np.ndarray
+    head: np.ndarray
+    crop_from_image: np.ndarray
+    jpeg: np.ndarray
+    jpeg_start: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+    def picture(self, row: int) -> np.ndarray:
+        """The stored crop, (height, width, 3) uint8 BGR."""
+        return decode(self.jpeg[self.jpeg_start[row] : self.jpeg_start[row + 1]])
+
+    @staticmethod
+    def read(path: Path) -> "Samples":
+        with hdf5.reading(path, KIND) as file:
+            return Samples(
+                get(file.attrs["skeleton"]),
+                hdf5.get_text(file, "key"),
+                hdf5.get_text(file, "split"),
+                file["joints"][...],
+                file["visible"][...],
+                file["box"][...],
+                file["head"][...],
+                file["crop_from_image"][...],
+                file["jpeg"][...],
+                file["jpeg_start"][...],
+            )
+
+
+def write(
+    path: Path,
+    skeleton: Skeleton,
+    key: np.ndarray,
+    split: np.ndarray,
+    joints: np.ndarray,
+    visible: np.ndarray,
+    box: np.ndarray,
+    head: np.ndarray,
+    crop_from_image: np.ndarray,
+    jpegs: Iterable[bytes],
+) -> None:
+    """Write samples; `jpegs` is consumed one by one, so memory does not grow with them. Fields as in `Samples`."""
+    with hdf5.writing(path, KIND) as file:
+        file.attrs["skeleton"] = skeleton.name
+        hdf5.put_text(file, "key", key)
+        hdf5.put_text(file, "split", split)
+        file.create_dataset("joints", data=np.asarray(joints, dtype=np.float64))
+        file.create_dataset("visible", data=np.asarray(visible, dtype=bool))
+        file.create_dataset("box", data=np.asarray(box, dtype=np.float64))
+        file.create_dataset("head", data=np.asarray(head, dtype=np.float64))
+        file.create_dataset("crop_from_image", data=np.asarray(crop_from_image, dtype=np.float64))
+        starts = pictures.append(file, jpegs)
+        if len(starts) != len(key) + 1:
+            raise ValueError(f"{path}: {len(starts) - 1} pictures for {len(key)} samples")

@@ -1,0 +1,50 @@
+"""Truth: where the target's joints really were. Only `evaluate*` and the report's truth column may read it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.files import hdf5
+from pipeline.files.keys import FrameKeys
+from pipeline.skeleton import Skeleton, get
+
+KIND = "truth"
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """3D joints to measure against.
+
+    Attributes:
+        keys: which frames.
+        skeleton: what the joints are called.
+        joints: (frames, joints, 3) world mm; NaN where not known.
+        head: (frames,) mm, the head size that PCKh is measured in; NaN where not known.
+        origin: "truth", or "peer" for another tool's result, which is no truth and is reported as a distance.
+    """
+
+    keys: FrameKeys
+    skeleton: Skeleton
+    joints: np.ndarray
+    head: np.ndarray
+    origin: str
+
+    def write(self, path: Path) -> None:
+        with hdf5.writing(path, KIND) as file:
+            file.attrs["skeleton"] = self.skeleton.name
+            file.attrs["origin"] = self.origin
+            self.keys.put(file)
+            file.create_dataset("joints", data=np.round(np.asarray(self.joints, dtype=np.float64), 3) + 0.0)
+            file.create_dataset("head", data=np.asarray(self.head, dtype=np.float64))
+
+    @staticmethod
+    def read(path: Path) -> "Truth":
+        with hdf5.reading(path, KIND) as file:
+            return Truth(
+                FrameKeys.get(file),
+                get(file.attrs["skeleton"]),
+                file["joints"][...],
+                file["head"][...],
+                file.attrs["origin"],
+            )
