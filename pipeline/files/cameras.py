@@ -49,6 +49,15 @@ def read_cameras(path: Path) -> tuple[Camera, ...]:
     return tuple(_camera(table) for name, table in tables.items() if name != "metadata")
 
 
+def of_views(cameras: tuple[Camera, ...], views: tuple[str, ...], what: str) -> tuple[Camera, ...]:
+    """The cameras in the order of an artefact's views, found by name; ValueError names the one that is missing."""
+    by_name = {camera.name: camera for camera in cameras}
+    for view in views:
+        if view not in by_name:
+            raise ValueError(f"{what}: no camera is called '{view}'; the calibration has {', '.join(by_name)}")
+    return tuple(by_name[view] for view in views)
+
+
 def _camera(table: dict[str, Any]) -> Camera:
     rotation = Rotation.from_rotvec(table["rotation"]).as_matrix()
     translation = np.array(table["translation"], dtype=np.float64)

@@ -7,7 +7,7 @@ import numpy as np
 
 from pipeline.files import hdf5
 from pipeline.files.keys import FrameKeys
-from pipeline.skeleton import Skeleton, get
+from pipeline.skeleton import Skeleton, get, reorder
 
 KIND = "truth"
 
@@ -29,6 +29,14 @@ class Truth:
     joints: np.ndarray
     head: np.ndarray
     origin: str
+
+    def arranged(self, keys: FrameKeys, skeleton: Skeleton) -> "Truth":
+        """The same truth for these frames and joints, found by their names; NaN where it says nothing of them."""
+        rows = self.keys.rows_of(keys)
+        joints = reorder(self.joints, skeleton, self.skeleton)[rows]
+        head = np.asarray(self.head, dtype=np.float64)[rows]
+        joints[rows < 0], head[rows < 0] = np.nan, np.nan
+        return Truth(keys, skeleton, joints, head, self.origin)
 
     def write(self, path: Path) -> None:
         with hdf5.writing(path, KIND) as file:
