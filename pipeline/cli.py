@@ -1,0 +1,87 @@
+"""A stage's command line: one `--flag` a path of its `main`, params from their file, one sentence for each mistake."""
+
+import argparse
+import dataclasses
+import os
+import sys
+import types
+import typing
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline import params
+
+
+def run(
+    main: Callable[..., None],
+    section: type | None = None,
+    *,
+    name: str | None = None,
+    argv: Sequence[str] | None = None,
+) -> None:
+    """Call a stage's `main` with what the command line says.
+
+    A parameter of `main` that is annotated `Path` or `str` is a flag that must be given (`views_folder` is
+    `--views-folder`); `Path | None` or `str | None` one that may be left out. A parameter annotated with a dataclass is
+    the section of params.yaml with the class's name in snake case. A parameter `params: Path` is the params file itself.
+
+    Args:
+        main: the stage.
+        section: the class of `main`'s parameter `config`; by default its annotation.
+        name: the section that `config` is read from, where it is not called like its class.
+        argv: the arguments; by default those of the process.
+
+    Raises:
+        SystemExit: 1 after a mistake in what came in (one line on stderr; POSE_DEBUG=1 shows where), 2 after a wrong
+            flag, 130 after Ctrl-C.
+    """
+    hints = typing.get_type_hints(main)
+    hints.pop("return", None)
+    if section is not None:
+        hints["config"] = section
+    sections = {key: hints.pop(key) for key, hint in list(hints.items()) if dataclasses.is_dataclass(hint)}
+
+    parser = argparse.ArgumentParser(
+        description=main.__globals__.get("__doc__"),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    takes_params = hints.pop("params", None) is not None
+    for key, hint in hints.items():
+        choices, optional = _unpack(hint)
+        if choices not in (Path, str):
+            raise TypeError(f"{main.__qualname__}: a flag cannot be made of '{key}: {hint}'")
+        flag = f"--{key.replace('_', '-')}"
+        parser.add_argument(flag, type=choices, required=not optional, metavar=choices.__name__.upper())
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="PATH", help="default: %(default)s")
+    given: dict[str, Any] = vars(parser.parse_args(argv))
+    file = given["params"] if takes_params else given.pop("params")
+
+    try:
+        for key, hint in sections.items():
+            given[key] = params.load(hint, file, name if key == "config" else None)
+        main(**given)
+    except (ValueError, OSError) as error:
+        if os.environ.get("POSE_DEBUG") == "1":
+            raise
+        print(f"error: {_sentence(error)}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print("error: stopped by Ctrl-C", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def _sentence(error: ValueError | OSError) -> str:
+    """One line. An OSError's text begins with a number; what matters is the file and what is wrong with it."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
+    return " ".join(str(error).split())
+
+
+def _unpack(hint: Any) -> tuple[Any, bool]:
+    """`Path | None` -> (Path, True); `Path` -> (Path, False)."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        choices = [choice for choice in typing.get_args(hint) if choice is not type(None)]
+        return choices[0] if len(choices) == 1 else hint, True
+    return hint, False

@@ -1,0 +1,112 @@
+"""Where a training keeps its checkpoints while it runs, so that an interrupted one resumes instead of starting over.
+
+The folder lies outside of the stage's outputs, under data/scratch (POSE_SCRATCH, an absolute path, puts it elsewhere), and
+is named after all that decides the result: a checkpoint is found again by the same training only, never by one with other
+inputs, params or code.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from importlib import metadata
+from modulefinder import ModuleFinder
+from pathlib import Path
+
+_ROOT = Path(__file__).resolve().parents[2]
+_LIBRARIES = ("torch", "torchvision", "numpy", "opencv-python-headless")  # other versions give other bytes
+
+
+@contextmanager
+def open(stage: str | Path, inputs: Sequence[Path], *params: object) -> Iterator[Path]:
+    """A folder for the checkpoints of one training, removed when the block ends without an error.
+
+    The block starts when no other run of the stage is left in this workspace: a killed `dvc` leaves its training running,
+    and that one would write the same outputs. Write checkpoints with `atomic.replacing`.
+
+    Args:
+        stage: the stage's source file, `__file__`; its name is the folder's, its imports are part of the fingerprint.
+        inputs: the files that the training reads.
+        params: whatever else decides the result, such as the sections of params.yaml and the device; by their repr.
+
+    Raises:
+        ValueError: POSE_SCRATCH is not an absolute path.
+    """
+    stage = Path(stage)
+    base = Path(os.environ.get("POSE_SCRATCH") or Path("data", "scratch").absolute())
+    if not base.is_absolute():
+        raise ValueError(f"POSE_SCRATCH: expected an absolute path, got '{base}'")
+    base.mkdir(parents=True, exist_ok=True)
+    folder = base / f"{stage.stem}-{fingerprint(stage, inputs, *params)[:16]}"
+    workspace = hashlib.sha256(os.fsencode(Path.cwd())).hexdigest()[:8]
+    parent = os.getppid()
+    with ExitStack() as held:
+        # Outputs belong to a workspace, checkpoints to a fingerprint; a shared POSE_SCRATCH has many workspaces.
+        held.enter_context(_locked(base / f"{stage.stem}-{workspace}.lock"))
+        held.enter_context(_locked(folder.with_suffix(".lock")))
+        folder.mkdir(exist_ok=True)
+        yield folder
+        # Where dvc was killed, the next `dvc repro` may be waiting for the lock: the checkpoints let it end at once.
+        if os.getppid() == parent:
+            shutil.rmtree(folder)
+            if not os.environ.get("POSE_SCRATCH"):
+                _remove_stale(base, stage.stem)
+
+
+def fingerprint(stage: Path, inputs: Sequence[Path], *params: object) -> str:
+    """What a training's result depends on, as one hexadecimal number: the bytes of inputs and code, params, versions."""
+    digest = hashlib.sha256()
+    for path in (*inputs, *_code(stage)):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    digest.update(repr(params).encode())
+    digest.update(repr([(name, _version(name)) for name in _LIBRARIES]).encode())
+    return digest.hexdigest()
+
+
+def _code(stage: Path) -> list[Path]:
+    """The source files that a stage runs: its own and, through all imports, those of this repository."""
+    finder = ModuleFinder(path=[str(_ROOT)])
+    finder.run_script(str(stage))
+    files = (vars(module)["__file__"] for module in finder.modules.values())  # None for a folder without __init__.py
+    return sorted(Path(file) for file in files if file)
+
+
+def _version(library: str) -> str:
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:
+        return "none"
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock that ends with the process, whatever ends that."""
+    while True:
+        with path.open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                print(f"waiting for process {file.read() or '?'}, which holds {path}", file=sys.stderr, flush=True)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if not (path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno()))):
+                continue  # whoever held it has removed it
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            try:
+                yield
+            finally:
+                path.unlink()
+            return
+
+
+def _remove_stale(base: Path, stage: str) -> None:
+    """What other trainings of the stage left behind in this workspace; none of them can be running."""
+    for left in sorted(base.glob(f"{stage}-" + "[0-9a-f]" * 16)):
+        shutil.rmtree(left)
+        left.with_suffix(".lock").unlink(missing_ok=True)
