@@ -3,7 +3,7 @@
 import os
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -18,10 +18,13 @@ class Runtime:
     Attributes:
         seed: of initialisation, order and augmentation.
         threads: CPU threads of a training; another number gives other bytes, so it is pinned here.
+        precision: of the convolutions while training; "auto" is bfloat16 on processors and GPUs that compute in it (about
+            1.8 times as fast), else float32. Weights, loss and inference are float32 always.
     """
 
     seed: int
     threads: int
+    precision: Literal["auto", "float32", "bfloat16"]
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -48,3 +51,23 @@ def start_torch(runtime: Runtime) -> "torch.device":
     torch.backends.cudnn.benchmark = False
     name = os.environ.get("POSE_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(name)
+
+
+def half_precision(runtime: Runtime, device: "torch.device") -> bool:
+    """Whether to train in bfloat16 on this device."""
+    import torch
+
+    if runtime.precision != "auto":
+        return runtime.precision == "bfloat16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return _processor_has_bfloat16()
+
+
+def _processor_has_bfloat16() -> bool:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            flags = next((line for line in file if line.startswith("flags")), "")
+    except OSError:  # not Linux
+        return False
+    return bool({"avx512_bf16", "amx_bf16"} & set(flags.split()))

@@ -1,0 +1,156 @@
+"""Batches of person crops: which picture comes at which step, how it is varied, as tensors.
+
+Everything about a step is drawn from (seed, step), so a training that was interrupted goes on at any step as if nothing
+had happened, and threads that prepare batches ahead change nothing.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline import crops, heatmaps
+from pipeline.training.augment import Augment, vary_crop, vary_pixels
+
+_AHEAD = 4  # batches that are prepared while one is trained on
+_THREADS = 2  # OpenCV and NumPy leave the interpreter's lock for most of their work
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Pictures to learn from, with 2D joints: labelled samples, or frames with pseudo labels.
+
+    Attributes:
+        picture: row -> the stored crop, (height, width, 3) uint8 BGR.
+        stored_from_image: (rows, 2, 3) px of the stored crop from px of the full picture.
+        box: (rows, 4) px of the full picture, the square that the network sees.
+        joints: (rows, joints, 2) px of the full picture; NaN where there is no label.
+        weights: (rows, joints) >= 0.
+        flipped: (joints,) index of each joint's mirror image.
+        share: how much of each batch comes from this pool.
+    """
+
+    picture: Callable[[int], np.ndarray]
+    stored_from_image: np.ndarray
+    box: np.ndarray
+    joints: np.ndarray
+    weights: np.ndarray
+    flipped: tuple[int, ...]
+    share: float = 1.0
+
+    def __len__(self) -> int:
+        return len(self.box)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """One step's input.
+
+    Attributes:
+        pictures: (batch, size, size, 3) uint8 BGR.
+        targets: (batch, joints, map, map) float32 Gaussians of height 1.
+        weights: (batch, joints) float32; 0 where a joint is unknown or lies outside the picture.
+    """
+
+    pictures: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray
+
+
+def batches(
+    pools: Sequence[Pool], steps: range, batch_size: int, size: int, sigma: float, augment: Augment, seed: int
+) -> Iterator[Batch]:
+    """The batches of some steps, in order.
+
+    Args:
+        pools: each gives its share of every batch (shares are normalised, at least one picture each), and goes through
+            all its rows in a new order before any comes again.
+        steps: which steps; a resumed training asks for the rest.
+        size: px, side of the network's input.
+        sigma: map px, of the targets.
+    """
+    counts = _counts([pool.share for pool in pools], batch_size)
+    orders = [_Order(len(pool), (seed, i)) for i, pool in enumerate(pools)]
+
+    def make(step: int) -> Batch:
+        made = []
+        for i, (pool, count, order) in enumerate(zip(pools, counts, orders, strict=True)):
+            for k in range(count):
+                place = step * count + k
+                rng = np.random.default_rng([seed, i, place, 1])
+                made.append(example(pool, order[place], size, sigma, augment, rng))
+        pictures, targets, weights = zip(*made, strict=True)
+        return Batch(np.stack(pictures), np.stack(targets), np.stack(weights))
+
+    with ThreadPoolExecutor(_THREADS) as executor:
+        waiting: list[Future[Batch]] = []
+        try:
+            for step in steps:
+                waiting.append(executor.submit(make, step))
+                if len(waiting) > _AHEAD:
+                    yield waiting.pop(0).result()
+            while waiting:
+                yield waiting.pop(0).result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def example(
+    pool: Pool, row: int, size: int, sigma: float, augment: Augment, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One varied picture: ((size, size, 3) uint8, (joints, map, map) float32 targets, (joints,) float32 weights)."""
+    crop_from_image = crops.crop_from_image(pool.box[row], size)
+    crop_from_image, mirrored = vary_crop(crop_from_image, size, augment, rng)
+    crop_from_stored = crops.compose(crop_from_image, crops.inverse(pool.stored_from_image[row]))
+    picture = crops.warp(pool.picture(row), crop_from_stored, size)
+    picture = vary_pixels(picture, augment, rng)
+    points = crops.transform(crop_from_image, pool.joints[row])  # (joints, 2)
+    weights = pool.weights[row]
+    if mirrored:
+        points, weights = points[list(pool.flipped)], weights[list(pool.flipped)]
+    inside = ((points > -0.5) & (points < size - 0.5)).all(axis=-1)  # NaN is not inside
+    targets = heatmaps.draw(map_from_crop(points), (size // 4, size // 4), sigma)
+    return picture, targets.astype(np.float32), (weights * inside).astype(np.float32)
+
+
+def network_input(
+    picture: np.ndarray, stored_from_image: np.ndarray, box: np.ndarray, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cut the network's input out of a stored crop, unvaried.
+
+    Returns:
+        (size, size, 3) uint8, and image_from_map, (2, 3): px of the full picture from px of the heatmap.
+    """
+    crop_from_image = crops.crop_from_image(box, size)
+    found = crops.warp(picture, crops.compose(crop_from_image, crops.inverse(stored_from_image)), size)
+    # Half-pixel rule, the only one that a mirrored picture keeps: a map's pixel covers 4x4 pixels of the crop.
+    crop_from_map = np.array([[4.0, 0.0, 1.5], [0.0, 4.0, 1.5]])
+    return found, crops.compose(crops.inverse(crop_from_image), crop_from_map)
+
+
+def map_from_crop(points: np.ndarray) -> np.ndarray:
+    """(..., 2) px of the network's input -> px of its heatmap, by the half-pixel rule."""
+    return (points - 1.5) / 4
+
+
+def _counts(shares: list[float], batch_size: int) -> list[int]:
+    counts = [max(1, round(batch_size * share / sum(shares))) for share in shares]
+    counts[int(np.argmax(counts))] += batch_size - sum(counts)
+    return counts
+
+
+class _Order:
+    """An endless order of rows: each pass is a new permutation, known from the seed and the pass alone."""
+
+    def __init__(self, rows: int, seed: tuple[int, int]) -> None:
+        self._rows, self._seed = rows, seed
+        self._passes: dict[int, np.ndarray] = {}
+
+    def __getitem__(self, place: int) -> int:
+        turn, within = divmod(place, self._rows)
+        if turn not in self._passes:
+            order = np.random.default_rng([*self._seed, turn, 0]).permutation(self._rows)
+            self._passes = {turn: order} | {k: v for k, v in self._passes.items() if k >= turn - 1}
+        return int(self._passes[turn][within])

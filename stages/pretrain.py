@@ -1,0 +1,76 @@
+"""Pretrain: labelled pictures -> the network of round 0, the first teacher."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from pipeline import cli, skeleton
+from pipeline.files import scratch
+from pipeline.files.atomic import write_json
+from pipeline.files.samples import Samples
+from pipeline.files.tables import write_table
+from pipeline.models import build
+from pipeline.models.inference import as_input, predict
+from pipeline.runtime import Runtime, half_precision, start_torch
+from pipeline.training import validation
+from pipeline.training.augment import Augment
+from pipeline.training.batches import Batch, batches
+from pipeline.training.loop import Schedule, train
+from pipeline.training.pools import pool_of_samples
+
+
+@dataclass(frozen=True)
+class Pretrain:
+    """Section `pretrain` of params.yaml.
+
+    Attributes:
+        batch_size: pictures a step.
+        sigma: map px, of the Gaussian targets.
+        schedule: see training/loop.py.
+        augment: see training/augment.py.
+    """
+
+    batch_size: int
+    sigma: float
+    schedule: Schedule
+    augment: Augment
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 2:
+            raise ValueError(f"pretrain.batch_size: batch statistics need at least 2 pictures, got {self.batch_size}")
+        if self.sigma <= 0:
+            raise ValueError(f"pretrain.sigma: expected more than 0 map px, got {self.sigma}")
+
+
+def main(
+    source: Path, out: Path, metrics: Path, curve: Path, runtime: Runtime, network: build.Network, pretrain: Pretrain
+) -> None:
+    device = start_torch(runtime)
+    half = half_precision(runtime, device)
+    samples = Samples.read(source)
+    names = skeleton.get(network.skeleton)
+    pool = pool_of_samples(samples, "train", names)
+    model = build.build(network)
+    schedule = pretrain.schedule
+
+    def from_step(first: int) -> Iterator[Batch]:
+        steps = tqdm(range(first, schedule.steps), initial=first, total=schedule.steps, desc="pretrain", disable=None)
+        size, seed = network.input_size, runtime.seed
+        return batches([pool], steps, pretrain.batch_size, size, pretrain.sigma, pretrain.augment, seed)
+
+    with scratch.open(__file__, [source], runtime, network, pretrain, str(device), half) as folder:
+        checkpoint, every = folder / "checkpoint.pt", max(1, schedule.steps // 20)
+        records = list(train(model, from_step, as_input, schedule, device, half, every, checkpoint))
+        found = validation.source_pckh(partial(predict, model, device=device), samples, names, network.input_size)
+        build.save(out, network, model.state_dict())
+        write_table(curve, {"step": [r.step for r in records], "loss": [round(r.loss, 6) for r in records]})
+        write_json(metrics, {"loss": records[-1].loss, "source_pckh_50": found, "steps": schedule.steps})
+    kind = "bfloat16" if half else "float32"
+    print(f"{out}: {schedule.steps} steps of {pretrain.batch_size} ({kind}, {device}); source PCKh@0.5 {found:.1f} %")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,93 @@
+"""Retrain: a round's student, its teacher's network taught further by source labels and pseudo labels together."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from pipeline import cli, skeleton
+from pipeline.files import scratch
+from pipeline.files.atomic import write_json
+from pipeline.files.frames import Frames
+from pipeline.files.labels import Labels
+from pipeline.files.samples import Samples
+from pipeline.files.tables import write_table
+from pipeline.models import build
+from pipeline.models.inference import as_input, predict
+from pipeline.runtime import Runtime, half_precision, start_torch
+from pipeline.training import validation
+from pipeline.training.augment import Augment
+from pipeline.training.batches import Batch, batches
+from pipeline.training.loop import Schedule, train
+from pipeline.training.pools import pool_of_labels, pool_of_samples
+
+
+@dataclass(frozen=True)
+class Retrain:
+    """Section `retrain` of params.yaml.
+
+    Attributes:
+        batch_size: pictures a step.
+        target_share: how much of each batch has pseudo labels; the rest are source pictures with true labels.
+        sigma: map px, of the Gaussian targets.
+        schedule: see training/loop.py.
+        augment: of the student's pictures, see training/augment.py; the teacher saw them as they are.
+    """
+
+    batch_size: int
+    target_share: float
+    sigma: float
+    schedule: Schedule
+    augment: Augment
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 2:
+            raise ValueError(f"retrain.batch_size: batch statistics need at least 2 pictures, got {self.batch_size}")
+        if not 0 < self.target_share <= 1:
+            raise ValueError(f"retrain.target_share: expected more than 0 and at most 1, got {self.target_share}")
+        if self.sigma <= 0:
+            raise ValueError(f"retrain.sigma: expected more than 0 map px, got {self.sigma}")
+
+
+def main(
+    init: Path,
+    source: Path,
+    frames: Path,
+    labels: Path,
+    out: Path,
+    metrics: Path,
+    curve: Path,
+    runtime: Runtime,
+    retrain: Retrain,
+) -> None:
+    device = start_torch(runtime)
+    half = half_precision(runtime, device)
+    network, model = build.load(init)
+    names = skeleton.get(network.skeleton)
+    samples = Samples.read(source)
+    schedule = retrain.schedule
+    taught = Labels.read(labels)
+    pools = [pool_of_labels(Frames.read(frames), taught, names, retrain.target_share)]
+    if retrain.target_share < 1:
+        pools.append(pool_of_samples(samples, "train", names, 1 - retrain.target_share))
+
+    def from_step(first: int) -> Iterator[Batch]:
+        steps = tqdm(range(first, schedule.steps), initial=first, total=schedule.steps, desc="retrain", disable=None)
+        size, seed = network.input_size, runtime.seed
+        return batches(pools, steps, retrain.batch_size, size, retrain.sigma, retrain.augment, seed)
+
+    with scratch.open(__file__, [init, source, frames, labels], runtime, retrain, str(device), half) as folder:
+        checkpoint, every = folder / "checkpoint.pt", max(1, schedule.steps // 20)
+        records = list(train(model, from_step, as_input, schedule, device, half, every, checkpoint))
+        found = validation.source_pckh(partial(predict, model, device=device), samples, names, network.input_size)
+        build.save(out, network, model.state_dict())
+        write_table(curve, {"step": [r.step for r in records], "loss": [round(r.loss, 6) for r in records]})
+        write_json(metrics, {"loss": records[-1].loss, "source_pckh_50": found, "steps": schedule.steps})
+    kind = "bfloat16" if half else "float32"
+    print(f"{out}: {schedule.steps} steps of {retrain.batch_size} ({kind}, {device}); source PCKh@0.5 {found:.1f} %")
+
+
+if __name__ == "__main__":
+    cli.run(main)
