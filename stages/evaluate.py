@@ -6,6 +6,7 @@ distances to a peer, and no PCKh is reported.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -71,7 +72,7 @@ def main(
     thresholds = np.linspace(0, config.curve_limit, config.curve_points)
     heights = pck.pckh_curve(off, thresholds)
     distance = "peer_distance" if peer else "mpjpe_abs"
-    values = {
+    values: dict[str, Any] = {
         "coverage": mpjpe.coverage(triangulated.joints[test], real),
         "coverage_rpsm": mpjpe.coverage(pictorial.joints[test], real),
         f"{distance}_mm": mpjpe.mean_known(absolute),
@@ -93,7 +94,7 @@ def main(
         }
     write_json(metrics, values)
 
-    by_joint = {
+    by_joint: dict[str, Any] = {
         "joint": list(seen.skeleton.joints),
         "pckh_50": pck.pckh_by_joint(off, 0.5),
         "pckh_25": pck.pckh_by_joint(off, 0.25),

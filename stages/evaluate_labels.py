@@ -3,7 +3,6 @@
 About the train split, whose truth no other stage may see: nothing here finds its way back into a round.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,19 +17,7 @@ from pipeline.files.truth import Truth
 from pipeline.metrics import mpjpe, pck
 
 
-@dataclass(frozen=True)
-class EvaluateLabels:
-    """It has no parameter: a label is right, or finely right, within half and a quarter of the head's size."""
-
-
-def main(
-    labels: Path,
-    cameras: Path,
-    truth: Path,
-    metrics: Path,
-    table: Path,
-    poses: Path | None = None,
-) -> None:
+def main(labels: Path, cameras: Path, truth: Path, metrics: Path, table: Path, poses: Path | None = None) -> None:
     """Compare labels with the truth.
 
     Args:
@@ -103,4 +90,4 @@ def _share(part: np.ndarray, whole: np.ndarray) -> float:
 
 
 if __name__ == "__main__":
-    cli.run(main, None)
+    cli.run(main)
