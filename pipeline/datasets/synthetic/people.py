@@ -1,0 +1,352 @@
+"""The labelled source: single pictures of single people, each with its own person, clothes, light, camera and place."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from pipeline.datasets.synthetic import raster
+from pipeline.datasets.synthetic.body import ANGLE, pose_body, sample_body
+from pipeline.datasets.synthetic.figure import (
+    person_shapes,
+    sample_appearance,
+    shadow_of,
+)
+from pipeline.datasets.synthetic.look import grain
+from pipeline.datasets.synthetic.motion import ACTIONS, SEATED, sample_key_pose
+from pipeline.geometry.camera import Camera
+
+SIDE = 256  # px of every picture
+_MPII_SCALE, _MPII_DROP, _MPII_GROW = (
+    200.0,
+    15.0,
+    1.25,
+)  # readers widen the box by 1.25 and move it down by 15 scale px
+_OFTEN = {"walk": 4, "stand": 4, "reach": 2, "wave": 1.5, "point": 1.5, "stretch": 1.2, "phone": 1, "lunge": 1, "kick": 0.8,
+          "sit": 0.7, "sit_and_talk": 0.7, "crouch": 0.5, "bend": 0.5}  # fmt: skip
+_UPPER_NECK, _HEAD_TOP = 8, 9
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """One labelled picture. px: 0-based.
+
+    Attributes:
+        picture: (SIDE, SIDE, 3) uint8, BGR.
+        quality: of its JPEG.
+        joints: (16, 2) px, as a person would have marked them.
+        inside: (16,) bool, marked inside the picture.
+        true_joints: (16, 2) px, without the marker's error.
+        box: centre x, centre y and side of the person's square, px.
+        person: (SIDE, SIDE) bool, the visible person.
+    """
+
+    picture: np.ndarray
+    quality: int
+    joints: np.ndarray
+    inside: np.ndarray
+    true_joints: np.ndarray
+    box: np.ndarray
+    person: np.ndarray
+
+    def record(self, name: str) -> dict:
+        """The annotation in the form MPII publishes it: 1-based, the box as a centre and a scale."""
+        scale = self.box[2] / (_MPII_SCALE * _MPII_GROW)
+        centre = self.box[:2] - [0.0, _MPII_DROP * scale] + 1
+        joints = np.where(self.inside[:, None], self.joints + 1, -1.0)
+        return {
+            "image": name,
+            "center": [round(float(v), 3) for v in centre],
+            "scale": round(float(scale), 6),
+            "joints": [[round(float(v), 3) for v in joint] for joint in joints],
+            "joints_vis": [int(v) for v in self.inside],
+        }
+
+    def head_box(self) -> np.ndarray:
+        """(2, 2) px, 1-based: x1 y1 and x2 y2 of a box around the head, as evaluators of MPII want it."""
+        neck, top = self.true_joints[_UPPER_NECK], self.true_joints[_HEAD_TOP]
+        middle, length = (neck + top) / 2, np.linalg.norm(top - neck)
+        # The published head boxes have a diagonal of about the head's length over 0.6.
+        half = length / 0.6 / (2 * np.sqrt(2))
+        return np.stack([middle - half, middle + half]) + 1
+
+
+def photograph(seed: int, number: int) -> Photograph:
+    """Take the `number`-th picture of the source; the same arguments give the same picture anywhere."""
+    rng = np.random.default_rng([seed, 1, number])
+    body = sample_body(rng)
+    looks = sample_appearance(rng, body)
+    often = np.array([_OFTEN[action] for action in ACTIONS])
+    action = ACTIONS[rng.choice(len(ACTIONS), p=often / often.sum())]
+    angles = sample_key_pose(rng, action)
+    # Photographs are mostly frontal; the camera stays on +y and the person turns.
+    angles[ANGLE["root_yaw"]] = rng.normal(0, 45) if rng.random() < 0.85 else rng.uniform(-180, 180)
+    pose = pose_body(body, angles, np.zeros(2))
+    joints = pose.joints()
+    camera, box = _camera(rng, joints)
+    lamp = _lamp(rng)
+
+    background, depth, rays = _place(rng, camera, pose, lamp)
+    shapes, materials = person_shapes(body, looks, pose)
+    if action in SEATED:
+        seat, cover = _stool(rng, pose)
+        shapes, materials = (
+            np.concatenate([seat, shapes]),
+            np.concatenate([cover, materials]),
+        )
+    colour = np.repeat(np.repeat(background, 2, axis=0), 2, axis=1)
+    fine_depth = np.repeat(np.repeat(depth, 2, axis=0), 2, axis=1)
+    owner = np.zeros((2 * SIDE, 2 * SIDE), np.uint8)
+    raster.draw(
+        colour,
+        fine_depth,
+        owner,
+        rays,
+        (-0.25, -0.25),
+        0.5,
+        shapes,
+        materials,
+        lamp,
+        camera,
+    )
+    picture = cv2.resize(colour, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    person = (
+        cv2.resize(
+            (owner == raster.PERSON).astype(np.float32),
+            (SIDE, SIDE),
+            interpolation=cv2.INTER_AREA,
+        )
+        > 0.5
+    )
+    if rng.random() < 0.2:
+        _in_front(rng, picture, person, box)
+    picture = _develop(rng, picture)
+
+    true_joints = camera.project(joints)
+    marked = true_joints + rng.normal(0, 0.006 * box[2], size=true_joints.shape)
+    inside = ((marked >= 0) & (marked <= SIDE - 1)).all(axis=-1)
+    quality = int(rng.integers(30, 91)) if rng.random() < 0.3 else 92
+    return Photograph(picture, quality, marked, inside, true_joints, box, person)
+
+
+def _camera(rng: np.random.Generator, joints: np.ndarray) -> tuple[Camera, np.ndarray]:
+    """A camera that frames the person the way photographs do, and the person's square box in its picture."""
+    distance, height = (
+        rng.uniform(2600, 7000),
+        np.clip(rng.normal(1450, 280), 500, 2200),
+    )
+    centre = np.array([0.0, distance, height])
+    middle = (joints.min(axis=0) + joints.max(axis=0)) / 2
+    forward = middle - centre
+    forward /= np.linalg.norm(forward)
+    right = np.cross(forward, [0, 0, 1.0])
+    right /= np.linalg.norm(right)
+    down = np.cross(forward, right)
+    roll = np.deg2rad(rng.normal(0, 6))
+    turned = np.stack(
+        [
+            np.cos(roll) * right + np.sin(roll) * down,
+            np.cos(roll) * down - np.sin(roll) * right,
+            forward,
+        ]
+    )
+    plain = Camera("photograph", (SIDE, SIDE), np.eye(3), turned, centre, np.zeros(5))
+    seen = plain.project(joints)  # at a focal length of 1
+    low, high = seen.min(axis=0), seen.max(axis=0)
+    side = (high - low).max() * 1.22 * np.exp(rng.normal(0, 0.09))
+    box_centre = (low + high) / 2 + rng.normal(0, 0.045, size=2) * side
+    wanted = rng.uniform(178, 202)
+    if rng.random() < 0.08:  # a close-up: the picture's border cuts the person
+        wanted = 200 / rng.uniform(0.6, 0.85)
+        box_centre[1] -= rng.uniform(0, 0.12) * side
+    focal = wanted / side
+    # The box is not in the middle of the picture; the rest of it is what the photographer had around the person.
+    offset = (SIDE - 1) / 2 + rng.normal(0, 9, size=2).clip(-22, 22)
+    principal = offset - focal * box_centre
+    matrix = np.array([[focal, 0, principal[0]], [0, focal, principal[1]], [0, 0, 1]])
+    return Camera("photograph", (SIDE, SIDE), matrix, turned, centre, np.zeros(5)), np.array([*offset, wanted])
+
+
+def _lamp(rng: np.random.Generator) -> np.ndarray:
+    towards = np.array([rng.normal(0, 0.8), rng.normal(0.5, 0.7), abs(rng.normal(0.9, 0.4)) + 0.25])
+    warm = rng.normal(0, 0.06)
+    return raster.light(
+        towards,
+        1.25 * np.array([1 + warm, 1, 1 - warm]),
+        1.05 * np.array([1 - warm / 2, 1, 1 + warm / 2]),
+        rng.uniform(0.3, 0.75),
+    )
+
+
+def _place(
+    rng: np.random.Generator, camera: Camera, pose, lamp: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What is behind the person: a floor with their shadow and a wall or a far view, cluttered.
+
+    Returns:
+        (SIDE, SIDE, 3) float32 RGB, (SIDE, SIDE) float32 depth in mm, (2 SIDE, 2 SIDE, 2) rays of the fine grid.
+    """
+    rays = raster.rays_of(camera, -0.25, -0.25, 2 * SIDE, 2 * SIDE, 0.5)
+    coarse = rays[::2, ::2]
+    directions = np.concatenate([coarse, np.ones_like(coarse[..., :1])], axis=-1) @ camera.R  # world
+    far = rng.uniform(900, 6000)  # how far behind the person the wall stands
+    wall = (-far - camera.centre[1]) / np.minimum(directions[..., 1], -1e-3)
+    floor = np.where(
+        directions[..., 2] < -1e-3,
+        -camera.centre[2] / np.minimum(directions[..., 2], -1e-3),
+        1e7,
+    )
+    has_floor = rng.random() < 0.8
+    on_floor = (floor < wall) & has_floor
+    depth = np.where(on_floor, floor, wall)
+    points = camera.centre + depth[..., None] * directions
+
+    one, other = rng.uniform(0.05, 0.95, size=3), rng.uniform(0.05, 0.95, size=3)
+    grey = rng.uniform(0.2, 0.9)
+    one, other = (
+        one * (1 - grey) + grey * one.mean(),
+        other * (1 - grey) + grey * other.mean(),
+    )
+    slope = np.clip(0.5 + (points[..., 2] - 1000) / rng.uniform(2000, 6000), 0, 1)[..., None]
+    picture = (one * slope + other * (1 - slope)).astype(np.float32)
+    ground = rng.uniform(0.08, 0.8) * (1 + rng.normal(0, 0.08, size=3)).clip(0.7, 1.3)
+    tile, seam = rng.uniform(250, 1500), rng.uniform(0.75, 1.0)
+    kind = rng.random()
+    cells = np.floor(points[..., :2] / tile)
+    fraction = points[..., :2] / tile - cells
+    lines = (fraction.min(axis=-1) < 0.03) if kind < 0.4 else (fraction[..., 0] < 0.04)
+    checks = (cells.sum(axis=-1) % 2 < 1) & (kind > 0.8)
+    shade = np.where(lines & (kind < 0.7), seam, np.where(checks, 0.8, 1.0))
+    picture = np.where(on_floor[..., None], ground * shade[..., None], picture).astype(np.float32)
+    coarse_noise = _texture(rng, 8) * rng.uniform(0.05, 0.35) + _texture(rng, 48) * rng.uniform(0, 0.2)
+    picture *= (1 + coarse_noise)[..., None]
+    picture = _clutter(rng, picture, on_floor)
+    if rng.random() < 0.5:
+        picture = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.6, 2.5)))
+    if has_floor:
+        shadow = shadow_of(pose, lamp["towards"], np.zeros(2), 3000, 200)
+        place = ((points[..., :2] + 3000) * (200 / 6000) - 0.5).astype(np.float32)
+        dark = cv2.remap(shadow, place[..., 0], place[..., 1], cv2.INTER_LINEAR, borderValue=0.0)
+        picture *= 1 - np.where(on_floor, dark, 0)[..., None] * float(rng.uniform(0.35, 0.7))
+    # Nothing of the background may hide the person: the wall stands behind, the floor below.
+    return picture.astype(np.float32), np.full((SIDE, SIDE), 1e7, np.float32), rays
+
+
+def _texture(rng: np.random.Generator, cells: int) -> np.ndarray:
+    """(SIDE, SIDE) smooth random field in about [-1, 1]."""
+    coarse = rng.uniform(-1, 1, size=(cells, cells)).astype(np.float32)
+    return cv2.resize(coarse, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+
+
+def _clutter(rng: np.random.Generator, picture: np.ndarray, on_floor: np.ndarray) -> np.ndarray:
+    """Windows, pictures, posts, furniture and plants, as flat shapes behind the person."""
+    made = picture.copy()
+    for _ in range(rng.poisson((1, 4, 10)[rng.integers(3)])):
+        colour = rng.uniform(0.03, 0.97, size=3)
+        colour = colour * 0.5 + colour.mean() * 0.5 if rng.random() < 0.6 else colour
+        x, y = rng.uniform(-20, SIDE + 20, size=2)
+        wide, high = rng.uniform(8, 90, size=2)
+        layer = made if rng.random() < 0.6 else made.copy()
+        kind, tint = rng.integers(5), tuple(float(v) for v in colour)
+        if kind == 0:
+            cv2.rectangle(layer, (int(x), int(y)), (int(x + wide), int(y + high)), tint, -1)
+        elif kind == 1:
+            cv2.ellipse(
+                layer,
+                (int(x), int(y)),
+                (int(wide / 2), int(high / 2)),
+                float(rng.uniform(0, 180)),
+                0,
+                360,
+                tint,
+                -1,
+            )
+        elif kind == 2:
+            cv2.rectangle(layer, (int(x), 0), (int(x + 4 + wide / 4), SIDE), tint, -1)
+        elif kind == 3:
+            ends = rng.uniform(-20, SIDE + 20, size=(2, 2)).astype(int)
+            cv2.line(
+                layer,
+                tuple(map(int, ends[0])),
+                tuple(map(int, ends[1])),
+                tint,
+                int(rng.integers(2, 14)),
+            )
+        else:
+            points = (np.array([x, y]) + rng.normal(0, 35, size=(5, 2))).astype(np.int32)
+            cv2.fillPoly(layer, [cv2.convexHull(points)], tint)
+        if layer is not made:
+            made = 0.45 * made + 0.55 * layer
+    return made
+
+
+def _in_front(rng: np.random.Generator, picture: np.ndarray, person: np.ndarray, box: np.ndarray) -> None:
+    """Put one or two things in front of the person, in place; they hide up to a third of the box."""
+    for _ in range(rng.integers(1, 3)):
+        x, y = box[:2] + rng.uniform(-0.5, 0.5, size=2) * box[2]
+        wide, high = rng.uniform(0.08, 0.28, size=2) * box[2]
+        tint = tuple(float(v) for v in rng.uniform(0.05, 0.9) * (1 + rng.normal(0, 0.2, size=3)).clip(0.3, 1.5))
+        mask = np.zeros((SIDE, SIDE), np.uint8)
+        if rng.random() < 0.5:
+            cv2.rectangle(
+                mask,
+                (int(x - wide / 2), int(y)),
+                (int(x + wide / 2), int(y + high)),
+                1,
+                -1,
+            )
+        else:
+            cv2.ellipse(
+                mask,
+                (int(x), int(y)),
+                (int(wide / 2), int(high / 2)),
+                float(rng.uniform(0, 180)),
+                0,
+                360,
+                1,
+                -1,
+            )
+        covered = mask > 0
+        picture[covered] = np.array(tint) * (1 + 0.15 * _texture(rng, 12)[covered][:, None])
+        person[covered] = False
+
+
+def _develop(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+    """What a camera makes of the scene: exposure, contrast, colours, blur and noise. RGB floats in, BGR bytes out."""
+    gain, contrast, saturation = (
+        np.exp(rng.normal(0.05, 0.15)),
+        np.exp(rng.normal(0, 0.16)),
+        max(0.0, rng.normal(1, 0.25)),
+    )
+    cast, gamma = rng.normal(1, 0.04, size=3), np.exp(rng.normal(0, 0.18))
+    picture = np.clip(picture * gain, 0, 1.2) * cast
+    middle = picture.mean()
+    picture = (picture - middle) * contrast + middle
+    luma = picture.mean(axis=-1, keepdims=True)
+    picture = np.clip(luma + (picture - luma) * saturation, 0, 1) ** gamma
+    blur = rng.uniform(0, 0.7) * SIDE / 128
+    picture = picture.astype(np.float32)
+    if blur > 0.25:
+        picture = cv2.GaussianBlur(picture, (0, 0), float(blur))
+    strength = rng.uniform(0, 0.025)
+    bank = grain()
+    start = int(rng.integers(0, len(bank) - picture.size))
+    picture = picture + np.float32(strength) * bank[start : start + picture.size].reshape(picture.shape)
+    return np.ascontiguousarray((np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)[..., ::-1])
+
+
+def _stool(rng: np.random.Generator, pose) -> tuple[np.ndarray, np.ndarray]:
+    """Something to sit on: a box under the pelvis."""
+    from pipeline.datasets.synthetic.figure import box, plain
+
+    pelvis = pose.points["pelvis"]
+    top = max(
+        120.0,
+        min(pelvis[2], pose.points["right_knee"][2], pose.points["left_knee"][2]) - 100,
+    )
+    back = pose.frames["pelvis"] @ np.array([0, -60.0, 0])
+    colour = rng.uniform(0.1, 0.7) * (1 + rng.normal(0, 0.15, size=3)).clip(0.5, 1.4)
+    half = np.array([rng.uniform(190, 280), rng.uniform(190, 230), top / 2])
+    yaw = float(np.rad2deg(np.arctan2(-back[0], back[1]))) + 180
+    shape, cover = box(np.array([*(pelvis + back)[:2], top / 2]), half, plain(colour, grain=0.2), yaw)
+    return shape[None], cover[None]
