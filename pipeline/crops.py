@@ -11,7 +11,10 @@ import numpy as np
 
 
 def crop_from_image(
-    box: np.ndarray, size: int | tuple[int, int], rotation: float | np.ndarray = 0.0, flip: bool | np.ndarray = False
+    box: np.ndarray,
+    size: int | tuple[int, int],
+    rotation: float | np.ndarray = 0.0,
+    flip: bool | np.ndarray = False,
 ) -> np.ndarray:
     """The affine that brings a box of the picture to a crop of the given size.
 
@@ -33,7 +36,12 @@ def crop_from_image(
     mirror = np.where(flip, -1.0, 1.0)
     linear = np.stack(
         [
-            np.stack(np.broadcast_arrays(mirror * scale_x * cosine, -mirror * scale_x * sine), axis=-1),
+            np.stack(
+                np.broadcast_arrays(
+                    mirror * scale_x * cosine, -mirror * scale_x * sine
+                ),
+                axis=-1,
+            ),
             np.stack(np.broadcast_arrays(scale_y * sine, scale_y * cosine), axis=-1),
         ],
         axis=-2,
@@ -49,13 +57,16 @@ def inverse(affine: np.ndarray) -> np.ndarray:
     affine = np.asarray(affine, dtype=np.float64)
     (a, b, x), (c, d, y) = (np.moveaxis(affine[..., row, :], -1, 0) for row in (0, 1))
     determinant = a * d - b * c
-    return np.stack(
-        [
-            np.stack([d, -b, b * y - d * x], axis=-1),
-            np.stack([-c, a, c * x - a * y], axis=-1),
-        ],
-        axis=-2,
-    ) / (determinant[..., None, None])
+    return (
+        np.stack(
+            [
+                np.stack([d, -b, b * y - d * x], axis=-1),
+                np.stack([-c, a, c * x - a * y], axis=-1),
+            ],
+            axis=-2,
+        )
+        / (determinant[..., None, None])
+    )
 
 
 def compose(c_from_b: np.ndarray, b_from_a: np.ndarray) -> np.ndarray:
@@ -79,7 +90,29 @@ def square(box: np.ndarray, margin: float = 0.0) -> np.ndarray:
     return np.concatenate([centre - half, centre + half], axis=-1)
 
 
-def warp(picture: np.ndarray, affine: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:
+def stored(box: np.ndarray, margin: float, size: int) -> tuple[np.ndarray, int]:
+    """How to keep a person's crop for later: more than the box, at whole pixels, reduced but never enlarged.
+
+    Args:
+        box: (4,) px of the picture, square.
+        margin: how much more than the box is kept, as a fraction of its side; half of it on each side.
+        size: px of the crop that the box's side may take at most.
+
+    Returns:
+        (2, 3) crop px from picture px, and the crop's side in px.
+    """
+    side = box[2] - box[0]
+    region = max(int(np.ceil(side * (1 + margin))), 1)
+    low = (
+        np.round((box[:2] + box[2:]) / 2 - region / 2 + 0.5) - 0.5
+    )  # at the edge of a pixel: copied, not blurred
+    kept = int(np.ceil(region * min(size / side, 1.0)))
+    return crop_from_image(np.concatenate([low, low + region]), kept), kept
+
+
+def warp(
+    picture: np.ndarray, affine: np.ndarray, size: int | tuple[int, int]
+) -> np.ndarray:
     """Cut a crop out of a picture: bilinear, black outside.
 
     A reduction by 2 or more averages whole pixels first (bilinear alone would skip most of them).
@@ -97,7 +130,9 @@ def warp(picture: np.ndarray, affine: np.ndarray, size: int | tuple[int, int]) -
     if factor >= 2:
         picture, image_from_small = _reduce(picture, affine, target, factor)
         affine = compose(affine, image_from_small)
-    return cv2.warpAffine(picture, affine, target, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    return cv2.warpAffine(
+        picture, affine, target, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT
+    )
 
 
 def _reduce(
@@ -105,15 +140,31 @@ def _reduce(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The part of the picture that the crop shows, `factor` times smaller, and picture px from its px."""
     width, height = size
-    corners = np.array([[-0.5, -0.5], [width - 0.5, -0.5], [-0.5, height - 0.5], [width - 0.5, height - 0.5]])
+    corners = np.array(
+        [
+            [-0.5, -0.5],
+            [width - 0.5, -0.5],
+            [-0.5, height - 0.5],
+            [width - 0.5, height - 0.5],
+        ]
+    )
     seen = transform(inverse(affine), corners)
     x1, y1 = np.maximum(np.floor(seen.min(axis=0)).astype(int) - 2 * factor, 0)
-    x2, y2 = np.minimum(np.ceil(seen.max(axis=0)).astype(int) + 2 * factor, [picture.shape[1], picture.shape[0]])
+    x2, y2 = np.minimum(
+        np.ceil(seen.max(axis=0)).astype(int) + 2 * factor,
+        [picture.shape[1], picture.shape[0]],
+    )
     if x2 <= x1 or y2 <= y1:  # the crop lies outside the picture
-        return np.zeros((1, 1, 3), dtype=np.uint8), np.array([[1.0, 0.0, -1e6], [0.0, 1.0, -1e6]])
+        return np.zeros((1, 1, 3), dtype=np.uint8), np.array(
+            [[1.0, 0.0, -1e6], [0.0, 1.0, -1e6]]
+        )
     part = picture[y1:y2, x1:x2]
     below, right = -part.shape[0] % factor, -part.shape[1] % factor
     part = cv2.copyMakeBorder(part, 0, below, 0, right, cv2.BORDER_CONSTANT)
-    small = cv2.resize(part, (part.shape[1] // factor, part.shape[0] // factor), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(
+        part,
+        (part.shape[1] // factor, part.shape[0] // factor),
+        interpolation=cv2.INTER_AREA,
+    )
     middle = (factor - 1) / 2
     return small, np.array([[factor, 0.0, x1 + middle], [0.0, factor, y1 + middle]])

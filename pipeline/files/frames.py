@@ -67,12 +67,20 @@ def write(
     crop_from_image: np.ndarray,
     jpegs: Iterable[bytes],
 ) -> None:
-    """Write frames; `jpegs` is consumed one by one, view after view, b"" where a view is missing."""
+    """Write frames; `jpegs` come view after view, b"" where a view is missing.
+
+    They are consumed one by one, and before the arrays are looked at, so that who makes the pictures may fill the arrays
+    on the way.
+    """
     with hdf5.writing(path, KIND) as file:
+        starts = pictures.append(file, jpegs)
+        if len(starts) != len(keys) * len(views) + 1:
+            raise ValueError(
+                f"{path}: {len(starts) - 1} pictures for {len(keys)} frames of {len(views)} views"
+            )
         keys.put(file)
         hdf5.put_text(file, "views", np.array(views))
         file.create_dataset("box", data=np.asarray(box, dtype=np.float64))
-        file.create_dataset("crop_from_image", data=np.asarray(crop_from_image, dtype=np.float64))
-        starts = pictures.append(file, jpegs)
-        if len(starts) != len(keys) * len(views) + 1:
-            raise ValueError(f"{path}: {len(starts) - 1} pictures for {len(keys)} frames of {len(views)} views")
+        file.create_dataset(
+            "crop_from_image", data=np.asarray(crop_from_image, dtype=np.float64)
+        )

@@ -76,8 +76,17 @@ def write(
     crop_from_image: np.ndarray,
     jpegs: Iterable[bytes],
 ) -> None:
-    """Write samples; `jpegs` is consumed one by one, so memory does not grow with them. Fields as in `Samples`."""
+    """Write samples; fields as in `Samples`.
+
+    `jpegs` is consumed one by one, so memory does not grow with them, and before the arrays are looked at, so that who
+    makes the pictures may fill the arrays on the way.
+    """
     with hdf5.writing(path, KIND) as file:
+        starts = pictures.append(file, jpegs)
+        if len(starts) != len(key) + 1:
+            raise ValueError(
+                f"{path}: {len(starts) - 1} pictures for {len(key)} samples"
+            )
         file.attrs["skeleton"] = skeleton.name
         hdf5.put_text(file, "key", key)
         hdf5.put_text(file, "split", split)
@@ -85,7 +94,6 @@ def write(
         file.create_dataset("visible", data=np.asarray(visible, dtype=bool))
         file.create_dataset("box", data=np.asarray(box, dtype=np.float64))
         file.create_dataset("head", data=np.asarray(head, dtype=np.float64))
-        file.create_dataset("crop_from_image", data=np.asarray(crop_from_image, dtype=np.float64))
-        starts = pictures.append(file, jpegs)
-        if len(starts) != len(key) + 1:
-            raise ValueError(f"{path}: {len(starts) - 1} pictures for {len(key)} samples")
+        file.create_dataset(
+            "crop_from_image", data=np.asarray(crop_from_image, dtype=np.float64)
+        )

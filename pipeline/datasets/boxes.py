@@ -1,0 +1,252 @@
+"""Where the person is in every view: a detector's boxes, repaired in time, or the capture volume's outline."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import crops
+from pipeline.datasets.calibration import common_place, simplified
+from pipeline.files.keys import FrameKeys
+from pipeline.geometry.camera import Camera
+
+# Of a box's neighbours in time: how far its centre may be from theirs, in their sides, and how much larger or smaller it may be.
+_WINDOW, _SHIFT, _GROWTH = 5, 0.6, 1.8
+
+
+def read_coco(
+    path: Path, keys: FrameKeys, views: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The best-scored box of every (frame, view) of a COCO results file.
+
+    An entry's `image_id` is `<sequence>/<camera>/<number>`, or `<camera>/<number>` where there is one sequence; its `bbox`
+    is x, y, width, height in px.
+
+    Returns:
+        (frames, views, 4) px, x1 y1 x2 y2, and (frames, views) scores; NaN and 0 where there is none.
+
+    Raises:
+        ValueError: not json, or an entry that is no box; the sentence names the file and the entry.
+    """
+    entries = _load(path)
+    rows = {
+        (s, n): row
+        for row, (s, n) in enumerate(
+            zip(keys.sequence.tolist(), keys.number.tolist(), strict=True)
+        )
+    }
+    sequences = sorted(set(keys.sequence.tolist()))
+    columns = {simplified(view): column for column, view in enumerate(views)}
+    box, score = (
+        np.full((len(keys), len(views), 4), np.nan),
+        np.zeros((len(keys), len(views))),
+    )
+    for at, entry in enumerate(entries):
+        what = f"{path}: entry {at}"
+        sequence, camera, number = _image_id(entry, sequences, what)
+        row, column = rows.get((sequence, number)), columns.get(simplified(camera))
+        if row is None or column is None:
+            continue  # a frame or a view that the target leaves out
+        values = _numbers(entry, what)
+        if values[4] > score[row, column]:
+            x, y, width, height, score[row, column] = values
+            box[row, column] = [x, y, x + width, y + height]
+    return box, score
+
+
+def around(points: np.ndarray, margin: float = 0.0) -> np.ndarray:
+    """(..., joints, 2) px -> (..., 4) the box around what is known, its sides times 1 + margin; NaN for nothing or one."""
+    known = np.isfinite(points).all(axis=-1, keepdims=True)
+    low = np.where(known, points, np.inf).min(axis=-2)
+    high = np.where(known, points, -np.inf).max(axis=-2)
+    enough = known.sum(axis=(-2, -1)) >= 2
+    low, high = (np.where(enough[..., None], value, np.nan) for value in (low, high))
+    extra = (high - low) * margin / 2
+    return np.concatenate([low - extra, high + extra], axis=-1)
+
+
+def repair(box: np.ndarray, keys: FrameKeys) -> tuple[np.ndarray, np.ndarray]:
+    """Replace boxes that are missing, or far off their neighbours in time, by what lies between their neighbours.
+
+    Args:
+        box: (frames, views, 4) px, square; NaN where missing.
+        keys: which frames; a sequence is repaired by itself.
+
+    Returns:
+        (frames, views, 4) px, NaN only where a view has no box in the whole sequence, and (frames, views) bool, which
+        ones are detections (the rest is filled).
+    """
+    filled, kept = box.copy(), np.isfinite(box).all(axis=-1)
+    for sequence in np.unique(keys.sequence):
+        rows = np.flatnonzero(keys.sequence == sequence)
+        rows = rows[np.argsort(keys.number[rows], kind="stable")]
+        for view in range(box.shape[1]):
+            filled[rows, view], kept[rows, view] = _repair_track(
+                box[rows, view], keys.number[rows]
+            )
+    return filled, kept
+
+
+def _repair_track(box: np.ndarray, time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(frames, 4) -> (frames, 4), (frames,) bool."""
+    known = np.flatnonzero(np.isfinite(box).all(axis=-1))
+    if len(known) == 0:
+        return box, np.zeros(len(box), dtype=bool)
+    track = np.concatenate(
+        [(box[:, :2] + box[:, 2:]) / 2, np.log(box[:, 2:3] - box[:, 0:1])], axis=-1
+    )  # x, y, log side
+    found = track[known]
+    usual = np.stack(
+        [
+            np.median(found[max(0, i - _WINDOW // 2) : i + _WINDOW // 2 + 1], axis=0)
+            for i in range(len(found))
+        ]
+    )
+    near = np.abs(found[:, :2] - usual[:, :2]).max(axis=-1) <= _SHIFT * np.exp(
+        usual[:, 2]
+    )
+    alike = np.abs(found[:, 2] - usual[:, 2]) <= np.log(_GROWTH)
+    good = known[near & alike]
+    if len(good) == 0:
+        good = known
+    between = np.stack(
+        [np.interp(time, time[good], track[good, i]) for i in range(3)], axis=-1
+    )
+    half = np.exp(between[:, 2:]) / 2
+    filled = np.concatenate([between[:, :2] - half, between[:, :2] + half], axis=-1)
+    kept = np.isin(np.arange(len(box)), good)
+    return np.where(kept[:, None], box, filled), kept
+
+
+def volume(cameras: Sequence[Camera]) -> np.ndarray:
+    """A capture volume derived from the rig: (6,) world mm, xmin xmax ymin ymax zmin zmax.
+
+    It stands on the floor (z = 0), is 2 m high, and reaches around the place that the cameras look at as far as all of them
+    see a person's middle, between 0.5 and 3 m.
+
+    Raises:
+        ValueError: the cameras do not look at a common place.
+    """
+    place, _ = common_place(cameras)
+    if not np.isfinite(place).all():
+        raise ValueError(
+            "the cameras do not look at a common place; give target.volume_mm"
+        )
+    angles = np.arange(16) * 2 * np.pi / 16
+    circle = np.stack([np.cos(angles), np.sin(angles), np.zeros(16)], axis=-1)
+    middle = np.array([place[0], place[1], 1000.0])
+    radius = 500.0
+    while radius < 3000.0 and all(
+        _sees(camera, middle + (radius + 100.0) * circle) for camera in cameras
+    ):
+        radius += 100.0
+    return np.array(
+        [
+            place[0] - radius,
+            place[0] + radius,
+            place[1] - radius,
+            place[1] + radius,
+            0.0,
+            2000.0,
+        ]
+    )
+
+
+def outline(camera: Camera, cuboid: np.ndarray, picture: tuple[int, int]) -> np.ndarray:
+    """The box of a cuboid in a view.
+
+    Args:
+        camera: the view's.
+        cuboid: (6,) world mm, xmin xmax ymin ymax zmin zmax.
+        picture: (width, height) px.
+
+    Returns:
+        (4,) px, the part inside the picture; NaN when nothing of it is.
+    """
+    axes = [np.linspace(low, high, 9) for low, high in cuboid.reshape(3, 2)]
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    seen = camera.project(
+        grid, distorted=False
+    )  # the lens polynomial folds back far outside the picture
+    seen = seen[np.isfinite(seen).all(axis=-1)]
+    if not len(seen):
+        return np.full(4, np.nan)
+    edge = np.array([picture[0] - 0.5, picture[1] - 0.5])
+    low, high = (
+        np.clip(seen.min(axis=0), -0.5, edge),
+        np.clip(seen.max(axis=0), -0.5, edge),
+    )
+    return (
+        np.concatenate([low, high]) if (high - low >= 1).all() else np.full(4, np.nan)
+    )
+
+
+def outlines(cameras: Sequence[Camera], cuboid: np.ndarray) -> np.ndarray:
+    """(views, 4) px, square: the volume's outline in every view.
+
+    Raises:
+        ValueError: a camera does not see the volume.
+    """
+    found = np.stack([outline(camera, cuboid, camera.size) for camera in cameras])
+    blind = [
+        camera.name
+        for camera, box in zip(cameras, found, strict=True)
+        if not np.isfinite(box).all()
+    ]
+    if blind:
+        raise ValueError(
+            f"the capture volume {cuboid.round().tolist()} mm is not in the picture of {blind[0]}"
+        )
+    return crops.square(found)
+
+
+def _sees(camera: Camera, points: np.ndarray) -> bool:
+    seen = camera.project(points, distorted=False)
+    with np.errstate(invalid="ignore"):
+        return bool(((seen >= 0) & (seen <= np.array(camera.size) - 1)).all())
+
+
+def _load(path: Path) -> list[Any]:
+    try:
+        loaded = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{path}: not readable as json ({error})") from None
+    if not isinstance(loaded, list):
+        raise ValueError(
+            f"{path}: expected a list of boxes (COCO results), got {type(loaded).__name__}"
+        )
+    return loaded
+
+
+def _image_id(entry: Any, sequences: list[str], what: str) -> tuple[str, str, int]:
+    identity = entry.get("image_id") if isinstance(entry, dict) else None
+    parts = identity.split("/") if isinstance(identity, str) else []
+    if len(parts) == 2 and len(sequences) == 1:
+        parts = [sequences[0], *parts]
+    if len(parts) != 3 or not parts[2].isdecimal():
+        expected = "<sequence>/<camera>/<number>" + (
+            " or <camera>/<number>" if len(sequences) == 1 else ""
+        )
+        raise ValueError(f"{what}: image_id: expected {expected}, got {identity!r}")
+    return parts[0], parts[1], int(parts[2])
+
+
+def _numbers(entry: dict[str, Any], what: str) -> np.ndarray:
+    """(5,) x y width height score."""
+    try:
+        values = np.array([*entry["bbox"], entry.get("score", 1.0)], dtype=np.float64)
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(
+            f"{what}: expected bbox [x, y, width, height] and a score"
+        ) from None
+    if (
+        values.shape != (5,)
+        or not np.isfinite(values).all()
+        or (values[2:4] <= 0).any()
+    ):
+        raise ValueError(
+            f"{what}: expected a bbox of 4 finite numbers with positive sides, got {entry['bbox']}"
+        )
+    return values

@@ -1,0 +1,86 @@
+"""Picture files from elsewhere: names that stay inside their folder, and a sentence for files that are not whole."""
+
+from pathlib import Path, PurePosixPath
+
+import cv2
+import numpy as np
+
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+
+
+def inside(folder: Path, name: str, what: str) -> Path:
+    """The path of a file that an annotation names, if it lies inside the folder.
+
+    Raises:
+        ValueError: the name is absolute or climbs out ('../x.jpg'); `what` says who named it.
+    """
+    pure = PurePosixPath(name.replace("\\", "/"))
+    if (
+        not name
+        or pure.is_absolute()
+        or ".." in pure.parts
+        or ":" in pure.parts[0]
+        or "\0" in name
+    ):
+        raise ValueError(
+            f"{what}: expected the name of a file inside {folder}, got '{name}'"
+        )
+    return folder / pure
+
+
+def read(path: Path) -> np.ndarray:
+    """Decode a picture file, EXIF orientation ignored (annotations are in the file's own px).
+
+    Returns:
+        (height, width, 3) uint8 BGR.
+
+    Raises:
+        ValueError: the file is absent, truncated or no picture. OpenCV alone would fill the rest with grey.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ValueError(f"{path}: there is no such picture") from None
+    except OSError as error:
+        raise ValueError(f"{path}: not readable ({error.strerror})") from None
+    return decode(data, path)
+
+
+def decode(data: bytes, path: Path | str) -> np.ndarray:
+    """As `read`, from the file's bytes."""
+    if not data:
+        raise ValueError(f"{path}: the picture is empty (0 bytes)")
+    if not _is_whole(data):
+        raise ValueError(
+            f"{path}: the picture is truncated ({len(data)} bytes, and its end is missing)"
+        )
+    try:
+        picture = cv2.imdecode(
+            np.frombuffer(data, np.uint8),
+            cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION,
+        )
+    except cv2.error:  # e.g. a header that announces more pixels than OpenCV allows
+        picture = None
+    if picture is None:
+        raise ValueError(
+            f"{path}: not a picture that OpenCV can decode ({len(data)} bytes)"
+        )
+    return picture
+
+
+def _is_whole(data: bytes) -> bool:
+    if data.startswith(b"\x89PNG"):
+        return b"IEND" in data[-64:] or b"IEND" in data
+    if not data.startswith(b"\xff\xd8"):
+        return True  # left to the decoder
+    # A JPEG: walk the header's segments (a thumbnail inside one has an end marker of its own), then look for the end.
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:  # fill byte
+            at += 1
+            continue
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker == 0xDA:  # the scan begins: in it, FF D9 can only be the end
+            return data.find(b"\xff\xd9", at) >= 0
+    return False

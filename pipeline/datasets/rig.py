@@ -1,0 +1,256 @@
+"""A rig's recordings on disk: which views, which sequences, which frames all views share, and their pictures.
+
+`<views>/<camera>.mp4` or `<views>/<camera>/<number>.jpg` is one sequence, named after the folder around `<views>`;
+`<views>/<sequence>/<camera>...` are many. Frames of a video are numbered from 0, those of a folder by their names.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.datasets import images, parallel, videos
+from pipeline.datasets.calibration import simplified
+from pipeline.geometry.camera import Camera
+
+# Codecs pad or cut to multiples of 16: pixels stay where they are. More than that is another picture format.
+_SIZE_TOLERANCE = 16  # px
+
+
+@dataclass(frozen=True)
+class View:
+    """One camera's recording of one sequence: a video, or pictures by frame number."""
+
+    camera: Camera
+    path: Path
+    pictures: dict[int, Path] | None  # None for a video
+
+    @property
+    def is_video(self) -> bool:
+        return self.pictures is None
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One recording: a name, the views in the calibration's order, and the frames that all of them have."""
+
+    name: str
+    views: tuple[View, ...]
+    numbers: tuple[int, ...]
+    notes: tuple[str, ...]
+
+
+def find(
+    folder: Path, cameras: Sequence[Camera], wanted: Sequence[str], calibration: Path
+) -> tuple[Recording, ...]:
+    """The sequences of a folder of views, each with the frames that its views share.
+
+    Args:
+        folder: see the module's first lines.
+        cameras: of the calibration.
+        wanted: names of the views to use; empty for all.
+        calibration: where the cameras are from, for messages.
+
+    Raises:
+        ValueError: no view, fewer than two, a view without calibration or the other way round, no common frame.
+    """
+    if not folder.is_dir():
+        raise ValueError(
+            f"{folder}: expected a folder with a video or a picture folder a camera"
+        )
+    chosen = (
+        [_camera(name, cameras, calibration) for name in wanted]
+        if wanted
+        else list(cameras)
+    )
+    layout = _layout(folder, cameras)
+    found = []
+    for name, entries in layout:
+        where = (
+            folder
+            if len(layout) == 1 and name == _sequence_name(folder)
+            else folder / name
+        )
+        by_camera = {simplified(camera_name(entry)): entry for entry in entries}
+        unknown = sorted(
+            set(by_camera) - {simplified(camera.name) for camera in cameras}
+        )
+        if unknown and not wanted:
+            raise ValueError(
+                f"{by_camera[unknown[0]]}: the view has no calibration; {calibration} has "
+                f"{', '.join(camera.name for camera in cameras)}; target.views chooses among views"
+            )
+        absent = [
+            camera.name for camera in chosen if simplified(camera.name) not in by_camera
+        ]
+        if absent:
+            raise ValueError(
+                f"{where}: the camera {absent[0]} of {calibration} has no pictures there; see target.views"
+            )
+        views = tuple(
+            _view(camera, by_camera[simplified(camera.name)]) for camera in chosen
+        )
+        if len(views) < 2:
+            raise ValueError(
+                f"{where}: expected at least two views, got {len(views)}: one ray makes no point"
+            )
+        found.append((name, views))
+    every = [view for _, views in found for view in views if view.is_video]
+    counts = dict(
+        zip(
+            [view.path for view in every],
+            parallel.in_order(lambda view: videos.count(view.path), every),
+        )
+    )
+    return tuple(_sequence(name, views, counts) for name, views in found)
+
+
+def camera_name(path: Path) -> str:
+    """The camera that a view's file or folder is named after."""
+    return path.name if path.is_dir() else path.stem
+
+
+def _sequence_name(folder: Path) -> str:
+    return folder.resolve().parent.name or "sequence"
+
+
+def _layout(folder: Path, cameras: Sequence[Camera]) -> list[tuple[str, list[Path]]]:
+    """(sequence name, entries of the views), sorted."""
+    entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    if any(
+        path.is_file() and path.suffix.lower() in videos.SUFFIXES for path in entries
+    ):
+        return [(_sequence_name(folder), [path for path in entries if _is_view(path)])]
+    folders = [path for path in entries if path.is_dir()]
+    known = {simplified(camera.name) for camera in cameras}
+    if any(simplified(path.name) in known for path in folders) or any(
+        _has_pictures(path) for path in folders
+    ):
+        return [(_sequence_name(folder), folders)]
+    found = []
+    for sequence in folders:
+        views = sorted(
+            path
+            for path in sequence.iterdir()
+            if not path.name.startswith(".") and _is_view(path)
+        )
+        if views:
+            found.append((sequence.name, views))
+    if not found:
+        raise ValueError(
+            f"{folder}: expected a video or a picture folder a camera, found neither"
+        )
+    return found
+
+
+def _is_view(path: Path) -> bool:
+    return path.is_dir() or path.suffix.lower() in videos.SUFFIXES
+
+
+def _has_pictures(folder: Path) -> bool:
+    return any(path.suffix.lower() in images.SUFFIXES for path in folder.iterdir())
+
+
+def _camera(name: str, cameras: Sequence[Camera], calibration: Path) -> Camera:
+    for camera in cameras:
+        if simplified(camera.name) == simplified(name):
+            return camera
+    have = ", ".join(camera.name for camera in cameras)
+    raise ValueError(
+        f"target.views: the view '{name}' has no calibration; {calibration} has {have}"
+    )
+
+
+def _view(camera: Camera, path: Path) -> View:
+    if not path.is_dir():
+        return View(camera, path, None)
+    pictures: dict[int, Path] = {}
+    for file in sorted(path.iterdir()):
+        if file.suffix.lower() not in images.SUFFIXES or file.name.startswith("."):
+            continue
+        number = frame_number(file)
+        if number in pictures:
+            raise ValueError(
+                f"{path}: two pictures of frame {number}: {pictures[number].name} and {file.name}"
+            )
+        pictures[number] = file
+    if not pictures:
+        raise ValueError(f"{path}: the view {camera.name} has no pictures")
+    return View(camera, path, pictures)
+
+
+def frame_number(path: Path) -> int:
+    """The last run of digits of a file's name: `000012.jpg`, `cam01.0012.json`, `x_000012_keypoints.json` are 12."""
+    digits = re.findall(
+        r"\d+", path.name[: -len(path.suffix)] if path.suffix else path.name
+    )
+    if not digits:
+        raise ValueError(f"{path}: expected a frame number in the name")
+    return int(digits[-1])
+
+
+def _sequence(name: str, views: tuple[View, ...], counts: dict[Path, int]) -> Recording:
+    each = [
+        set(view.pictures)
+        if view.pictures is not None
+        else set(range(counts[view.path]))
+        for view in views
+    ]
+    common = sorted(set.intersection(*each))
+    if not common:
+        spans = ", ".join(
+            f"{v.camera.name} {min(n)}..{max(n)}"
+            for v, n in zip(views, each, strict=True)
+        )
+        raise ValueError(f"{views[0].path.parent}: no frame is in all views ({spans})")
+    notes = []
+    if any(len(numbers) != len(common) for numbers in each):
+        lengths = ", ".join(
+            f"{view.camera.name} {len(n)}" for view, n in zip(views, each, strict=True)
+        )
+        notes.append(
+            f"{views[0].path.parent}: the views have unequal frames ({lengths}); using the {len(common)} common"
+        )
+    return Recording(name, views, tuple(common), tuple(notes))
+
+
+def pictures(
+    sequence: Recording, numbers: Sequence[int]
+) -> Iterator[list[Path | np.ndarray]]:
+    """What each frame's views hold: a file to read for folders, decoded pixels for videos, in the order of the views."""
+    with ExitStack() as stack:
+        streams = [
+            stack.enter_context(closing(videos.frames(view.path, list(numbers))))
+            if view.is_video
+            else None
+            for view in sequence.views
+        ]
+        for number in numbers:
+            yield [
+                view.pictures[number] if view.pictures is not None else next(stream)  # type: ignore[arg-type]
+                for view, stream in zip(sequence.views, streams, strict=True)
+            ]
+
+
+def read(source: Path | np.ndarray) -> np.ndarray:
+    """(height, width, 3) uint8 BGR of what `pictures` yields."""
+    return images.read(source) if isinstance(source, Path) else source
+
+
+def check_size(picture: np.ndarray, view: View) -> str | None:
+    """A sentence when the pictures differ a little from the calibration's, None when they do not.
+
+    Raises:
+        ValueError: they differ by more than a codec's padding.
+    """
+    width, height = picture.shape[1], picture.shape[0]
+    expected = view.camera.size
+    if (width, height) == expected:
+        return None
+    sentence = f"{view.path}: the pictures are {width}x{height}, the calibration is for {expected[0]}x{expected[1]}"
+    if max(abs(width - expected[0]), abs(height - expected[1])) > _SIZE_TOLERANCE:
+        raise ValueError(sentence)
+    return sentence + "; taken to be cut at the right and below, pixel coordinates stay"
