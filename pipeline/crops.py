@@ -37,9 +37,7 @@ def crop_from_image(
     linear = np.stack(
         [
             np.stack(
-                np.broadcast_arrays(
-                    mirror * scale_x * cosine, -mirror * scale_x * sine
-                ),
+                np.broadcast_arrays(mirror * scale_x * cosine, -mirror * scale_x * sine),
                 axis=-1,
             ),
             np.stack(np.broadcast_arrays(scale_y * sine, scale_y * cosine), axis=-1),
@@ -103,16 +101,12 @@ def stored(box: np.ndarray, margin: float, size: int) -> tuple[np.ndarray, int]:
     """
     side = box[2] - box[0]
     region = max(int(np.ceil(side * (1 + margin))), 1)
-    low = (
-        np.round((box[:2] + box[2:]) / 2 - region / 2 + 0.5) - 0.5
-    )  # at the edge of a pixel: copied, not blurred
+    low = np.round((box[:2] + box[2:]) / 2 - region / 2 + 0.5) - 0.5  # at the edge of a pixel: copied, not blurred
     kept = int(np.ceil(region * min(size / side, 1.0)))
     return crop_from_image(np.concatenate([low, low + region]), kept), kept
 
 
-def warp(
-    picture: np.ndarray, affine: np.ndarray, size: int | tuple[int, int]
-) -> np.ndarray:
+def warp(picture: np.ndarray, affine: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:
     """Cut a crop out of a picture: bilinear, black outside.
 
     A reduction by 2 or more averages whole pixels first (bilinear alone would skip most of them).
@@ -130,9 +124,7 @@ def warp(
     if factor >= 2:
         picture, image_from_small = _reduce(picture, affine, target, factor)
         affine = compose(affine, image_from_small)
-    return cv2.warpAffine(
-        picture, affine, target, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT
-    )
+    return cv2.warpAffine(picture, affine, target, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
 
 
 def _reduce(
@@ -155,9 +147,7 @@ def _reduce(
         [picture.shape[1], picture.shape[0]],
     )
     if x2 <= x1 or y2 <= y1:  # the crop lies outside the picture
-        return np.zeros((1, 1, 3), dtype=np.uint8), np.array(
-            [[1.0, 0.0, -1e6], [0.0, 1.0, -1e6]]
-        )
+        return np.zeros((1, 1, 3), dtype=np.uint8), np.array([[1.0, 0.0, -1e6], [0.0, 1.0, -1e6]])
     part = picture[y1:y2, x1:x2]
     below, right = -part.shape[0] % factor, -part.shape[1] % factor
     part = cv2.copyMakeBorder(part, 0, below, 0, right, cv2.BORDER_CONSTANT)

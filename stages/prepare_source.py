@@ -26,17 +26,11 @@ class Source:
 
     def __post_init__(self) -> None:
         if self.cache_size < 16:
-            raise ValueError(
-                f"source.cache_size: expected at least 16 px, got {self.cache_size}"
-            )
+            raise ValueError(f"source.cache_size: expected at least 16 px, got {self.cache_size}")
         if not 0 <= self.cache_margin <= 4:
-            raise ValueError(
-                f"source.cache_margin: expected 0 to 4, got {self.cache_margin}"
-            )
+            raise ValueError(f"source.cache_margin: expected 0 to 4, got {self.cache_margin}")
         if not 1 <= self.jpeg_quality <= 100:
-            raise ValueError(
-                f"source.jpeg_quality: expected 1 to 100, got {self.jpeg_quality}"
-            )
+            raise ValueError(f"source.jpeg_quality: expected 1 to 100, got {self.jpeg_quality}")
 
 
 def main(data: Path, out: Path, metrics: Path, config: Source) -> None:
@@ -47,20 +41,12 @@ def main(data: Path, out: Path, metrics: Path, config: Source) -> None:
 
     def cut(row: int) -> bytes:
         name = str(records.image[row])
-        picture = images.read(
-            images.inside(data / "images", name, f"{data}: record {records.key[row]}")
-        )
+        picture = images.read(images.inside(data / "images", name, f"{data}: record {records.key[row]}"))
         height, width = picture.shape[:2]
-        visible[row] = (
-            (joints[row] >= -0.5) & (joints[row] <= [width - 0.5, height - 0.5])
-        ).all(axis=-1)
+        visible[row] = ((joints[row] >= -0.5) & (joints[row] <= [width - 0.5, height - 0.5])).all(axis=-1)
         joints[row, ~visible[row]] = np.nan
-        affines[row], size = crops.stored(
-            records.box[row], config.cache_margin, config.cache_size
-        )
-        return pictures.encode(
-            crops.warp(picture, affines[row], size), config.jpeg_quality
-        )
+        affines[row], size = crops.stored(records.box[row], config.cache_margin, config.cache_size)
+        return pictures.encode(crops.warp(picture, affines[row], size), config.jpeg_quality)
 
     jpegs = tqdm(
         parallel.in_order(cut, range(len(records))),
@@ -88,9 +74,7 @@ def main(data: Path, out: Path, metrics: Path, config: Source) -> None:
             "valid": count["valid"],
             "labelled_percent": 100 * visible.mean(),
             "box_px": np.median(records.box[:, 2] - records.box[:, 0]),
-            "head_px": np.median(records.head[np.isfinite(records.head)])
-            if np.isfinite(records.head).any()
-            else None,
+            "head_px": np.median(records.head[np.isfinite(records.head)]) if np.isfinite(records.head).any() else None,
         },
     )
     print(

@@ -28,29 +28,19 @@ class Target:
     """Section `target` of params.yaml."""
 
     views: tuple[str, ...]  # the cameras to use; empty for all
-    units: Literal[
-        "auto", "m", "mm"
-    ]  # of the calibration; auto: what it says, or what the rig's size tells
+    units: Literal["auto", "m", "mm"]  # of the calibration; auto: what it says, or what the rig's size tells
     stride: int  # every so many frames
     first_frame: int  # frame numbers below it are left out
     last_frame: int | None  # frame numbers above it are left out
     test_sequences: tuple[str, ...]  # held out as a whole
-    test_last_frames: (
-        int  # of every other sequence, so many frames at the end are held out
-    )
-    detector: Literal[
-        "none", "openpose_body_25", "openpose_body_25b"
-    ]  # what the detections folder holds beside boxes
+    test_last_frames: int  # of every other sequence, so many frames at the end are held out
+    detector: Literal["none", "openpose_body_25", "openpose_body_25b"]  # what the detections folder holds beside boxes
     boxes: Literal["detections", "volume"]  # where the person is
     box_margin: float  # around a detection, as a fraction of its longer side
     min_box_score: float  # in [0, 1]; a box below it counts as missing
-    volume_mm: (
-        tuple[float, ...] | None
-    )  # xmin xmax ymin ymax zmin zmax, world; null: derived from the rig
+    volume_mm: tuple[float, ...] | None  # xmin xmax ymin ymax zmin zmax, world; null: derived from the rig
     cache_size: int  # px that the side of a box has in its stored crop, at most: nothing is enlarged
-    cache_margin: (
-        float  # how much more than the box is stored, as a fraction of its side
-    )
+    cache_margin: float  # how much more than the box is stored, as a fraction of its side
     jpeg_quality: int  # of the stored crops, 1 to 100
 
     def __post_init__(self) -> None:
@@ -69,13 +59,9 @@ class Target:
                 expected = f"{low} to {high}" if high is not None else f"at least {low}"
                 raise ValueError(f"target.{name}: expected {expected}, got {value}")
         if self.last_frame is not None and self.last_frame < self.first_frame:
-            raise ValueError(
-                f"target.last_frame: {self.last_frame} is before target.first_frame, {self.first_frame}"
-            )
+            raise ValueError(f"target.last_frame: {self.last_frame} is before target.first_frame, {self.first_frame}")
         if len(self.views) == 1:
-            raise ValueError(
-                "target.views: expected at least two views or none for all; one ray makes no point"
-            )
+            raise ValueError("target.views: expected at least two views or none for all; one ray makes no point")
         if self.volume_mm is not None:
             volume = np.array(self.volume_mm)
             if len(volume) != 6 or (volume[1::2] <= volume[::2]).any():
@@ -117,68 +103,42 @@ def main(
             "sequences": len(recordings),
             **count,
             "box_px": np.mean(box[..., 2] - box[..., 0]),
-            "boxes": {
-                name: int((source == name).sum()) for name in np.unique(source).tolist()
-            },
+            "boxes": {name: int((source == name).sum()) for name in np.unique(source).tolist()},
             "detected_joints_percent": 100 * np.isfinite(seen.points[..., 0]).mean(),
         },
     )
-    print(
-        f"{out}: {count['train']} frames to adapt on and {count['test']} held out, {len(used)} views each"
-    )
+    print(f"{out}: {count['train']} frames to adapt on and {count['test']} held out, {len(used)} views each")
 
 
-def _keys(
-    recordings: tuple[rig.Recording, ...], config: Target
-) -> tuple[FrameKeys, tuple[rig.Recording, ...]]:
+def _keys(recordings: tuple[rig.Recording, ...], config: Target) -> tuple[FrameKeys, tuple[rig.Recording, ...]]:
     """The frames to use, and the recordings with just these."""
     names = [recording.name for recording in recordings]
     unknown = sorted(set(config.test_sequences) - set(names))
     if unknown:
-        raise ValueError(
-            f"target.test_sequences: there is no sequence '{unknown[0]}'; there are {', '.join(names)}"
-        )
+        raise ValueError(f"target.test_sequences: there is no sequence '{unknown[0]}'; there are {', '.join(names)}")
     kept, split = [], []
     for recording in recordings:
         last = recording.numbers[-1] if config.last_frame is None else config.last_frame
-        numbers = tuple(
-            n for n in recording.numbers if config.first_frame <= n <= last
-        )[:: config.stride]
+        numbers = tuple(n for n in recording.numbers if config.first_frame <= n <= last)[:: config.stride]
         if not numbers:
             raise ValueError(
                 f"target: no frame of the sequence '{recording.name}' is left by first_frame and last_frame"
             )
-        held_out = (
-            len(numbers)
-            if recording.name in config.test_sequences
-            else config.test_last_frames
-        )
+        held_out = len(numbers) if recording.name in config.test_sequences else config.test_last_frames
         held_out = min(held_out, len(numbers))
         split += ["train"] * (len(numbers) - held_out) + ["test"] * held_out
         kept.append(replace(recording, numbers=numbers))
-    sequence = np.array(
-        [recording.name for recording in kept for _ in recording.numbers]
-    )
-    number = np.array(
-        [number for recording in kept for number in recording.numbers], dtype=np.int32
-    )
+    sequence = np.array([recording.name for recording in kept for _ in recording.numbers])
+    number = np.array([number for recording in kept for number in recording.numbers], dtype=np.int32)
     return FrameKeys(sequence, number, np.array(split), sequence), tuple(kept)
 
 
-def _detections(
-    folder: Path, keys: FrameKeys, used: tuple[Camera, ...], config: Target
-) -> Detections:
+def _detections(folder: Path, keys: FrameKeys, used: tuple[Camera, ...], config: Target) -> Detections:
     """What a foreign detector said of the person of interest; all NaN where there is none."""
     names = tuple(camera.name for camera in used)
-    skeleton = get(
-        "mpii_16"
-        if config.detector == "none"
-        else config.detector.removeprefix("openpose_")
-    )
+    skeleton = get("mpii_16" if config.detector == "none" else config.detector.removeprefix("openpose_"))
     shape = (len(keys), len(used), len(skeleton))
-    return Detections(
-        keys, names, skeleton, np.full((*shape, 2), np.nan), np.zeros(shape)
-    )
+    return Detections(keys, names, skeleton, np.full((*shape, 2), np.nan), np.zeros(shape))
 
 
 def _boxes(
@@ -191,9 +151,7 @@ def _boxes(
     """The person's square in every (frame, view): (frames, views, 4) px, and (frames, views) text, where it is from."""
     cuboid = None if config.volume_mm is None else np.array(config.volume_mm)
     if config.boxes == "volume":
-        outlines = boxes.outlines(
-            used, boxes.volume(used) if cuboid is None else cuboid
-        )
+        outlines = boxes.outlines(used, boxes.volume(used) if cuboid is None else cuboid)
         return np.broadcast_to(outlines, (len(keys), *outlines.shape)).copy(), np.full(
             (len(keys), len(used)), "volume", dtype="U9"
         )
@@ -211,9 +169,7 @@ def _boxes(
     source = np.where(kept, "detection", "filled")
     blank = ~np.isfinite(filled).all(axis=-1)
     if blank.any():
-        outlines = boxes.outlines(
-            used, boxes.volume(used) if cuboid is None else cuboid
-        )
+        outlines = boxes.outlines(used, boxes.volume(used) if cuboid is None else cuboid)
         filled = np.where(blank[..., None], outlines, filled)
         source[blank] = "volume"
     return filled, source
@@ -237,12 +193,8 @@ def _write_frames(
         note = rig.check_size(picture, recording_view)
         if note:
             noted[recording_view.path] = note
-        affines[frame, view], size = crops.stored(
-            box[frame, view], config.cache_margin, config.cache_size
-        )
-        return pictures.encode(
-            crops.warp(picture, affines[frame, view], size), config.jpeg_quality
-        )
+        affines[frame, view], size = crops.stored(box[frame, view], config.cache_margin, config.cache_size)
+        return pictures.encode(crops.warp(picture, affines[frame, view], size), config.jpeg_quality)
 
     def jobs() -> Iterator[tuple[int, int, rig.View, Path | np.ndarray]]:
         row = 0

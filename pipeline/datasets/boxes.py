@@ -16,9 +16,7 @@ from pipeline.geometry.camera import Camera
 _WINDOW, _SHIFT, _GROWTH = 5, 0.6, 1.8
 
 
-def read_coco(
-    path: Path, keys: FrameKeys, views: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray]:
+def read_coco(path: Path, keys: FrameKeys, views: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """The best-scored box of every (frame, view) of a COCO results file.
 
     An entry's `image_id` is `<sequence>/<camera>/<number>`, or `<camera>/<number>` where there is one sequence; its `bbox`
@@ -31,12 +29,7 @@ def read_coco(
         ValueError: not json, or an entry that is no box; the sentence names the file and the entry.
     """
     entries = _load(path)
-    rows = {
-        (s, n): row
-        for row, (s, n) in enumerate(
-            zip(keys.sequence.tolist(), keys.number.tolist(), strict=True)
-        )
-    }
+    rows = {(s, n): row for row, (s, n) in enumerate(zip(keys.sequence.tolist(), keys.number.tolist(), strict=True))}
     sequences = sorted(set(keys.sequence.tolist()))
     columns = {simplified(view): column for column, view in enumerate(views)}
     box, score = (
@@ -83,9 +76,7 @@ def repair(box: np.ndarray, keys: FrameKeys) -> tuple[np.ndarray, np.ndarray]:
         rows = np.flatnonzero(keys.sequence == sequence)
         rows = rows[np.argsort(keys.number[rows], kind="stable")]
         for view in range(box.shape[1]):
-            filled[rows, view], kept[rows, view] = _repair_track(
-                box[rows, view], keys.number[rows]
-            )
+            filled[rows, view], kept[rows, view] = _repair_track(box[rows, view], keys.number[rows])
     return filled, kept
 
 
@@ -99,21 +90,14 @@ def _repair_track(box: np.ndarray, time: np.ndarray) -> tuple[np.ndarray, np.nda
     )  # x, y, log side
     found = track[known]
     usual = np.stack(
-        [
-            np.median(found[max(0, i - _WINDOW // 2) : i + _WINDOW // 2 + 1], axis=0)
-            for i in range(len(found))
-        ]
+        [np.median(found[max(0, i - _WINDOW // 2) : i + _WINDOW // 2 + 1], axis=0) for i in range(len(found))]
     )
-    near = np.abs(found[:, :2] - usual[:, :2]).max(axis=-1) <= _SHIFT * np.exp(
-        usual[:, 2]
-    )
+    near = np.abs(found[:, :2] - usual[:, :2]).max(axis=-1) <= _SHIFT * np.exp(usual[:, 2])
     alike = np.abs(found[:, 2] - usual[:, 2]) <= np.log(_GROWTH)
     good = known[near & alike]
     if len(good) == 0:
         good = known
-    between = np.stack(
-        [np.interp(time, time[good], track[good, i]) for i in range(3)], axis=-1
-    )
+    between = np.stack([np.interp(time, time[good], track[good, i]) for i in range(3)], axis=-1)
     half = np.exp(between[:, 2:]) / 2
     filled = np.concatenate([between[:, :2] - half, between[:, :2] + half], axis=-1)
     kept = np.isin(np.arange(len(box)), good)
@@ -131,16 +115,12 @@ def volume(cameras: Sequence[Camera]) -> np.ndarray:
     """
     place, _ = common_place(cameras)
     if not np.isfinite(place).all():
-        raise ValueError(
-            "the cameras do not look at a common place; give target.volume_mm"
-        )
+        raise ValueError("the cameras do not look at a common place; give target.volume_mm")
     angles = np.arange(16) * 2 * np.pi / 16
     circle = np.stack([np.cos(angles), np.sin(angles), np.zeros(16)], axis=-1)
     middle = np.array([place[0], place[1], 1000.0])
     radius = 500.0
-    while radius < 3000.0 and all(
-        _sees(camera, middle + (radius + 100.0) * circle) for camera in cameras
-    ):
+    while radius < 3000.0 and all(_sees(camera, middle + (radius + 100.0) * circle) for camera in cameras):
         radius += 100.0
     return np.array(
         [
@@ -167,9 +147,7 @@ def outline(camera: Camera, cuboid: np.ndarray, picture: tuple[int, int]) -> np.
     """
     axes = [np.linspace(low, high, 9) for low, high in cuboid.reshape(3, 2)]
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-    seen = camera.project(
-        grid, distorted=False
-    )  # the lens polynomial folds back far outside the picture
+    seen = camera.project(grid, distorted=False)  # the lens polynomial folds back far outside the picture
     seen = seen[np.isfinite(seen).all(axis=-1)]
     if not len(seen):
         return np.full(4, np.nan)
@@ -178,9 +156,7 @@ def outline(camera: Camera, cuboid: np.ndarray, picture: tuple[int, int]) -> np.
         np.clip(seen.min(axis=0), -0.5, edge),
         np.clip(seen.max(axis=0), -0.5, edge),
     )
-    return (
-        np.concatenate([low, high]) if (high - low >= 1).all() else np.full(4, np.nan)
-    )
+    return np.concatenate([low, high]) if (high - low >= 1).all() else np.full(4, np.nan)
 
 
 def outlines(cameras: Sequence[Camera], cuboid: np.ndarray) -> np.ndarray:
@@ -190,15 +166,9 @@ def outlines(cameras: Sequence[Camera], cuboid: np.ndarray) -> np.ndarray:
         ValueError: a camera does not see the volume.
     """
     found = np.stack([outline(camera, cuboid, camera.size) for camera in cameras])
-    blind = [
-        camera.name
-        for camera, box in zip(cameras, found, strict=True)
-        if not np.isfinite(box).all()
-    ]
+    blind = [camera.name for camera, box in zip(cameras, found, strict=True) if not np.isfinite(box).all()]
     if blind:
-        raise ValueError(
-            f"the capture volume {cuboid.round().tolist()} mm is not in the picture of {blind[0]}"
-        )
+        raise ValueError(f"the capture volume {cuboid.round().tolist()} mm is not in the picture of {blind[0]}")
     return crops.square(found)
 
 
@@ -214,9 +184,7 @@ def _load(path: Path) -> list[Any]:
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path}: not readable as json ({error})") from None
     if not isinstance(loaded, list):
-        raise ValueError(
-            f"{path}: expected a list of boxes (COCO results), got {type(loaded).__name__}"
-        )
+        raise ValueError(f"{path}: expected a list of boxes (COCO results), got {type(loaded).__name__}")
     return loaded
 
 
@@ -226,9 +194,7 @@ def _image_id(entry: Any, sequences: list[str], what: str) -> tuple[str, str, in
     if len(parts) == 2 and len(sequences) == 1:
         parts = [sequences[0], *parts]
     if len(parts) != 3 or not parts[2].isdecimal():
-        expected = "<sequence>/<camera>/<number>" + (
-            " or <camera>/<number>" if len(sequences) == 1 else ""
-        )
+        expected = "<sequence>/<camera>/<number>" + (" or <camera>/<number>" if len(sequences) == 1 else "")
         raise ValueError(f"{what}: image_id: expected {expected}, got {identity!r}")
     return parts[0], parts[1], int(parts[2])
 
@@ -238,15 +204,7 @@ def _numbers(entry: dict[str, Any], what: str) -> np.ndarray:
     try:
         values = np.array([*entry["bbox"], entry.get("score", 1.0)], dtype=np.float64)
     except (KeyError, TypeError, ValueError):
-        raise ValueError(
-            f"{what}: expected bbox [x, y, width, height] and a score"
-        ) from None
-    if (
-        values.shape != (5,)
-        or not np.isfinite(values).all()
-        or (values[2:4] <= 0).any()
-    ):
-        raise ValueError(
-            f"{what}: expected a bbox of 4 finite numbers with positive sides, got {entry['bbox']}"
-        )
+        raise ValueError(f"{what}: expected bbox [x, y, width, height] and a score") from None
+    if values.shape != (5,) or not np.isfinite(values).all() or (values[2:4] <= 0).any():
+        raise ValueError(f"{what}: expected a bbox of 4 finite numbers with positive sides, got {entry['bbox']}")
     return values

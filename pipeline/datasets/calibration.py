@@ -59,47 +59,29 @@ def read(path: Path, units: Units = "auto") -> Calibration:
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ValueError(
-            f"{path}: there is no such file; expected a calibration in TOML"
-        ) from None
+        raise ValueError(f"{path}: there is no such file; expected a calibration in TOML") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not readable as TOML ({error})") from None
     cameras = tuple(
-        _camera(path, name, table)
-        for name, table in tables.items()
-        if isinstance(table, dict) and "matrix" in table
+        _camera(path, name, table) for name, table in tables.items() if isinstance(table, dict) and "matrix" in table
     )
     if len(cameras) < 2:
-        raise ValueError(
-            f"{path}: expected at least two cameras (tables with a 'matrix'), got {len(cameras)}"
-        )
+        raise ValueError(f"{path}: expected at least two cameras (tables with a 'matrix'), got {len(cameras)}")
     names = [simplified(camera.name) for camera in cameras]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"{path}: the camera '{twice[0]}' is there twice")
     metadata = tables.get("metadata", {})
-    stated = (
-        str(metadata.get("units", "")).strip().lower()
-        if isinstance(metadata, dict)
-        else ""
-    )
+    stated = str(metadata.get("units", "")).strip().lower() if isinstance(metadata, dict) else ""
     if stated and stated not in _ALIASES:
         raise ValueError(f"{path}: metadata.units: expected m or mm, got '{stated}'")
     unit, sentence = _unit(path, cameras, units, _ALIASES.get(stated))
-    scaled = tuple(
-        replace(camera, centre=camera.centre * _MM[unit]) for camera in cameras
-    )
+    scaled = tuple(replace(camera, centre=camera.centre * _MM[unit]) for camera in cameras)
     return Calibration(scaled, sentence)
 
 
-def _unit(
-    path: Path, cameras: Sequence[Camera], asked: Units, stated: str | None
-) -> tuple[str, str]:
-    baseline = float(
-        np.median(
-            [np.linalg.norm(a.centre - b.centre) for a, b in combinations(cameras, 2)]
-        )
-    )
+def _unit(path: Path, cameras: Sequence[Camera], asked: Units, stated: str | None) -> tuple[str, str]:
+    baseline = float(np.median([np.linalg.norm(a.centre - b.centre) for a, b in combinations(cameras, 2)]))
     unit = asked if asked != "auto" else stated
     if unit:
         source = "target.units" if asked != "auto" else "metadata.units"
@@ -127,32 +109,19 @@ def _unit(
 def _camera(path: Path, table_name: str, table: dict[str, Any]) -> Camera:
     name = table.get("name", table_name)
     if not isinstance(name, str) or not simplified(name):
-        raise ValueError(
-            f"{path}: [{table_name}] name: expected text with a letter or digit, got {name!r}"
-        )
+        raise ValueError(f"{path}: [{table_name}] name: expected text with a letter or digit, got {name!r}")
     what = f"{path}: camera {name}"
     if table.get("fisheye", False):
         raise ValueError(f"{what}: fisheye lenses are not supported (fisheye = true)")
     convention = table.get("convention", "opencv")
     if convention not in ("opencv", "h36m"):
-        raise ValueError(
-            f"{what}: convention: expected opencv or h36m, got {convention!r}"
-        )
+        raise ValueError(f"{what}: convention: expected opencv or h36m, got {convention!r}")
     matrix = _numbers(table, "matrix", what)
-    if (
-        matrix.shape != (3, 3)
-        or matrix[0, 0] <= 0
-        or matrix[1, 1] <= 0
-        or not np.allclose(matrix[2], [0, 0, 1])
-    ):
-        raise ValueError(
-            f"{what}: matrix: expected [[fx, s, cx], [0, fy, cy], [0, 0, 1]], got {matrix.tolist()}"
-        )
+    if matrix.shape != (3, 3) or matrix[0, 0] <= 0 or matrix[1, 1] <= 0 or not np.allclose(matrix[2], [0, 0, 1]):
+        raise ValueError(f"{what}: matrix: expected [[fx, s, cx], [0, fy, cy], [0, 0, 1]], got {matrix.tolist()}")
     size = _numbers(table, "size", what)
     if size.shape != (2,) or (size < 1).any() or (size != np.round(size)).any():
-        raise ValueError(
-            f"{what}: size: expected [width, height] in px, got {size.tolist()}"
-        )
+        raise ValueError(f"{what}: size: expected [width, height] in px, got {size.tolist()}")
     distortion = _numbers(table, "distortions", what)
     if distortion.ndim != 1 or len(distortion) < 4 or distortion[5:].any():
         raise ValueError(
@@ -160,9 +129,7 @@ def _camera(path: Path, table_name: str, table: dict[str, Any]) -> Camera:
         )
     R, translation = _rotation(table, what), _numbers(table, "translation", what)
     if translation.shape != (3,):
-        raise ValueError(
-            f"{what}: translation: expected 3 numbers, got {translation.tolist()}"
-        )
+        raise ValueError(f"{what}: translation: expected 3 numbers, got {translation.tolist()}")
     return Camera(
         name=name,
         size=(int(size[0]), int(size[1])),
@@ -180,17 +147,10 @@ def _rotation(table: dict[str, Any], what: str) -> np.ndarray:
     if rotation.shape == (3,):
         return Rotation.from_rotvec(rotation).as_matrix()
     if rotation.shape == (3, 3):
-        if (
-            not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-4)
-            or np.linalg.det(rotation) < 0
-        ):
-            raise ValueError(
-                f"{what}: rotation: not a rotation matrix: {rotation.tolist()}"
-            )
+        if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-4) or np.linalg.det(rotation) < 0:
+            raise ValueError(f"{what}: rotation: not a rotation matrix: {rotation.tolist()}")
         return rotation
-    raise ValueError(
-        f"{what}: rotation: expected a Rodrigues vector of 3 numbers, got {rotation.tolist()}"
-    )
+    raise ValueError(f"{what}: rotation: expected a Rodrigues vector of 3 numbers, got {rotation.tolist()}")
 
 
 def _numbers(table: dict[str, Any], key: str, what: str) -> np.ndarray:
@@ -199,9 +159,7 @@ def _numbers(table: dict[str, Any], key: str, what: str) -> np.ndarray:
     try:
         values = np.array(table[key], dtype=np.float64)
     except (TypeError, ValueError):
-        raise ValueError(
-            f"{what}: {key}: expected numbers, got {table[key]!r}"
-        ) from None
+        raise ValueError(f"{what}: {key}: expected numbers, got {table[key]!r}") from None
     if not np.isfinite(values).all():
         raise ValueError(f"{what}: {key}: expected finite numbers, got {table[key]!r}")
     return values
@@ -224,19 +182,13 @@ def common_place(cameras: Sequence[Camera]) -> tuple[np.ndarray, np.ndarray]:
     for a, b in combinations(cameras, 2):
         point = _nearest_to_axes([a, b])
         seen = np.array([_in_picture(camera, point) for camera in cameras])
-        angles = [
-            _off_axis(camera, point)
-            for camera, sees in zip(cameras, seen, strict=True)
-            if sees
-        ]
+        angles = [_off_axis(camera, point) for camera, sees in zip(cameras, seen, strict=True) if sees]
         key = (int(seen.sum()), float(np.mean(angles)) if angles else np.inf)
         if key[0] > best_key[0] or (key[0] == best_key[0] and key[1] < best_key[1]):
             best, best_seen, best_key = point, seen, key
     if best_seen.sum() < 2:
         return np.full(3, np.nan), np.zeros(len(cameras), dtype=bool)
-    refined = _nearest_to_axes(
-        [camera for camera, sees in zip(cameras, best_seen, strict=True) if sees]
-    )
+    refined = _nearest_to_axes([camera for camera, sees in zip(cameras, best_seen, strict=True) if sees])
     seen = np.array([_in_picture(camera, refined) for camera in cameras])
     return (refined, seen) if seen.sum() >= best_seen.sum() else (best, best_seen)
 
@@ -257,13 +209,9 @@ def check_looks(cameras: Sequence[Camera], path: Path) -> None:
             f"{path}: the cameras do not look at a common place, but with every rotation transposed they do; {advice}"
         )
     for index in range(len(cameras)):
-        tried = [
-            turned[i] if i == index else camera for i, camera in enumerate(cameras)
-        ]
+        tried = [turned[i] if i == index else camera for i, camera in enumerate(cameras)]
         if common_place(tried)[1].all():
-            raise ValueError(
-                f"{path}: camera {cameras[index].name}: the rotation is transposed; {advice}"
-            )
+            raise ValueError(f"{path}: camera {cameras[index].name}: the rotation is transposed; {advice}")
     names = ", ".join(cameras[index].name for index in blind)
     raise ValueError(
         f"{path}: the cameras do not look at a common place (not seen by {names}); {advice}; "
@@ -279,9 +227,7 @@ def _transposed(camera: Camera) -> Camera:
 def _nearest_to_axes(cameras: Sequence[Camera]) -> np.ndarray:
     """(3,) the point with the least sum of squared distances to the optical axes; NaN for parallel ones."""
     axes = np.stack([camera.R[2] for camera in cameras])
-    off = (
-        np.eye(3) - axes[:, :, None] * axes[:, None, :]
-    )  # (views, 3, 3) projectors across the axes
+    off = np.eye(3) - axes[:, :, None] * axes[:, None, :]  # (views, 3, 3) projectors across the axes
     total = off.sum(axis=0)
     if np.linalg.cond(total) > 1e6:
         return np.full(3, np.nan)
@@ -292,9 +238,7 @@ def _nearest_to_axes(cameras: Sequence[Camera]) -> np.ndarray:
 
 
 def _in_picture(camera: Camera, point: np.ndarray) -> bool:
-    x, y = camera.project(
-        point, distorted=False
-    )  # far outside, the lens polynomial folds back into the picture
+    x, y = camera.project(point, distorted=False)  # far outside, the lens polynomial folds back into the picture
     return bool(-0.5 <= x <= camera.size[0] - 0.5 and -0.5 <= y <= camera.size[1] - 0.5)
 
 

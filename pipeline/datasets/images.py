@@ -15,16 +15,8 @@ def inside(folder: Path, name: str, what: str) -> Path:
         ValueError: the name is absolute or climbs out ('../x.jpg'); `what` says who named it.
     """
     pure = PurePosixPath(name.replace("\\", "/"))
-    if (
-        not name
-        or pure.is_absolute()
-        or ".." in pure.parts
-        or ":" in pure.parts[0]
-        or "\0" in name
-    ):
-        raise ValueError(
-            f"{what}: expected the name of a file inside {folder}, got '{name}'"
-        )
+    if not name or pure.is_absolute() or ".." in pure.parts or ":" in pure.parts[0] or "\0" in name:
+        raise ValueError(f"{what}: expected the name of a file inside {folder}, got '{name}'")
     return folder / pure
 
 
@@ -51,9 +43,7 @@ def decode(data: bytes, path: Path | str) -> np.ndarray:
     if not data:
         raise ValueError(f"{path}: the picture is empty (0 bytes)")
     if not _is_whole(data):
-        raise ValueError(
-            f"{path}: the picture is truncated ({len(data)} bytes, and its end is missing)"
-        )
+        raise ValueError(f"{path}: the picture is truncated ({len(data)} bytes, and its end is missing)")
     try:
         picture = cv2.imdecode(
             np.frombuffer(data, np.uint8),
@@ -62,9 +52,7 @@ def decode(data: bytes, path: Path | str) -> np.ndarray:
     except cv2.error:  # e.g. a header that announces more pixels than OpenCV allows
         picture = None
     if picture is None:
-        raise ValueError(
-            f"{path}: not a picture that OpenCV can decode ({len(data)} bytes)"
-        )
+        raise ValueError(f"{path}: not a picture that OpenCV can decode ({len(data)} bytes)")
     return picture
 
 

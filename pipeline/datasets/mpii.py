@@ -51,9 +51,7 @@ def read(folder: Path) -> Records:
     for split in ("train", "valid"):
         path = folder / "annot" / f"{split}.json"
         parts.append(_split(path, split, folder / "images"))
-    image, split_name, joints, box, head = (
-        np.concatenate(column) for column in zip(*parts, strict=True)
-    )
+    image, split_name, joints, box, head = (np.concatenate(column) for column in zip(*parts, strict=True))
     seen: dict[str, int] = {}
     keys = []
     for name in image.tolist():
@@ -71,15 +69,11 @@ def _split(path: Path, split: str, pictures: Path) -> tuple[np.ndarray, ...]:
         what = f"{path}: record {row}"
         if not isinstance(record, dict):
             raise ValueError(f"{what}: expected a mapping, got {type(record).__name__}")
-        missing = sorted(
-            {"image", "center", "scale", "joints", "joints_vis"} - set(record)
-        )
+        missing = sorted({"image", "center", "scale", "joints", "joints_vis"} - set(record))
         if missing:
             raise ValueError(f"{what}: '{missing[0]}' is missing")
         if not isinstance(record["image"], str):
-            raise ValueError(
-                f"{what}: expected the picture's name as 'image', got {record['image']!r}"
-            )
+            raise ValueError(f"{what}: expected the picture's name as 'image', got {record['image']!r}")
         images.inside(pictures, record["image"], what)
         names.append(record["image"])
         box[row] = _box(
@@ -90,11 +84,7 @@ def _split(path: Path, split: str, pictures: Path) -> tuple[np.ndarray, ...]:
         labelled = _numbers(record, "joints_vis", (len(SKELETON),), what) > 0
         one_based = _numbers(record, "joints", (len(SKELETON), 2), what)
         joints[row] = np.where(labelled[:, None], one_based - 1, np.nan)
-    head = (
-        _head_sizes(path.parent / "gt_valid.mat", count)
-        if split == "valid"
-        else np.full(count, np.nan)
-    )
+    head = _head_sizes(path.parent / "gt_valid.mat", count) if split == "valid" else np.full(count, np.nan)
     return np.array(names, dtype=str), np.full(count, split), joints, box, head
 
 
@@ -120,14 +110,10 @@ def _head_sizes(path: Path, count: int) -> np.ndarray:
         boxes = np.asarray(loadmat(path)["headboxes_src"], dtype=np.float64)
     except KeyError:
         raise ValueError(f"{path}: expected the matrix 'headboxes_src'") from None
-    except (
-        Exception
-    ) as error:  # scipy raises half a dozen kinds for files that are not MATLAB's
+    except Exception as error:  # scipy raises half a dozen kinds for files that are not MATLAB's
         raise ValueError(f"{path}: not readable as a MATLAB file ({error})") from None
     if boxes.shape != (2, 2, count):
-        raise ValueError(
-            f"{path}: expected headboxes_src of shape (2, 2, {count}), as valid.json, got {boxes.shape}"
-        )
+        raise ValueError(f"{path}: expected headboxes_src of shape (2, 2, {count}), as valid.json, got {boxes.shape}")
     return 0.6 * np.linalg.norm(boxes[1] - boxes[0], axis=0)
 
 
@@ -135,33 +121,21 @@ def _load(path: Path) -> list[Any]:
     try:
         loaded = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ValueError(
-            f"{path}: there is no such file; expected MPII annotations as a json list"
-        ) from None
+        raise ValueError(f"{path}: there is no such file; expected MPII annotations as a json list") from None
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path}: not readable as json ({error})") from None
     if not isinstance(loaded, list) or not loaded:
-        raise ValueError(
-            f"{path}: expected a list of records, got {'an empty one' if loaded == [] else type(loaded)}"
-        )
+        raise ValueError(f"{path}: expected a list of records, got {'an empty one' if loaded == [] else type(loaded)}")
     return loaded
 
 
-def _numbers(
-    record: dict[str, Any], field: str, shape: tuple[int, ...], what: str
-) -> np.ndarray:
+def _numbers(record: dict[str, Any], field: str, shape: tuple[int, ...], what: str) -> np.ndarray:
     try:
         values = np.array(record[field], dtype=np.float64)
     except (TypeError, ValueError):
-        raise ValueError(
-            f"{what}: '{field}' holds something that is no number"
-        ) from None
+        raise ValueError(f"{what}: '{field}' holds something that is no number") from None
     if values.shape != shape:
-        raise ValueError(
-            f"{what}: expected '{field}' of shape {shape}, got {values.shape}"
-        )
+        raise ValueError(f"{what}: expected '{field}' of shape {shape}, got {values.shape}")
     if not np.isfinite(values).all():
-        raise ValueError(
-            f"{what}: '{field}' holds NaN or infinity; an unlabelled joint has joints_vis 0"
-        )
+        raise ValueError(f"{what}: '{field}' holds NaN or infinity; an unlabelled joint has joints_vis 0")
     return values

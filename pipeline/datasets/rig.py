@@ -43,9 +43,7 @@ class Recording:
     notes: tuple[str, ...]
 
 
-def find(
-    folder: Path, cameras: Sequence[Camera], wanted: Sequence[str], calibration: Path
-) -> tuple[Recording, ...]:
+def find(folder: Path, cameras: Sequence[Camera], wanted: Sequence[str], calibration: Path) -> tuple[Recording, ...]:
     """The sequences of a folder of views, each with the frames that its views share.
 
     Args:
@@ -58,45 +56,27 @@ def find(
         ValueError: no view, fewer than two, a view without calibration or the other way round, no common frame.
     """
     if not folder.is_dir():
-        raise ValueError(
-            f"{folder}: expected a folder with a video or a picture folder a camera"
-        )
-    chosen = (
-        [_camera(name, cameras, calibration) for name in wanted]
-        if wanted
-        else list(cameras)
-    )
+        raise ValueError(f"{folder}: expected a folder with a video or a picture folder a camera")
+    chosen = [_camera(name, cameras, calibration) for name in wanted] if wanted else list(cameras)
     layout = _layout(folder, cameras)
     found = []
     for name, entries in layout:
-        where = (
-            folder
-            if len(layout) == 1 and name == _sequence_name(folder)
-            else folder / name
-        )
+        where = folder if len(layout) == 1 and name == _sequence_name(folder) else folder / name
         by_camera = {simplified(camera_name(entry)): entry for entry in entries}
-        unknown = sorted(
-            set(by_camera) - {simplified(camera.name) for camera in cameras}
-        )
+        unknown = sorted(set(by_camera) - {simplified(camera.name) for camera in cameras})
         if unknown and not wanted:
             raise ValueError(
                 f"{by_camera[unknown[0]]}: the view has no calibration; {calibration} has "
                 f"{', '.join(camera.name for camera in cameras)}; target.views chooses among views"
             )
-        absent = [
-            camera.name for camera in chosen if simplified(camera.name) not in by_camera
-        ]
+        absent = [camera.name for camera in chosen if simplified(camera.name) not in by_camera]
         if absent:
             raise ValueError(
                 f"{where}: the camera {absent[0]} of {calibration} has no pictures there; see target.views"
             )
-        views = tuple(
-            _view(camera, by_camera[simplified(camera.name)]) for camera in chosen
-        )
+        views = tuple(_view(camera, by_camera[simplified(camera.name)]) for camera in chosen)
         if len(views) < 2:
-            raise ValueError(
-                f"{where}: expected at least two views, got {len(views)}: one ray makes no point"
-            )
+            raise ValueError(f"{where}: expected at least two views, got {len(views)}: one ray makes no point")
         found.append((name, views))
     every = [view for _, views in found for view in views if view.is_video]
     counts = dict(
@@ -120,29 +100,19 @@ def _sequence_name(folder: Path) -> str:
 def _layout(folder: Path, cameras: Sequence[Camera]) -> list[tuple[str, list[Path]]]:
     """(sequence name, entries of the views), sorted."""
     entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    if any(
-        path.is_file() and path.suffix.lower() in videos.SUFFIXES for path in entries
-    ):
+    if any(path.is_file() and path.suffix.lower() in videos.SUFFIXES for path in entries):
         return [(_sequence_name(folder), [path for path in entries if _is_view(path)])]
     folders = [path for path in entries if path.is_dir()]
     known = {simplified(camera.name) for camera in cameras}
-    if any(simplified(path.name) in known for path in folders) or any(
-        _has_pictures(path) for path in folders
-    ):
+    if any(simplified(path.name) in known for path in folders) or any(_has_pictures(path) for path in folders):
         return [(_sequence_name(folder), folders)]
     found = []
     for sequence in folders:
-        views = sorted(
-            path
-            for path in sequence.iterdir()
-            if not path.name.startswith(".") and _is_view(path)
-        )
+        views = sorted(path for path in sequence.iterdir() if not path.name.startswith(".") and _is_view(path))
         if views:
             found.append((sequence.name, views))
     if not found:
-        raise ValueError(
-            f"{folder}: expected a video or a picture folder a camera, found neither"
-        )
+        raise ValueError(f"{folder}: expected a video or a picture folder a camera, found neither")
     return found
 
 
@@ -159,9 +129,7 @@ def _camera(name: str, cameras: Sequence[Camera], calibration: Path) -> Camera:
         if simplified(camera.name) == simplified(name):
             return camera
     have = ", ".join(camera.name for camera in cameras)
-    raise ValueError(
-        f"target.views: the view '{name}' has no calibration; {calibration} has {have}"
-    )
+    raise ValueError(f"target.views: the view '{name}' has no calibration; {calibration} has {have}")
 
 
 def _view(camera: Camera, path: Path) -> View:
@@ -173,9 +141,7 @@ def _view(camera: Camera, path: Path) -> View:
             continue
         number = frame_number(file)
         if number in pictures:
-            raise ValueError(
-                f"{path}: two pictures of frame {number}: {pictures[number].name} and {file.name}"
-            )
+            raise ValueError(f"{path}: two pictures of frame {number}: {pictures[number].name} and {file.name}")
         pictures[number] = file
     if not pictures:
         raise ValueError(f"{path}: the view {camera.name} has no pictures")
@@ -184,48 +150,32 @@ def _view(camera: Camera, path: Path) -> View:
 
 def frame_number(path: Path) -> int:
     """The last run of digits of a file's name: `000012.jpg`, `cam01.0012.json`, `x_000012_keypoints.json` are 12."""
-    digits = re.findall(
-        r"\d+", path.name[: -len(path.suffix)] if path.suffix else path.name
-    )
+    digits = re.findall(r"\d+", path.name[: -len(path.suffix)] if path.suffix else path.name)
     if not digits:
         raise ValueError(f"{path}: expected a frame number in the name")
     return int(digits[-1])
 
 
 def _sequence(name: str, views: tuple[View, ...], counts: dict[Path, int]) -> Recording:
-    each = [
-        set(view.pictures)
-        if view.pictures is not None
-        else set(range(counts[view.path]))
-        for view in views
-    ]
+    each = [set(view.pictures) if view.pictures is not None else set(range(counts[view.path])) for view in views]
     common = sorted(set.intersection(*each))
     if not common:
-        spans = ", ".join(
-            f"{v.camera.name} {min(n)}..{max(n)}"
-            for v, n in zip(views, each, strict=True)
-        )
+        spans = ", ".join(f"{v.camera.name} {min(n)}..{max(n)}" for v, n in zip(views, each, strict=True))
         raise ValueError(f"{views[0].path.parent}: no frame is in all views ({spans})")
     notes = []
     if any(len(numbers) != len(common) for numbers in each):
-        lengths = ", ".join(
-            f"{view.camera.name} {len(n)}" for view, n in zip(views, each, strict=True)
-        )
+        lengths = ", ".join(f"{view.camera.name} {len(n)}" for view, n in zip(views, each, strict=True))
         notes.append(
             f"{views[0].path.parent}: the views have unequal frames ({lengths}); using the {len(common)} common"
         )
     return Recording(name, views, tuple(common), tuple(notes))
 
 
-def pictures(
-    sequence: Recording, numbers: Sequence[int]
-) -> Iterator[list[Path | np.ndarray]]:
+def pictures(sequence: Recording, numbers: Sequence[int]) -> Iterator[list[Path | np.ndarray]]:
     """What each frame's views hold: a file to read for folders, decoded pixels for videos, in the order of the views."""
     with ExitStack() as stack:
         streams = [
-            stack.enter_context(closing(videos.frames(view.path, list(numbers))))
-            if view.is_video
-            else None
+            stack.enter_context(closing(videos.frames(view.path, list(numbers)))) if view.is_video else None
             for view in sequence.views
         ]
         for number in numbers:

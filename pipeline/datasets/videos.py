@@ -17,9 +17,7 @@ def _open(path: Path) -> Iterator[cv2.VideoCapture]:
     capture = cv2.VideoCapture(str(path))
     try:
         if not capture.isOpened():
-            raise ValueError(
-                f"{path}: not a video that OpenCV can open; it may be truncated"
-            )
+            raise ValueError(f"{path}: not a video that OpenCV can open; it may be truncated")
         yield capture
     finally:
         capture.release()
@@ -55,9 +53,7 @@ def frames(path: Path, numbers: list[int]) -> Iterator[np.ndarray]:
         for number in numbers:
             while at < number:
                 if not capture.grab():
-                    raise ValueError(
-                        f"{path}: the video ends at frame {at + 1}, frame {number} was expected"
-                    )
+                    raise ValueError(f"{path}: the video ends at frame {at + 1}, frame {number} was expected")
                 at += 1
             decoded, picture = capture.retrieve()
             if not decoded:

@@ -75,12 +75,8 @@ def write(
     with hdf5.writing(path, KIND) as file:
         starts = pictures.append(file, jpegs)
         if len(starts) != len(keys) * len(views) + 1:
-            raise ValueError(
-                f"{path}: {len(starts) - 1} pictures for {len(keys)} frames of {len(views)} views"
-            )
+            raise ValueError(f"{path}: {len(starts) - 1} pictures for {len(keys)} frames of {len(views)} views")
         keys.put(file)
         hdf5.put_text(file, "views", np.array(views))
         file.create_dataset("box", data=np.asarray(box, dtype=np.float64))
-        file.create_dataset(
-            "crop_from_image", data=np.asarray(crop_from_image, dtype=np.float64)
-        )
+        file.create_dataset("crop_from_image", data=np.asarray(crop_from_image, dtype=np.float64))

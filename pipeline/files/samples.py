@@ -84,9 +84,7 @@ def write(
     with hdf5.writing(path, KIND) as file:
         starts = pictures.append(file, jpegs)
         if len(starts) != len(key) + 1:
-            raise ValueError(
-                f"{path}: {len(starts) - 1} pictures for {len(key)} samples"
-            )
+            raise ValueError(f"{path}: {len(starts) - 1} pictures for {len(key)} samples")
         file.attrs["skeleton"] = skeleton.name
         hdf5.put_text(file, "key", key)
         hdf5.put_text(file, "split", split)
@@ -94,6 +92,4 @@ def write(
         file.create_dataset("visible", data=np.asarray(visible, dtype=bool))
         file.create_dataset("box", data=np.asarray(box, dtype=np.float64))
         file.create_dataset("head", data=np.asarray(head, dtype=np.float64))
-        file.create_dataset(
-            "crop_from_image", data=np.asarray(crop_from_image, dtype=np.float64)
-        )
+        file.create_dataset("crop_from_image", data=np.asarray(crop_from_image, dtype=np.float64))

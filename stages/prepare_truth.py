@@ -1,0 +1,87 @@
+"""Prepare truth: where the target's joints really were, for the eyes of the evaluation only.
+
+No stage that makes or chooses labels may reach this file (tests/test_architecture.py walks the pipeline's arrows).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from pipeline import cli
+from pipeline.datasets import trc
+from pipeline.files import truth as truths
+from pipeline.files.frames import Frames
+from pipeline.files.keys import FrameKeys
+from pipeline.skeleton import Skeleton, get
+
+_SKELETON = "mpii_16"
+_HEIGHT = (1200.0, 2300.0)  # mm; a person is so tall
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Section `truth` of params.yaml."""
+
+    axes: Literal["xyz", "xzy", "yxz", "yzx", "zxy", "zyx"]  # the file's columns that are the world's x, y and z (up)
+    frame_offset: int  # added to the file's frame numbers to get the target's
+    origin: Literal["truth", "peer"]  # peer: another tool's result, reported as a distance and never as an error
+
+
+def main(truth: Path, frames: Path, out: Path, config: Truth) -> None:
+    keys = Frames.read(frames).keys
+    skeleton = get(_SKELETON)
+    joints = np.full((len(keys), len(skeleton), 3), np.nan)
+    for sequence, path in _files(truth, keys).items():
+        rows = np.flatnonzero(keys.sequence == sequence)
+        joints[rows] = _read(path, keys.number[rows], skeleton, config)
+    known = np.isfinite(joints).all(axis=-1)
+    if not known.any():
+        raise ValueError(f"{truth}: not one joint of {frames}'s frames is in there; see truth.frame_offset")
+    head = 0.75 * np.linalg.norm(
+        joints[:, skeleton.index("upper_neck")] - joints[:, skeleton.index("head_top")], axis=-1
+    )
+    truths.Truth(keys, skeleton, joints, head, config.origin).write(out)
+    print(
+        f"{out}: {config.origin} for {known.any(axis=-1).sum()} of {len(keys)} frames, {known.mean():.1%} of the joints"
+    )
+
+
+def _files(truth: Path, keys: FrameKeys) -> dict[str, Path]:
+    """Which file speaks of which sequence."""
+    sequences = sorted(set(keys.sequence.tolist()))
+    if truth.is_dir():
+        found = {name: truth / f"{name}.trc" for name in sequences if (truth / f"{name}.trc").is_file()}
+        if not found:
+            raise ValueError(f"{truth}: expected <sequence>.trc for {', '.join(sequences)}, found none of them")
+        absent = [name for name in sequences if name not in found]
+        if absent:
+            print(f"{truth}: nothing is known of {', '.join(absent)}")
+        return found
+    if len(sequences) != 1:
+        raise ValueError(
+            f"{truth}: one file cannot speak of {len(sequences)} sequences; expected a folder of .trc files"
+        )
+    return {sequences[0]: truth}
+
+
+def _read(path: Path, numbers: np.ndarray, skeleton: Skeleton, config: Truth) -> np.ndarray:
+    """(frames, joints, 3) world mm of the numbered frames; NaN where the file says nothing."""
+    markers = trc.read(path)
+    joints = trc.joints(markers, skeleton, config.axes)
+    if not np.isfinite(joints).any():
+        raise ValueError(f"{path}: no marker is a joint of {skeleton.name}; there are {', '.join(markers.names)}")
+    height = trc.height(joints, skeleton)
+    if np.isfinite(height) and not _HEIGHT[0] <= height <= _HEIGHT[1]:
+        raise ValueError(
+            f"{path}: by the limbs the person is {height / 1000:.4g} m tall, expected {_HEIGHT[0] / 1000:g} to "
+            f"{_HEIGHT[1] / 1000:g} m; are the units (m, mm) in the header right?"
+        )
+    row = {number: index for index, number in enumerate((markers.number + config.frame_offset).tolist())}
+    place = np.array([row.get(number, -1) for number in numbers.tolist()])
+    return np.where((place >= 0)[:, None, None], joints[place], np.nan)
+
+
+if __name__ == "__main__":
+    cli.run(main, Truth)
