@@ -30,7 +30,8 @@ class Retrain:
 
     Attributes:
         batch_size: pictures a step.
-        target_share: how much of each batch has pseudo labels; the rest are source pictures with true labels.
+        target_share: how much of each batch has pseudo labels; the rest are source pictures with true labels. 0 trains
+            on the source alone, the control that every gain is measured against.
         sigma: map px, of the Gaussian targets.
         schedule: see training/loop.py.
         augment: of the student's pictures, see training/augment.py; the teacher saw them as they are.
@@ -45,8 +46,8 @@ class Retrain:
     def __post_init__(self) -> None:
         if self.batch_size < 2:
             raise ValueError(f"retrain.batch_size: batch statistics need at least 2 pictures, got {self.batch_size}")
-        if not 0 < self.target_share <= 1:
-            raise ValueError(f"retrain.target_share: expected more than 0 and at most 1, got {self.target_share}")
+        if not 0 <= self.target_share <= 1:
+            raise ValueError(f"retrain.target_share: expected a number in [0, 1], got {self.target_share}")
         if self.sigma <= 0:
             raise ValueError(f"retrain.sigma: expected more than 0 map px, got {self.sigma}")
 
@@ -68,8 +69,9 @@ def main(
     names = skeleton.get(network.skeleton)
     samples = Samples.read(source)
     schedule = retrain.schedule
-    taught = Labels.read(labels)
-    pools = [pool_of_labels(Frames.read(frames), taught, names, retrain.target_share)]
+    pools = []
+    if retrain.target_share > 0:
+        pools.append(pool_of_labels(Frames.read(frames), Labels.read(labels), names, retrain.target_share))
     if retrain.target_share < 1:
         pools.append(pool_of_samples(samples, "train", names, 1 - retrain.target_share))
 

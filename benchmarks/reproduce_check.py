@@ -1,0 +1,129 @@
+"""Does the pipeline give the same bytes again? Scratch clones of HEAD, run from nothing, compared.
+
+By default two clones at a small size (presets/small.yaml) must end with the same dvc.lock, which has a hash of every file
+that any stage reads or writes. With --committed one clone runs as it is and is compared with what is committed: a stage that
+saw the same inputs must give the same outputs, unless it trains, and each number of metrics/summary.json must stay within a
+tolerance. Exit status 1 where that does not hold.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks import preset
+from pipeline import params
+
+_ROOT = Path(__file__).resolve().parents[1]
+_TRAINING = ("pretrain", "retrain")  # their bytes depend on the processor
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", type=Path, default=_ROOT / "presets" / "small.yaml", help="default: %(default)s")
+    parser.add_argument("--committed", action="store_true", help="compare with the committed dvc.lock and summary")
+    parser.add_argument("--relative", type=float, default=0.02, help="tolerance of --committed (default: %(default)s)")
+    parser.add_argument("--absolute", type=float, default=0.5, help="added to it (default: %(default)s)")
+    given = parser.parse_args()
+
+    dirty = subprocess.run(
+        ["git", "status", "--porcelain"], cwd=_ROOT, check=True, capture_output=True, text=True
+    ).stdout
+    if dirty:
+        print(f"note: HEAD is checked, without the {len(dirty.splitlines())} changes that are not committed")
+    with tempfile.TemporaryDirectory(prefix="reproduce-") as scratch:
+        if given.committed:
+            clone = _clone(Path(scratch, "clone"))
+            locked, summary = _stages(clone), _numbers(clone)
+            _run(clone)
+            wrong = [*_unlike(locked, _stages(clone)), *_off(summary, _numbers(clone), given.relative, given.absolute)]
+        else:
+            clones = [_clone(Path(scratch, name)) for name in ("first", "second")]
+            for clone in clones:
+                preset.write(given.preset, clone / "params.yaml")
+                _run(clone)
+            wrong = _differing(*map(_stages, clones))
+    for line in wrong:
+        print(line)
+    print("NOT REPRODUCED" if wrong else "reproduced: the same bytes" + (" or numbers" if given.committed else ""))
+    sys.exit(bool(wrong))
+
+
+def _clone(folder: Path) -> Path:
+    subprocess.run(["git", "clone", "-q", _ROOT, folder], check=True)
+    return folder
+
+
+def _run(clone: Path) -> None:
+    """The whole pipeline from nothing, in silence unless it fails."""
+    begin = time.monotonic()
+    # The clone's own code, wherever the environment's package was installed from.
+    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "POSE_SCRATCH")}
+    command = ["dvc", "repro", "--force"]
+    done = subprocess.run(
+        command, cwd=clone, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    if done.returncode:
+        sys.exit(f"{done.stdout}\nerror: `{' '.join(command)}` failed in a clone of HEAD, see above")
+    print(f"{clone.name}: {len(_stages(clone))} stages in {time.monotonic() - begin:.0f} s", flush=True)
+
+
+def _stages(clone: Path) -> dict[str, dict[str, Any]]:
+    return params.read(clone / "dvc.lock")["stages"] if (clone / "dvc.lock").exists() else {}
+
+
+def _files(stage: dict[str, Any], kind: str) -> dict[str, str]:
+    return {each["path"]: each.get("md5", "no hash") for each in stage.get(kind, [])}
+
+
+def _differing(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
+    """Sentences about what two locks do not agree on; where it began comes first."""
+    lines = []
+    for name in first | second:
+        if name not in first or name not in second:
+            lines.append(f"{name}: ran in one clone only")
+            continue
+        paths = _files(first[name], "outs"), _files(second[name], "outs")
+        same_inputs = _files(first[name], "deps") == _files(second[name], "deps")
+        for path in sorted(paths[0].keys() | paths[1].keys()):
+            if paths[0].get(path) != paths[1].get(path):
+                lines.append(f"{name}: {path} differs{', though its inputs were the same' if same_inputs else ''}")
+        if not lines and first[name] != second[name]:
+            lines.append(f"{name}: other commands, params or inputs")
+    return sorted(lines, key=lambda line: "though" not in line)
+
+
+def _unlike(committed: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
+    if committed.keys() != now.keys():
+        yield f"dvc.lock: has other stages than the pipeline ({', '.join(sorted(committed.keys() ^ now.keys()))})"
+    for name in committed.keys() & now.keys():
+        before, after = (_files(lock[name], "outs") for lock in (committed, now))
+        for path in sorted(path for path in before if before[path] != after.get(path)):
+            if name.split("@")[0] in _TRAINING or _files(committed[name], "deps") != _files(now[name], "deps"):
+                print(f"drifted: {name}: {path}")
+            else:
+                yield f"{name}: {path} is not what is committed, though its inputs are"
+
+
+def _numbers(clone: Path) -> dict[str, float]:
+    """`rounds.<name>.<measure>` of the summary; the gains are differences of these."""
+    path = clone / "metrics" / "summary.json"
+    rounds = json.loads(path.read_text(encoding="utf-8"))["rounds"] if path.exists() else {}
+    return {f"{name}.{key}": value for name, scores in rounds.items() for key, value in scores.items()}
+
+
+def _off(committed: dict[str, float], now: dict[str, float], relative: float, absolute: float) -> Iterator[str]:
+    for key in sorted(committed.keys() | now.keys()):
+        before, after = committed.get(key), now.get(key)
+        if before is None or after is None or abs(after - before) > absolute + relative * abs(before):
+            yield f"metrics/summary.json: {key} was {before}, is {after}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,246 @@
+"""Does self-training help, and is it the geometry that helps? Seeds, controls, spread.
+
+Every method gets the same pictures, the same first network, the same number of steps in as many rounds, the same
+augmentation, and its 3D joints by the same robust triangulation. What differs is where the labels come from:
+
+- source only: more training on the source, no target picture at all
+- argmax: the teacher's own peaks in each view, all of them
+- argmax, confident: those of them with a high score
+- triangulated, unfiltered: the peaks of all views made one 3D joint by RANSAC, reprojected, none refused
+- self-training: the pipeline as params.yaml describes it
+- oracle: the truth (only here; no stage of the pipeline can see it)
+
+Run by hand, on an idle machine:
+
+    python -m benchmarks.self_training --seeds 11 12 13
+
+Seeds decide generation (people, rig, cameras, trouble), initialisation and order. A finished part is kept under
+data/studies and not repeated. The table goes to benchmarks/results/self_training.json.
+"""
+
+import argparse
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import params
+from pipeline.files.atomic import write_json
+from pipeline.files.cameras import read_cameras
+from pipeline.files.frames import Frames
+from pipeline.files.labels import Labels, Reason
+from pipeline.files.truth import Truth
+from pipeline.models.build import Network
+from pipeline.runtime import Runtime
+from stages import (
+    evaluate,
+    evaluate_labels,
+    export_heatmaps,
+    prepare_source,
+    prepare_target,
+    prepare_truth,
+    pretrain,
+    pseudo_labels,
+    retrain,
+    rpsm,
+    synthesize,
+    triangulate,
+)
+
+METHODS: dict[str, dict[str, Any]] = {
+    "self-training": {},
+    "source only": {"retrain": {"target_share": 0.0}},
+    "argmax": {"pseudo": {"ransac": False, "source": "triangulation", "confidence_threshold": 0.0}},
+    "argmax, confident": {"pseudo": {"ransac": False, "source": "triangulation", "confidence_threshold": 0.5}},
+    "triangulated, unfiltered": {
+        "pseudo": {"ransac": True, "source": "triangulation", "ransac_inliers": 2, "reproj_threshold_px": 1e6}
+    },
+    "oracle": {},
+}
+
+
+class Study:
+    """One seed: a folder with everything the pipeline would make for it."""
+
+    def __init__(self, values: dict[str, Any], folder: Path, seed: int) -> None:
+        self.values = copy.deepcopy(values)
+        self.values["synthesize"]["seed"] = seed
+        self.values["runtime"]["seed"] = seed
+        self.folder, self.seed = folder, seed
+        self.frames, self.cameras = folder / "target.h5", folder / "cameras.toml"
+        self.truth, self.source = folder / "truth.h5", folder / "source.h5"
+        self.joints = folder / "detections.h5"
+
+    def section(self, kind: type, name: str, values: dict[str, Any] | None = None) -> Any:
+        return params.build(kind, (values or self.values)[name], name)
+
+    def prepare(self) -> None:
+        """Pictures, caches, and the network of round 0."""
+        people, rig, truth = self.folder / "people", self.folder / "rig", self.folder / "truth"
+        if not rig.exists():
+            synthesize.main(people, rig, truth, self.section(synthesize.Synthesize, "synthesize"))
+        if not self.truth.exists():
+            prepare_source.main(
+                people, self.source, self.folder / "source.json", self.section(prepare_source.Source, "source")
+            )
+            prepare_target.main(
+                rig / "calibration.toml",
+                rig / "views",
+                rig / "detections",
+                self.frames,
+                self.cameras,
+                self.joints,
+                self.folder / "target.json",
+                self.section(prepare_target.Target, "target"),
+            )
+            prepare_truth.main(truth, self.frames, self.truth, self.section(prepare_truth.Truth, "truth"))
+        if not (self.folder / "r0" / "model.pt").exists():
+            pretrain.main(
+                self.source,
+                self.folder / "r0" / "model.pt",
+                self.folder / "r0" / "train.json",
+                self.folder / "r0" / "training.csv",
+                self.section(Runtime, "runtime"),
+                self.section(Network, "network"),
+                self.section(pretrain.Pretrain, "pretrain"),
+            )
+
+    def measure(self, folder: Path, labels: Path | None) -> dict[str, Any]:
+        """What the pipeline does with every model: heatmaps, robust triangulation, RPSM, evaluation."""
+        if not (folder / "evaluate.json").exists():
+            export_heatmaps.main(
+                folder / "model.pt",
+                self.frames,
+                folder / "heatmaps.h5",
+                self.section(Runtime, "runtime"),
+                self.section(export_heatmaps.Export, "export"),
+                labels,
+            )
+            triangulate.main(
+                folder / "heatmaps.h5",
+                self.cameras,
+                folder / "poses.h5",
+                folder / "triangulate.json",
+                self.section(triangulate.Triangulate, "triangulate"),
+            )
+            rpsm.main(
+                folder / "heatmaps.h5",
+                self.cameras,
+                folder / "poses.h5",
+                folder / "rpsm.h5",
+                folder / "limbs.json",
+                folder / "rpsm.json",
+                self.section(rpsm.Rpsm, "rpsm"),
+            )
+            evaluate.main(
+                folder / "heatmaps.h5",
+                folder / "poses.h5",
+                folder / "rpsm.h5",
+                self.cameras,
+                self.truth,
+                folder / "evaluate.json",
+                folder / "joints.csv",
+                folder / "curve.csv",
+                self.section(evaluate.Evaluate, "evaluate"),
+            )
+        return dict(json.loads((folder / "evaluate.json").read_text()))
+
+    def run(self, method: str) -> list[dict[str, Any]]:
+        """All rounds of one method; a row of figures each."""
+        values = copy.deepcopy(self.values)
+        for section, changes in METHODS[method].items():
+            values[section].update(changes)
+        rows = []
+        for name, entry in values["rounds"].items():
+            teacher = self.folder / "r0" if entry["teacher"] == "r0" else self.folder / method / entry["teacher"]
+            folder = self.folder / method / name
+            labels = folder / "labels.h5"
+            row = {"method": method, "seed": self.seed, "round": name}
+            if not (folder / "model.pt").exists():
+                folder.mkdir(parents=True, exist_ok=True)
+                self.label(method, values, name, teacher, labels, folder)
+                retrain.main(
+                    teacher / "model.pt",
+                    self.source,
+                    self.frames,
+                    labels,
+                    folder / "model.pt",
+                    folder / "train.json",
+                    folder / "training.csv",
+                    self.section(Runtime, "runtime"),
+                    self.section(retrain.Retrain, "retrain", values),
+                )
+            row |= self.measure(folder, labels)
+            row["labels"] = json.loads((folder / "evaluate_labels.json").read_text())
+            rows.append(row)
+            print(f"seed {self.seed}, {method}, {name}: {_line(row)}", flush=True)
+        return rows
+
+    def label(self, method: str, values: dict[str, Any], name: str, teacher: Path, labels: Path, folder: Path) -> None:
+        if method == "oracle":
+            true_labels(self.frames, self.cameras, self.truth).write(labels)
+        else:
+            params_file = folder / "params.json"  # JSON is YAML
+            params_file.write_text(json.dumps(values))
+            pseudo_labels.main(
+                teacher / "heatmaps.h5",
+                teacher / "poses.h5",
+                teacher / "rpsm.h5",
+                self.cameras,
+                self.frames,
+                labels,
+                folder / "pseudo_labels.json",
+                name,
+                params_file,
+            )
+        evaluate_labels.main(
+            labels,
+            self.cameras,
+            self.truth,
+            folder / "evaluate_labels.json",
+            folder / "labels.csv",
+            self.section(evaluate.Evaluate, "evaluate"),
+        )
+
+
+def true_labels(frames: Path, cameras: Path, truth: Path) -> Labels:
+    """The oracle's labels: the true joints of the train split, as every lens shows them."""
+    seen, true = Frames.read(frames), Truth.read(truth)
+    seen.keys.require_same(true.keys, str(truth))
+    points = np.stack([camera.project(true.joints) for camera in read_cameras(cameras)], axis=1)
+    wanted = np.isfinite(points).all(-1) & (seen.keys.split == "train")[:, None, None] & seen.present[..., None]
+    points[~wanted] = np.nan
+    reason = np.where(wanted, Reason.ACCEPTED, Reason.NO_POSE)
+    return Labels(seen.keys, seen.views, true.skeleton, points, wanted.astype(np.float32), reason, seen.box)
+
+
+def _line(row: dict[str, Any]) -> str:
+    names = ("pckh_50", "pckh_25", "mpjpe_abs_mm", "mpjpe_abs_median_mm", "mpjpe_abs_rpsm_mm", "coverage")
+    return ", ".join(f"{name} {row[name]:.1f}" for name in names if name in row) + f"; labels {row.get('labels')}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[11, 12, 13])
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--work", type=Path, default=Path("data/studies"))
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/self_training.json"))
+    flags = parser.parse_args()
+    values = params.read(flags.params)
+    rows: list[dict[str, Any]] = []
+    for seed in flags.seeds:
+        study = Study(values, flags.work / f"seed{seed}", seed)
+        study.prepare()
+        first = {"method": "pretrained", "seed": seed, "round": "r0"} | study.measure(study.folder / "r0", None)
+        print(f"seed {seed}, pretrained, r0: {_line(first)}", flush=True)
+        rows.append(first)
+        for method in flags.methods:
+            rows += study.run(method)
+            write_json(flags.out, {"rows": rows, "params": values})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+
+from pipeline import crops
+from pipeline.skeleton import get
+from pipeline.training.augment import Augment
+from pipeline.training.batches import Pool, batches, example, map_from_crop, network_input
+
+NONE = Augment(0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+STRONG = Augment(20, 0.2, 0.05, 0.5, 0.1, 0.2, 0.1, 0.05, 1.0, 0.5)
+SIZE = 64
+
+
+@pytest.fixture
+def pool():
+    """Twelve black pictures of 100 px, each with one white dot where its right wrist is; the left wrist is unknown."""
+    rng = np.random.default_rng(0)
+    names = get("mpii_16")
+    joints = np.full((12, len(names), 2), np.nan)
+    joints[:, names.index("right_wrist")] = rng.integers(35, 65, (12, 2))
+
+    def picture(row):
+        found = np.zeros((100, 100, 3), dtype=np.uint8)
+        x, y = joints[row, names.index("right_wrist")].astype(int)
+        found[y - 1 : y + 2, x - 1 : x + 2] = 255
+        return found
+
+    identity = np.tile(np.array([[1.0, 0, 0], [0, 1, 0]]), (12, 1, 1))
+    box = np.tile(np.array([9.5, 9.5, 89.5, 89.5]), (12, 1))
+    weights = np.isfinite(joints).all(-1).astype(np.float32)
+    return Pool(picture, identity, box, joints, weights, names.flipped)
+
+
+@pytest.mark.parametrize("augment", [NONE, Augment(25, 0.2, 0.05, 0.5, 0, 0, 0, 0, 0, 0)])
+def test_the_target_peaks_where_the_picture_shows_the_joint_however_it_is_turned_and_mirrored(pool, augment):
+    names = get("mpii_16")
+    sides = set()
+    for k in range(40):
+        picture, targets, weights = example(pool, k % 12, SIZE, 1.5, augment, np.random.default_rng(k))
+        (joint,) = np.flatnonzero(weights)
+        sides.add(names.joints[joint])
+        bright = picture[..., 0].astype(float)
+        centre = (
+            np.array([(bright.sum(0) * np.arange(SIZE)).sum(), (bright.sum(1) * np.arange(SIZE)).sum()]) / bright.sum()
+        )
+        mass = targets[joint].astype(float)
+        peak = np.array([(mass.sum(0) * np.arange(16)).sum(), (mass.sum(1) * np.arange(16)).sum()]) / mass.sum()
+        if not (2 < peak).all() or not (peak < 13).all():  # the Gaussian is cut off at the border
+            continue
+        np.testing.assert_allclose(peak, map_from_crop(centre), atol=0.12)  # map px
+    assert sides == ({"right_wrist"} if augment is NONE else {"right_wrist", "left_wrist"})
+
+
+def test_a_joint_outside_the_picture_counts_for_nothing(pool):
+    pool.joints[3, :] = [500.0, 500.0]
+    _, targets, weights = example(pool, 3, SIZE, 1.5, NONE, np.random.default_rng(0))
+    assert weights.sum() == 0
+    assert targets.max() < 1e-3
+
+
+def test_a_step_has_the_same_batch_whenever_training_starts(pool):
+    whole = list(batches([pool], range(0, 7), 4, SIZE, 1.5, STRONG, seed=3))
+    late = list(batches([pool], range(5, 7), 4, SIZE, 1.5, STRONG, seed=3))
+    for one, other in zip(whole[5:], late, strict=True):
+        np.testing.assert_array_equal(one.pictures, other.pictures)
+        np.testing.assert_array_equal(one.targets, other.targets)
+    other_seed = next(batches([pool], range(5, 6), 4, SIZE, 1.5, STRONG, seed=4))
+    assert not np.array_equal(whole[5].pictures, other_seed.pictures)
+
+
+def test_every_picture_comes_once_before_any_comes_again(pool):
+    seen = []
+    watched = Pool(
+        lambda row: (seen.append(row), pool.picture(row))[1],
+        pool.stored_from_image,
+        pool.box,
+        pool.joints,
+        pool.weights,
+        pool.flipped,
+    )
+    list(batches([watched], range(3), 4, SIZE, 1.5, NONE, seed=0))
+    assert sorted(seen) == list(range(12))
+
+
+def test_pools_share_a_batch_as_asked(pool):
+    from dataclasses import replace
+
+    blind = replace(pool, weights=np.zeros_like(pool.weights), share=0.75)
+    (batch,) = batches([replace(pool, share=0.25), blind], range(1), 8, SIZE, 1.5, NONE, seed=0)
+    assert (batch.weights.sum(axis=1) > 0).sum() == 2
+
+
+def test_the_map_leads_back_to_the_picture(pool):
+    picture, image_from_map = network_input(pool.picture(0), pool.stored_from_image[0], pool.box[0], SIZE)
+    crop_from_image = crops.crop_from_image(pool.box[0], SIZE)
+    point = np.array([[50.0, 40.0]])
+    on_map = map_from_crop(crops.transform(crop_from_image, point))
+    np.testing.assert_allclose(crops.transform(image_from_map, on_map), point, atol=1e-9)
+    assert picture.shape == (SIZE, SIZE, 3)
+
+
+def test_a_mirrored_map_is_the_map_of_the_mirrored_picture():
+    crop = np.array([[10.0, 20.0]])
+    mirrored = np.array([[SIZE - 1 - 10.0, 20.0]])
+    np.testing.assert_allclose(map_from_crop(mirrored)[:, 0], SIZE / 4 - 1 - map_from_crop(crop)[:, 0])
+
+
+def test_a_negative_strength_is_refused():
+    with pytest.raises(ValueError, match=r"augment\.noise"):
+        Augment(0, 0, 0, 0, 0, 0, 0, -1, 0, 0)
+    with pytest.raises(ValueError, match=r"augment\.flip"):
+        Augment(0, 0, 0, 2, 0, 0, 0, 0, 0, 0)

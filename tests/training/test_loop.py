@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pipeline.models.inference import as_input
+from pipeline.training.batches import Batch
+from pipeline.training.loop import Schedule, train
+from pipeline.training.losses import heatmap_loss
+
+SCHEDULE = Schedule(steps=12, learning_rate=0.01, warm_up=0.2, weight_decay=0.0, average=0.5, foreground=10.0)
+CPU = torch.device("cpu")
+
+
+class Dots(nn.Module):
+    """Finds bright dots: one convolution, batch statistics, a pooled map a quarter of the picture's size."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.Sequential(nn.Conv2d(3, 4, 3, 4, 1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 1, 1))
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+def _batches(first):
+    for step in range(first, SCHEDULE.steps):
+        rng = np.random.default_rng(step)
+        pictures = rng.integers(0, 255, (4, 16, 16, 3)).astype(np.uint8)
+        yield Batch(pictures, rng.random((4, 1, 4, 4), dtype=np.float32), np.ones((4, 1), dtype=np.float32))
+
+
+def _weights(model):
+    return torch.cat([value.float().flatten() for value in model.state_dict().values()])
+
+
+def test_an_interrupted_training_ends_with_the_bytes_of_an_undisturbed_one(tmp_path):
+    whole = Dots()
+    records = list(train(whole, _batches, as_input, SCHEDULE, CPU, False, 4))
+    broken = Dots()
+    run = train(broken, _batches, as_input, SCHEDULE, CPU, False, 4, tmp_path / "c.pt", checkpoint_every=3)
+    next(run)
+    next(run)  # 8 steps done, the last checkpoint is of step 6
+    run.close()
+    resumed = Dots()
+    resumed_records = list(train(resumed, _batches, as_input, SCHEDULE, CPU, False, 4, tmp_path / "c.pt", 3))
+    assert torch.equal(_weights(whole), _weights(resumed))
+    assert records == resumed_records
+    assert [record.step for record in records] == [4, 8, 12]
+
+
+def test_training_returns_the_average_of_the_weights():
+    plain = Schedule(steps=12, learning_rate=0.01, warm_up=0.2, weight_decay=0.0, average=0.0, foreground=10.0)
+    averaged, last = Dots(), Dots()
+    list(train(averaged, _batches, as_input, SCHEDULE, CPU, False, 4))
+    list(train(last, _batches, as_input, plain, CPU, False, 4))
+    assert not torch.equal(_weights(averaged), _weights(last))
+    assert torch.linalg.norm(_weights(averaged) - _weights(last)) < 1
+
+
+def test_the_learning_rate_rises_and_falls_to_zero():
+    rates = [SCHEDULE.learning_rate_at(step) for step in range(SCHEDULE.steps)]
+    assert max(rates) <= SCHEDULE.learning_rate
+    assert rates[0] < 0.5 * max(rates)
+    assert rates[-1] < 0.02 * max(rates)
+
+
+def test_the_loss_by_hand():
+    maps, targets = torch.zeros(1, 2, 1, 2), torch.tensor([[[[1.0, 0.0]], [[0.0, 0.5]]]])
+    # joint 0: (1 * (1 + 10) + 0) / 2 = 5.5; joint 1: (0 + 0.25 * (1 + 5)) / 2 = 0.75
+    assert heatmap_loss(maps, targets, torch.tensor([[1.0, 1.0]])).item() == pytest.approx((5.5 + 0.75) / 2)
+    assert heatmap_loss(maps, targets, torch.tensor([[0.0, 2.0]])).item() == pytest.approx(0.75)
+    assert heatmap_loss(maps, targets, torch.zeros(1, 2)).item() == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("steps", 0), ("learning_rate", 0.0), ("average", 1.0), ("foreground", -1.0)]
+)
+def test_a_schedule_that_cannot_be_is_named(key, value):
+    with pytest.raises(ValueError, match=f"schedule.{key}"):
+        Schedule(**(vars(SCHEDULE) | {key: value}))
