@@ -44,7 +44,7 @@ def start_torch(runtime: Runtime) -> "torch.device":
 
     cv2.setNumThreads(1)
     random.seed(runtime.seed)
-    np.random.seed(runtime.seed % 2**32)  # libraries that draw from the global generator; our code never does
+    np.random.seed(runtime.seed % 2**32)  # noqa: NPY002 - for libraries that draw from it; our code never does
     torch.manual_seed(runtime.seed)
     torch.set_num_threads(runtime.threads)
     torch.use_deterministic_algorithms(True)
