@@ -13,12 +13,13 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline import cli, crops
-from pipeline.datasets import boxes, parallel, rig
+from pipeline.datasets import boxes, openpose, parallel, rig
 from pipeline.datasets import calibration as calibrations
 from pipeline.files import atomic, frames, pictures
 from pipeline.files.cameras import write_cameras
 from pipeline.files.detections import Detections
 from pipeline.files.keys import FrameKeys
+from pipeline.geometry.association import associate
 from pipeline.geometry.camera import Camera
 from pipeline.skeleton import get
 
@@ -90,8 +91,7 @@ def main(
         print(note)
     seen = _detections(detections, keys, used, config)
     box, source = _boxes(detections, seen, keys, used, config)
-    affines = np.full((len(keys), len(used), 2, 3), np.nan)
-    _write_frames(out, recordings, keys, used, box, affines, config)
+    _write_frames(out, recordings, keys, used, box, config)
     write_cameras(cameras, used)
     seen.write(joints)
     count = {split: int((keys.split == split).sum()) for split in ("train", "test")}
@@ -136,9 +136,23 @@ def _keys(recordings: tuple[rig.Recording, ...], config: Target) -> tuple[FrameK
 def _detections(folder: Path, keys: FrameKeys, used: tuple[Camera, ...], config: Target) -> Detections:
     """What a foreign detector said of the person of interest; all NaN where there is none."""
     names = tuple(camera.name for camera in used)
-    skeleton = get("mpii_16" if config.detector == "none" else config.detector.removeprefix("openpose_"))
-    shape = (len(keys), len(used), len(skeleton))
-    return Detections(keys, names, skeleton, np.full((*shape, 2), np.nan), np.zeros(shape))
+    if config.detector == "none":
+        skeleton = get("mpii_16")
+        shape = (len(keys), len(used), len(skeleton))
+        return Detections(keys, names, skeleton, np.full((*shape, 2), np.nan), np.zeros(shape))
+    skeleton = get(config.detector.removeprefix("openpose_"))
+    points, scores = openpose.read(folder, keys, names, skeleton)
+    person = np.full((len(keys), len(used)), -1)
+    for sequence in np.unique(keys.sequence):
+        rows = np.flatnonzero(keys.sequence == sequence)  # in the order of their numbers
+        person[rows] = associate(points[rows], scores[rows], used)
+    nobody = (person < 0)[..., None]
+    chosen = person[:, :, None, None]
+    scores = np.where(nobody, 0.0, np.take_along_axis(scores, chosen, axis=2)[:, :, 0])
+    points = np.take_along_axis(points, chosen[..., None], axis=2)[:, :, 0]
+    points = np.where(nobody[..., None], np.nan, points)
+    print(f"{folder}: the same person found in {(person >= 0).sum(axis=1).mean():.2f} of {len(used)} views on average")
+    return Detections(keys, names, skeleton, points, scores)
 
 
 def _boxes(
@@ -181,38 +195,47 @@ def _write_frames(
     keys: FrameKeys,
     used: tuple[Camera, ...],
     box: np.ndarray,
-    affines: np.ndarray,
     config: Target,
 ) -> None:
-    """Cut the crops and fill (frames, views, 2, 3) `affines` with crop px from picture px."""
-    noted: dict[Path, str] = {}
+    """Cut every (frame, view) out of its picture. All px are the calibration's, also where a video's own differ."""
+    affines = np.full((len(keys), len(used), 2, 3), np.nan)
 
-    def cut(job: tuple[int, int, rig.View, Path | np.ndarray]) -> bytes:
-        frame, view, recording_view, source = job
+    def cut(job: tuple[int, int, rig.View, Fit, Path | np.ndarray]) -> bytes:
+        frame, column, view, (size, calibrated_from_picture), source = job
         picture = rig.read(source)
-        note = rig.check_size(picture, recording_view)
-        if note:
-            noted[recording_view.path] = note
-        affines[frame, view], size = crops.stored(box[frame, view], config.cache_margin, config.cache_size)
-        return pictures.encode(crops.warp(picture, affines[frame, view], size), config.jpeg_quality)
+        if picture.shape != size:
+            raise ValueError(
+                f"{source if isinstance(source, Path) else view.path}: frame {keys.number[frame]} is "
+                f"{picture.shape[1]}x{picture.shape[0]}, the view's first is {size[1]}x{size[0]}"
+            )
+        affine, side = crops.stored(box[frame, column], config.cache_margin, config.cache_size)
+        affines[frame, column] = affine
+        crop = crops.warp(picture, crops.compose(affine, calibrated_from_picture), side)
+        return pictures.encode(crop, config.jpeg_quality)
 
-    def jobs() -> Iterator[tuple[int, int, rig.View, Path | np.ndarray]]:
+    def jobs() -> Iterator[tuple[int, int, rig.View, Fit, Path | np.ndarray]]:
         row = 0
         for recording in recordings:
+            fits: list[Fit] = []
             for sources in rig.pictures(recording, recording.numbers):
-                for view, source in enumerate(sources):
-                    yield row, view, recording.views[view], source
+                fits = fits or [_fit(view, source) for view, source in zip(recording.views, sources, strict=True)]
+                for column, source in enumerate(sources):
+                    yield row, column, recording.views[column], fits[column], source
                 row += 1
 
-    jpegs = tqdm(
-        parallel.in_order(cut, jobs()),
-        total=len(keys) * len(used),
-        unit="crop",
-        disable=None,
-    )
+    jpegs = tqdm(parallel.in_order(cut, jobs()), total=len(keys) * len(used), unit="crop", disable=None)
     frames.write(out, keys, tuple(camera.name for camera in used), box, affines, jpegs)
-    for path in sorted(noted):
-        print(noted[path])
+
+
+Fit = tuple[tuple[int, ...], np.ndarray]  # a view's picture shape, and (2, 3) the calibration's px from the picture's
+
+
+def _fit(view: rig.View, source: Path | np.ndarray) -> Fit:
+    picture = rig.read(source)
+    calibrated_from_picture, note = rig.fit(picture, view.camera, view.path)
+    if note:
+        print(note)
+    return picture.shape, calibrated_from_picture
 
 
 if __name__ == "__main__":

@@ -5,19 +5,21 @@
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from pipeline import crops
 from pipeline.datasets import images, parallel, videos
 from pipeline.datasets.calibration import simplified
 from pipeline.geometry.camera import Camera
 
-# Codecs pad or cut to multiples of 16: pixels stay where they are. More than that is another picture format.
+# Codecs pad or cut to multiples of 16, and exporters shrink by as much. More than that is another picture format.
 _SIZE_TOLERANCE = 16  # px
+_BLACK = 24  # grey value that the bars of an exporter stay below on average
 
 
 @dataclass(frozen=True)
@@ -79,12 +81,8 @@ def find(folder: Path, cameras: Sequence[Camera], wanted: Sequence[str], calibra
             raise ValueError(f"{where}: expected at least two views, got {len(views)}: one ray makes no point")
         found.append((name, views))
     every = [view for _, views in found for view in views if view.is_video]
-    counts = dict(
-        zip(
-            [view.path for view in every],
-            parallel.in_order(lambda view: videos.count(view.path), every),
-        )
-    )
+    lengths = parallel.in_order(lambda view: videos.count(view.path), every)
+    counts = dict(zip([view.path for view in every], lengths, strict=True))
     return tuple(_sequence(name, views, counts) for name, views in found)
 
 
@@ -171,8 +169,8 @@ def _sequence(name: str, views: tuple[View, ...], counts: dict[Path, int]) -> Re
     return Recording(name, views, tuple(common), tuple(notes))
 
 
-def pictures(sequence: Recording, numbers: Sequence[int]) -> Iterator[list[Path | np.ndarray]]:
-    """What each frame's views hold: a file to read for folders, decoded pixels for videos, in the order of the views."""
+def pictures(sequence: Recording, numbers: Sequence[int]) -> Generator[list[Path | np.ndarray], None, None]:
+    """What each frame's views hold: a file to read for folders, decoded pixels for videos, as the views come."""
     with ExitStack() as stack:
         streams = [
             stack.enter_context(closing(videos.frames(view.path, list(numbers)))) if view.is_video else None
@@ -190,17 +188,41 @@ def read(source: Path | np.ndarray) -> np.ndarray:
     return images.read(source) if isinstance(source, Path) else source
 
 
-def check_size(picture: np.ndarray, view: View) -> str | None:
-    """A sentence when the pictures differ a little from the calibration's, None when they do not.
+def fit(picture: np.ndarray, camera: Camera, path: Path) -> tuple[np.ndarray, str]:
+    """How a view's pictures lie in the px of its calibration, when their sizes differ a little.
+
+    An exporter that keeps the aspect ratio shrinks the picture and fills up with black bars; a codec cuts at the right and
+    below. Bars are seen in the pixels.
+
+    Args:
+        picture: (height, width, 3) uint8, one of the view's.
+        camera: the view's.
+        path: the view's, for messages.
+
+    Returns:
+        (2, 3) calibration's px from the picture's, and a sentence, empty where the sizes agree.
 
     Raises:
-        ValueError: they differ by more than a codec's padding.
+        ValueError: they differ by more than a codec or an exporter explains.
     """
-    width, height = picture.shape[1], picture.shape[0]
-    expected = view.camera.size
-    if (width, height) == expected:
-        return None
-    sentence = f"{view.path}: the pictures are {width}x{height}, the calibration is for {expected[0]}x{expected[1]}"
-    if max(abs(width - expected[0]), abs(height - expected[1])) > _SIZE_TOLERANCE:
+    size, expected = np.array([picture.shape[1], picture.shape[0]]), np.array(camera.size)
+    same = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    if (size == expected).all():
+        return same, ""
+    sentence = f"{path}: the pictures are {size[0]}x{size[1]}, the calibration is for {expected[0]}x{expected[1]}"
+    if (np.abs(size - expected) > _SIZE_TOLERANCE).any():
         raise ValueError(sentence)
-    return sentence + "; taken to be cut at the right and below, pixel coordinates stay"
+    scale = float((size / expected).min())
+    bars = (size - scale * expected) / 2  # px on each side
+    rows, columns = np.floor(bars[::-1] - 0.5).astype(int).clip(0)
+    edges = [
+        picture[:rows],
+        picture[len(picture) - rows :],
+        picture[:, :columns],
+        picture[:, picture.shape[1] - columns :],
+    ]
+    if any(edge.size for edge in edges) and all(edge.mean() < _BLACK for edge in edges if edge.size):
+        shrunk = crops.crop_from_image(np.array([-0.5, -0.5, *(expected - 0.5)]), tuple((scale * expected).tolist()))
+        shrunk[:, 2] += bars
+        return crops.inverse(shrunk), sentence + f"; black bars say that it is the whole picture, {scale:.4f} times"
+    return same, sentence + "; taken to be cut at the right and below"

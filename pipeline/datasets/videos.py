@@ -1,6 +1,6 @@
-"""Videos, decoded frame by frame: nothing that the header says is believed, and memory does not grow with the length."""
+"""Videos, decoded frame by frame: nothing that the header says is believed, and memory stays the same at any length."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def count(path: Path) -> int:
     return frames
 
 
-def frames(path: Path, numbers: list[int]) -> Iterator[np.ndarray]:
+def frames(path: Path, numbers: list[int]) -> Generator[np.ndarray, None, None]:
     """Some frames of a video.
 
     Args:
