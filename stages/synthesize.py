@@ -1,7 +1,7 @@
 """Synthesize: numbers -> labelled pictures of people, an unlabelled calibrated rig, and the rig's truth.
 
-The two data sets stand in for licensed ones and are written in their layouts: MPII's for the people, a calibration file,
-pictures and detections for the rig. The truth goes into a folder of its own, which only the evaluation may read.
+The two data sets stand in for licensed ones and are written in their layouts: MPII's for the people, a calibration
+file, pictures and detections for the rig. The truth goes into a folder of its own, which only the evaluation may read.
 """
 
 import argparse
@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -26,13 +26,8 @@ from pipeline import params
 from pipeline.datasets.synthetic.body import JOINTS
 from pipeline.datasets.synthetic.look import Look, Trouble
 from pipeline.datasets.synthetic.people import photograph
-from pipeline.datasets.synthetic.rig import (
-    Studio,
-    cameras_of,
-    detect,
-    sequence_of,
-    take_view,
-)
+from pipeline.datasets.synthetic.rig import Studio, cameras_of, detect, sequence_of, take_view
+from pipeline.geometry.camera import Camera
 
 _CHUNK = 20  # pictures a worker takes at a time
 
@@ -125,15 +120,7 @@ def main(people: Path, rig: Path, truth: Path, config: Synthesize, workers: int 
 
 def _studio(config: Synthesize) -> Studio:
     rig = config.rig
-    return Studio(
-        config.seed,
-        rig.cameras,
-        rig.side_px,
-        config.gap,
-        config.look,
-        config.trouble,
-        rig.frames_per_second,
-    )
+    return Studio(config.seed, rig.cameras, rig.side_px, config.gap, config.look, config.trouble, rig.frames_per_second)
 
 
 def _sequences(config: Synthesize) -> list[tuple[str, int, int]]:
@@ -228,20 +215,16 @@ def _write_rig(folder: Path, config: Synthesize, pool: ProcessPoolExecutor, prog
     _write_json(folder / "detections" / "boxes.json", detections)
     names = [name for name, _, _ in sequences]
     _write_json(
-        folder / "split.json",
-        {
-            "train": names[: config.rig.train_subjects],
-            "test": names[config.rig.train_subjects :],
-        },
+        folder / "split.json", {"train": names[: config.rig.train_subjects], "test": names[config.rig.train_subjects :]}
     )
     (folder / "calibration.toml").write_text(_calibration(cameras), encoding="utf-8")
     return pictures
 
 
-def _calibration(cameras) -> str:
+def _calibration(cameras: Iterable[Camera]) -> str:
     """Cameras as Anipose and Pose2Sim write them: x_camera = R x_world + t, OpenCV's distortion, here in mm."""
 
-    def row(values) -> str:
+    def row(values: np.ndarray) -> str:
         return "[" + ", ".join(repr(round(float(v), 10)) for v in values) + "]"
 
     text = ""
@@ -282,19 +265,9 @@ def _write_json(path: Path, values: object) -> None:
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--people",
-        type=Path,
-        required=True,
-        help="folder to write the labelled pictures to",
-    )
+    parser.add_argument("--people", type=Path, required=True, help="folder to write the labelled pictures to")
     parser.add_argument("--rig", type=Path, required=True, help="folder to write the unlabelled rig to")
-    parser.add_argument(
-        "--truth",
-        type=Path,
-        required=True,
-        help="folder to write the rig's true joints to",
-    )
+    parser.add_argument("--truth", type=Path, required=True, help="folder to write the rig's true joints to")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     return parser.parse_args()
 

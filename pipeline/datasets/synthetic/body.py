@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 JOINTS = (
-    "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle", "pelvis", "thorax",
-    "upper_neck", "head_top", "right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist",
+    "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle",
+    "pelvis", "thorax", "upper_neck", "head_top",
+    "right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist",
 )  # fmt: skip
 
 ANGLES = (
@@ -120,10 +121,7 @@ class Pose:
 
     def at(self, index: int) -> "Pose":
         """One moment of a sequence."""
-        return Pose(
-            {k: v[index] for k, v in self.points.items()},
-            {k: v[index] for k, v in self.frames.items()},
-        )
+        return Pose({k: v[index] for k, v in self.points.items()}, {k: v[index] for k, v in self.frames.items()})
 
 
 def pose_body(body: Body, angles: np.ndarray, place: np.ndarray) -> Pose:
@@ -134,11 +132,7 @@ def pose_body(body: Body, angles: np.ndarray, place: np.ndarray) -> Pose:
         place: (..., 2) world mm, where the pelvis is above the floor.
     """
     a = {name: angles[..., index] for name, index in ANGLE.items()}
-    down, ahead, up = (
-        np.array([0.0, 0, -1]),
-        np.array([0.0, 1, 0]),
-        np.array([0.0, 0, 1]),
-    )
+    down, ahead, up = (np.array([0.0, 0, -1]), np.array([0.0, 1, 0]), np.array([0.0, 0, 1]))
     pelvis = turn(2, a["root_yaw"]) @ turn(0, a["root_pitch"]) @ turn(1, a["root_roll"])
     waist = pelvis @ turn(0, -a["lean"] / 2)
     chest = waist @ turn(2, a["twist"]) @ turn(0, -a["lean"] / 2) @ turn(1, a["side"])
@@ -165,14 +159,7 @@ def pose_body(body: Body, angles: np.ndarray, place: np.ndarray) -> Pose:
         toe = ankle + foot @ (0.78 * body.foot * ahead + 0.8 * body.ankle_height * down)
         shoulder = points["thorax"] + chest @ np.array([sign * body.half_shoulders, 0, -0.02 * body.chest])
         # A raised arm lifts its shoulder.
-        raised = (
-            np.clip(
-                np.maximum(a[f"{side}_shoulder_flex"], a[f"{side}_shoulder_abduct"]) - 60,
-                0,
-                None,
-            )
-            / 110
-        )
+        raised = np.clip(np.maximum(a[f"{side}_shoulder_flex"], a[f"{side}_shoulder_abduct"]) - 60, 0, None) / 110
         shoulder = shoulder + (35 * raised)[..., None] * (chest @ np.array([-0.4 * sign, 0, 1.0]))
         upper_arm = (
             chest

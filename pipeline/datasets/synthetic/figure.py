@@ -1,6 +1,6 @@
 """A dressed person as shapes to draw: skin, hair, face, clothes, shoes, hands."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -70,11 +70,7 @@ class Appearance:
 
 def _colour(rng: np.random.Generator, low: float, high: float, saturation: tuple[float, float]) -> np.ndarray:
     """A random hue at a value in [low, high] and a saturation in the given range."""
-    hue, value, colourful = (
-        rng.uniform(0, 6),
-        rng.uniform(low, high),
-        rng.uniform(*saturation),
-    )
+    hue, value, colourful = (rng.uniform(0, 6), rng.uniform(low, high), rng.uniform(*saturation))
     wheel = np.clip(np.abs(np.mod(hue + np.array([0.0, 4.0, 2.0]), 6) - 3) - 1, 0, 1)
     return value * (1 - colourful * (1 - wheel))
 
@@ -85,23 +81,12 @@ def _garment(rng: np.random.Generator, dull: float, plain: float) -> Garment:
     dark = _colour(rng, 0.10, 0.50, (0.02, 0.35))
     base = (1 - dull) * bright + dull * dark
     other = (1 - dull) * _colour(rng, 0.1, 0.95, (0.0, 0.8)) + dull * np.clip(base * rng.uniform(0.55, 1.7), 0, 1)
-    patterns = (
-        raster.RINGS,
-        raster.STRIPES,
-        raster.CHECKS,
-        raster.BLOTCHES,
-        raster.PLAID,
-    )
+    patterns = (raster.RINGS, raster.STRIPES, raster.CHECKS, raster.BLOTCHES, raster.PLAID)
     pattern = int(patterns[rng.integers(len(patterns))])
     if rng.random() < plain:
         pattern = raster.SOLID
     return Garment(
-        base,
-        other,
-        pattern,
-        float(rng.uniform(35, 130)),
-        float(rng.uniform(0.12, 0.35)),
-        float(rng.uniform(0, 900)),
+        base, other, pattern, float(rng.uniform(35, 130)), float(rng.uniform(0.12, 0.35)), float(rng.uniform(0, 900))
     )
 
 
@@ -115,10 +100,7 @@ def sample_appearance(rng: np.random.Generator, body: Body, dull: float = 0.0) -
     shade, mixed = rng.uniform(0, len(_SKIN) - 1.001), rng.uniform(0.9, 1.06)
     skin = mixed * ((1 - shade % 1) * _SKIN[int(shade)] + (shade % 1) * _SKIN[int(shade) + 1])
     hair = _HAIR[rng.integers(len(_HAIR))] * rng.uniform(0.8, 1.25)
-    top, bottom = (
-        _garment(rng, dull, 0.45 + 0.3 * dull),
-        _garment(rng, dull, 0.7 + 0.2 * dull),
-    )
+    top, bottom = (_garment(rng, dull, 0.45 + 0.3 * dull), _garment(rng, dull, 0.7 + 0.2 * dull))
     chance = rng.random(9)
     front = int(
         np.select(
@@ -127,18 +109,19 @@ def sample_appearance(rng: np.random.Generator, body: Body, dull: float = 0.0) -
             raster.PRINT,
         )
     )
+    if np.abs(top.base - skin).max() < 0.15:  # cloth of the colour of skin would undress them
+        top = replace(top, base=0.6 * top.base[::-1])
     # What shows in the front must stand out against the cloth: dark on bright and bright on dark.
     contrast = _colour(rng, 0.72, 1.0, (0.0, 0.5)) if top.base.mean() < 0.45 else _colour(rng, 0.05, 0.3, (0.0, 0.6))
     numbers = {
         raster.V_NECK: (rng.uniform(0.45, 0.7), rng.uniform(-130, -70), 0.0),
         raster.OPEN_JACKET: (rng.uniform(48, 80), 0.0, 0.0),
         raster.PLACKET: (rng.uniform(16, 26), 0.0, 0.0),
-        raster.PRINT: (
-            rng.uniform(75, 120),
-            rng.uniform(-260, -200),
-            rng.uniform(-80, -40),
-        ),
+        raster.PRINT: (rng.uniform(75, 120), rng.uniform(-260, -200), rng.uniform(-80, -40)),
     }[front]
+    sleeve = float(rng.uniform(0.45, 1.0)) if chance[5] < 0.5 - 0.1 * dull else 2.0
+    if chance[5] < 0.08 - 0.08 * dull:
+        sleeve = 0.25
     return Appearance(
         skin=skin,
         hair=hair,
@@ -156,7 +139,7 @@ def sample_appearance(rng: np.random.Generator, body: Body, dull: float = 0.0) -
         front=front,
         front_colour=skin * 0.97 if front == raster.V_NECK else contrast,
         front_numbers=numbers,
-        sleeve=float(np.select([chance[5] < 0.08 - 0.08 * dull, chance[5] < 0.5 - 0.1 * dull], [0.25, rng.uniform(0.45, 1.0)], 2.0)),
+        sleeve=sleeve,
         trouser=float(rng.uniform(0.55, 1.1) if chance[6] < 0.28 - 0.18 * dull else 2.0),
         skirt=float(rng.uniform(0.75, 1.25)) if body.female and chance[7] < 0.22 * (1 - dull) else 0.0,
         loose=float(rng.uniform(1.0, 1.2)),
@@ -197,14 +180,7 @@ class _Shapes:
         y = forward - z * (forward @ z)
         y /= np.linalg.norm(y)
         x = np.cross(y, z)
-        self.add(
-            np.column_stack([x, flat * y, z]),
-            start,
-            material,
-            length,
-            start_radius,
-            end_radius,
-        )
+        self.add(np.column_stack([x, flat * y, z]), start, material, length, start_radius, end_radius)
 
     def blob(
         self, centre: np.ndarray, frame: np.ndarray, radii: tuple[float, float, float], material: np.ndarray,
@@ -212,14 +188,7 @@ class _Shapes:
     ) -> None:  # fmt: skip
         """An ellipsoid with its radii along the frame's axes."""
         self.add(
-            frame * np.array(radii),
-            centre,
-            material,
-            0.0,
-            1.0,
-            1.0,
-            frame if texture is None else texture,
-            origin,
+            frame * np.array(radii), centre, material, 0.0, 1.0, 1.0, frame if texture is None else texture, origin
         )
 
     def done(self) -> tuple[np.ndarray, np.ndarray]:
@@ -230,21 +199,11 @@ def plain(colour: np.ndarray, grain: float = 0.0, gloss: float = 0.0, phase: flo
     """A material of one colour."""
     made = np.zeros((), raster.MATERIAL)
     made["base"] = made["second"] = made["third"] = colour
-    made["grain"], made["gloss"], made["period"], made["phase"] = (
-        grain,
-        gloss,
-        100.0,
-        phase,
-    )
+    made["grain"], made["gloss"], made["period"], made["phase"] = (grain, gloss, 100.0, phase)
     return made
 
 
-def _cloth(
-    garment: Garment,
-    kind: int = raster.PLAIN,
-    third: np.ndarray | None = None,
-    cut: float = 0.0,
-) -> np.ndarray:
+def _cloth(garment: Garment, kind: int = raster.PLAIN, third: np.ndarray | None = None, cut: float = 0.0) -> np.ndarray:
     made = plain(garment.base, garment.grain, 0.0, garment.phase)
     made["second"], made["pattern"], made["period"], made["kind"] = (
         garment.second,
@@ -284,30 +243,17 @@ def person_shapes(body: Body, looks: Appearance, pose: Pose) -> tuple[np.ndarray
     )  # fmt: skip
     for side in ("right", "left"):
         made.limb(
-            thorax - 22 * chest[:, 2],
-            p[f"{side}_shoulder"] - 8 * chest[:, 2],
-            66 * wide,
-            55 * wide,
-            top,
-            chest[:, 1],
+            thorax - 22 * chest[:, 2], p[f"{side}_shoulder"] - 8 * chest[:, 2], 66 * wide, 55 * wide, top, chest[:, 1]
         )
-        made.shapes[-1]["texture_from_world"], made.shapes[-1]["texture_origin"] = (
-            chest.T,
-            thorax,
-        )
+        made.shapes[-1]["texture_from_world"], made.shapes[-1]["texture_origin"] = (chest.T, thorax)
     if body.female:
-        for sign in (1, -1):
+        for sign in (1.0, -1.0):
             made.blob(
-                thorax + chest @ np.array([sign * 0.42 * shoulder_half, 82 * wide, -135 * size]),
-                chest, (64 * girth, 46 * girth, 62 * girth), top, chest, thorax,
+                thorax + chest @ np.array([sign * 0.42 * shoulder_half, 60 * wide, -135 * size]),
+                chest, (66 * girth, 56 * girth, 66 * girth), top, chest, thorax,
             )  # fmt: skip
     bottom = _cloth(looks.bottom)
-    made.blob(
-        hips + 12 * pelvis[:, 2],
-        pelvis,
-        ((body.half_hips + 68) * wide, 112 * wide, 112 * size),
-        bottom,
-    )
+    made.blob(hips + 12 * pelvis[:, 2], pelvis, ((body.half_hips + 68) * wide, 112 * wide, 112 * size), bottom)
 
     # Legs.
     cut_thigh = min(looks.trouser, 1.0) * body.thigh if looks.trouser < 1 else 1e9
@@ -317,51 +263,25 @@ def person_shapes(body: Body, looks: Appearance, pose: Pose) -> tuple[np.ndarray
     leg = wide if looks.trouser >= 2 and looks.skirt == 0 else girth
     thigh = _cloth(looks.bottom, raster.CUT, looks.skin, cut_thigh)
     shank = _cloth(looks.bottom, raster.CUT, looks.skin, cut_shank)
-    for side, sign in (("right", 1.0), ("left", -1.0)):
-        made.limb(
-            p[f"{side}_hip"],
-            p[f"{side}_knee"],
-            86 * leg,
-            58 * leg,
-            thigh,
-            f[f"{side}_thigh"][:, 1],
-        )
-        made.limb(
-            p[f"{side}_knee"],
-            p[f"{side}_ankle"],
-            56 * leg,
-            38 * leg,
-            shank,
-            f[f"{side}_shank"][:, 1],
-        )
+    for side in ("right", "left"):
+        made.limb(p[f"{side}_hip"], p[f"{side}_knee"], 86 * leg, 58 * leg, thigh, f[f"{side}_thigh"][:, 1])
+        made.limb(p[f"{side}_knee"], p[f"{side}_ankle"], 56 * leg, 38 * leg, shank, f[f"{side}_shank"][:, 1])
         if looks.trouser < 2 or looks.skirt > 0:  # calf
             calf = p[f"{side}_knee"] + f[f"{side}_shank"] @ np.array([0, -16 * girth, -0.3 * body.shank])
-            made.blob(
-                calf,
-                f[f"{side}_shank"],
-                (44 * girth, 46 * girth, 0.22 * body.shank),
-                skin,
-            )
+            made.blob(calf, f[f"{side}_shank"], (44 * girth, 46 * girth, 0.22 * body.shank), skin)
         foot = f[f"{side}_foot"]
         shoe = plain(looks.shoe, grain=0.1, gloss=0.15)
         heel = p[f"{side}_ankle"] + foot @ np.array([0, -0.18 * body.foot, -0.55 * body.ankle_height])
         ball = p[f"{side}_ankle"] + foot @ np.array([0, 0.42 * body.foot, -0.62 * body.ankle_height])
         made.limb(heel, ball, 40 * size, 42 * size, shoe, foot[:, 2], 0.9)
-        made.limb(
-            ball,
-            p[f"{side}_toe"] + 4 * foot[:, 2],
-            42 * size,
-            33 * size,
-            shoe,
-            foot[:, 2],
-            0.78,
-        )
+        made.limb(ball, p[f"{side}_toe"] + 4 * foot[:, 2], 42 * size, 33 * size, shoe, foot[:, 2], 0.78)
     if looks.skirt > 0:
         knees = 0.5 * (p["right_knee"] + p["left_knee"])
         hem = hips + looks.skirt * 0.85 * (knees - hips)
         apart = 0.5 * float(np.linalg.norm(p["right_knee"] - p["left_knee"]))
-        made.limb(hips - 20 * pelvis[:, 2], hem, (body.half_hips + 62) * wide, (body.half_hips + 62) * wide + 0.45 * apart,
-                  bottom, pelvis[:, 1], 0.74)  # fmt: skip
+        widest = (body.half_hips + 62) * wide
+        made.limb(hips - 20 * pelvis[:, 2], hem, widest, widest + 0.35 * apart, bottom, pelvis[:, 1], 0.74)
+        made.shapes[-1]["kind"] = raster.SKIRT
 
     # Arms and hands.
     cut_upper = min(looks.sleeve, 1.0) * body.upper_arm if looks.sleeve < 1 else 1e9
@@ -371,14 +291,7 @@ def person_shapes(body: Body, looks: Appearance, pose: Pose) -> tuple[np.ndarray
     fore = _cloth(looks.top, raster.CUT, looks.skin, cut_fore)
     for side, sign in (("right", 1.0), ("left", -1.0)):
         forward = f[f"{side}_forearm"][:, 1]
-        made.limb(
-            p[f"{side}_shoulder"],
-            p[f"{side}_elbow"],
-            54 * arm,
-            42 * arm,
-            upper,
-            f[f"{side}_upper_arm"][:, 1],
-        )
+        made.limb(p[f"{side}_shoulder"], p[f"{side}_elbow"], 54 * arm, 42 * arm, upper, f[f"{side}_upper_arm"][:, 1])
         made.limb(p[f"{side}_elbow"], p[f"{side}_wrist"], 41 * arm, 29 * arm, fore, forward)
         wrist, tip = p[f"{side}_wrist"], p[f"{side}_hand"]
         palm = wrist + 0.45 * (tip - wrist)
@@ -386,73 +299,37 @@ def person_shapes(body: Body, looks: Appearance, pose: Pose) -> tuple[np.ndarray
         made.limb(palm, tip + 0.4 * (tip - palm), 31 * size, 19 * size, skin, forward, 0.6)
         across = f[f"{side}_forearm"][:, 0] * -sign
         made.limb(
-            palm,
-            palm + 34 * size * across + 0.25 * (tip - wrist) + 18 * forward,
-            15 * size,
-            12 * size,
-            skin,
-            forward,
+            palm, palm + 34 * size * across + 0.25 * (tip - wrist) + 18 * forward, 15 * size, 12 * size, skin, forward
         )
 
     # Head. The skull hangs between the upper neck and the head top, so that both are where people mark them.
     head = f["head"]
-    made.limb(
-        thorax - 10 * chest[:, 2],
-        p["upper_neck"] + 20 * head[:, 2],
-        57 * girth,
-        50 * girth,
-        skin,
-        chest[:, 1],
-    )
+    made.limb(thorax - 10 * chest[:, 2], p["upper_neck"] + 20 * head[:, 2], 57 * girth, 50 * girth, skin, chest[:, 1])
     half = 0.5 * body.head + 3
     centre = 0.5 * (p["upper_neck"] + p["head_top"]) + head @ np.array([0, 12 * size, 0])
     radii = (77 * size, 95 * size, half)
     face = plain(looks.skin, gloss=0.08)
     face["kind"], face["third"] = raster.FACE, looks.hair
-    face["numbers"][:5] = (
-        looks.hair_line,
-        looks.hair_end,
-        looks.beard,
-        looks.bald,
-        looks.smile,
-    )
+    face["numbers"][:5] = (looks.hair_line, looks.hair_end, looks.beard, looks.bald, looks.smile)
     made.blob(centre, head, radii, face, head * np.array(radii))
-    jaw = plain(looks.hair * 0.85 if looks.beard else looks.skin, grain=0.05, gloss=0.05)
-    made.blob(
-        centre + head @ np.array([0, 38 * size, -0.66 * half]),
-        head,
-        (50 * size, 52 * size, 36 * size),
-        jaw,
-    )
-    made.limb(centre + head @ np.array([0, 92 * size, 0.05 * half]), centre + head @ np.array([0, 106 * size, -0.24 * half]),
-              9 * size, 15 * size, skin, head[:, 1])  # fmt: skip
-    for sign in (1, -1):
-        made.blob(
-            centre + head @ np.array([sign * 77 * size, -4, -2]),
-            head,
-            (10 * size, 18 * size, 30 * size),
-            skin,
-        )
+    chin = centre + head @ np.array([0, 36 * size, -0.64 * half])
+    made.blob(chin, head, (52 * size, 52 * size, 38 * size), face, head * np.array(radii), centre)
+    bridge, tip = (centre + head @ np.array([0, y * size, z * half]) for y, z in ((92, 0.05), (106, -0.24)))
+    made.limb(bridge, tip, 9 * size, 15 * size, skin, head[:, 1])
+    for sign in (1.0, -1.0):
+        made.blob(centre + head @ np.array([sign * 77 * size, -4, -2]), head, (10 * size, 18 * size, 30 * size), skin)
     if not looks.bald and not looks.cap:  # hair has volume
         made.blob(
-            centre + head @ np.array([0, -20 * size, 0.20 * half]),
-            head,
-            (84 * size, 88 * size, 0.86 * half),
-            hair,
+            centre + head @ np.array([0, -20 * size, 0.20 * half]), head, (84 * size, 88 * size, 0.86 * half), hair
         )
     if looks.long_hair:
         made.limb(centre + head @ np.array([0, -42 * size, 20]), thorax + chest @ np.array([0, -78 * wide, -20]),
                   78 * size, 66 * size, hair, head[:, 1], 0.7)  # fmt: skip
     if looks.cap:
         cap = plain(looks.cap_colour, grain=0.1)
-        made.blob(
-            centre + head @ np.array([0, -6 * size, 0.42 * half]),
-            head,
-            (84 * size, 98 * size, 0.66 * half),
-            cap,
-        )
-        made.limb(centre + head @ np.array([0, 74 * size, 0.50 * half]), centre + head @ np.array([0, 128 * size, 0.42 * half]),
-                  58 * size, 50 * size, cap, head[:, 2], 0.14)  # fmt: skip
+        made.blob(centre + head @ np.array([0, -6 * size, 0.42 * half]), head, (84 * size, 98 * size, 0.66 * half), cap)
+        brow, peak = (centre + head @ np.array([0, y * size, z * half]) for y, z in ((74, 0.50), (128, 0.42)))
+        made.limb(brow, peak, 58 * size, 50 * size, cap, head[:, 2], 0.14)
     return made.done()
 
 
@@ -463,17 +340,7 @@ def box(
     made = _Shapes(raster.THING)
     cosine, sine = np.cos(np.deg2rad(yaw)), np.sin(np.deg2rad(yaw))
     frame = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
-    made.add(
-        frame * half_sizes,
-        np.asarray(centre, float),
-        material,
-        0.0,
-        1.0,
-        1.0,
-        frame,
-        np.zeros(3),
-        raster.BOX,
-    )
+    made.add(frame * half_sizes, np.asarray(centre, float), material, 0.0, 1.0, 1.0, frame, np.zeros(3), raster.BOX)
     return made.shapes[0], made.materials[0]
 
 
@@ -492,28 +359,26 @@ def shadow_of(pose: Pose, towards: np.ndarray, centre: np.ndarray, half: float, 
     bones = [("pelvis", "thorax", 130), ("upper_neck", "head_top", 85)]
     for side in ("right", "left"):
         bones += [
-            (f"{side}_hip", f"{side}_knee", 75), (f"{side}_knee", f"{side}_ankle", 50), (f"{side}_ankle", f"{side}_toe", 45),
-            ("thorax", f"{side}_shoulder", 70), (f"{side}_shoulder", f"{side}_elbow", 50), (f"{side}_elbow", f"{side}_hand", 38),
-        ]  # fmt: skip
+            (f"{side}_hip", f"{side}_knee", 75),
+            (f"{side}_knee", f"{side}_ankle", 50),
+            (f"{side}_ankle", f"{side}_toe", 45),
+            ("thorax", f"{side}_shoulder", 70),
+            (f"{side}_shoulder", f"{side}_elbow", 50),
+            (f"{side}_elbow", f"{side}_hand", 38),
+        ]
     slope = towards[:2] / max(towards[2], 0.35)
     scale = cells / (2 * half)
     made = np.zeros((cells, cells), np.uint8)
     near = np.zeros((cells, cells), np.uint8)
     for one, other, radius in bones:
         ends = [(p[name][:2] - slope * p[name][2] - centre + half) * scale for name in (one, other)]
-        first, second = ((int(round(x)), int(round(y))) for x, y in ends)
-        cv2.line(made, first, second, 255, max(1, int(round(2 * radius * scale))))
+        first, second = ((round(float(x)), round(float(y))) for x, y in ends)
+        cv2.line(made, first, second, 255, max(1, round(2 * radius * scale)))
         straight = [(p[name][:2] - centre + half) * scale for name in (one, other)]
         low = min(p[one][2], p[other][2])
         if low < 500:
-            first, second = ((int(round(x)), int(round(y))) for x, y in straight)
-            cv2.line(
-                near,
-                first,
-                second,
-                int(255 * (1 - low / 500)),
-                max(1, int(round(2.4 * radius * scale))),
-            )
+            first, second = ((round(float(x)), round(float(y))) for x, y in straight)
+            cv2.line(near, first, second, int(255 * (1 - low / 500)), max(1, round(2.4 * radius * scale)))
     cast = cv2.GaussianBlur(made, (0, 0), 45 * scale).astype(np.float32) / 255
     contact = cv2.GaussianBlur(near, (0, 0), 60 * scale).astype(np.float32) / 255
     return np.maximum(0.75 * cast, contact)

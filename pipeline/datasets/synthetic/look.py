@@ -1,8 +1,8 @@
 """How the rig's cameras see: what is always wrong with a camera, and what goes wrong for a while.
 
-Each camera has a constant look. On top of it troubles come and go, in every view at other moments: a lamp that flickers, a
-hunting exposure, somebody in front of the lens, haze, a lost focus. They are what makes a network fail in single views, so
-that the other views can tell it what it should have seen.
+Each camera has a constant look. On top of it troubles come and go, in every view at other moments: a lamp that flickers,
+a hunting exposure, somebody in front of the lens, haze, a lost focus. They are what makes a network fail in single
+views, so that the other views can tell it what it should have seen.
 """
 
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ class Look:
     """What is always so, in every picture of the rig, at a gap of 1. Each camera draws its own around these."""
 
     dull: float = 1.0  # 0 dresses people as in the source, 1 in dark and plain clothes
-    exposure: float = -0.10  # stops over the source's; cameras differ by `exposure_spread`
+    exposure: float = 0.0  # stops over the source's; cameras differ by `exposure_spread`
     exposure_spread: float = 0.20
-    contrast: float = 0.88  # 1 as the scene is
-    haze: float = 0.06  # share of grey veil
+    contrast: float = 0.92  # 1 as the scene is
+    haze: float = 0.04  # share of grey veil
     saturation: float = 0.75
     warmth: float = 0.08  # red over blue
     cast_spread: float = 0.05  # of each colour channel, between cameras
@@ -125,10 +125,7 @@ def sample_troubles(rng: np.random.Generator, frames: int, trouble: Trouble) -> 
     bad = rng.random() < trouble.share
     for _ in range(frames):
         if bad and current is None:
-            current = (
-                TROUBLES[rng.choice(len(TROUBLES), p=weights / weights.sum())],
-                int(rng.integers(2**62)),
-            )
+            current = (TROUBLES[rng.choice(len(TROUBLES), p=weights / weights.sum())], int(rng.integers(2**62)))
         if not bad:
             current = None
         # A spell keeps its seed, so that its frames share one window, one passer-by, one haze.
@@ -139,12 +136,7 @@ def sample_troubles(rng: np.random.Generator, frames: int, trouble: Trouble) -> 
 
 
 def worsen(
-    usual: Exposure,
-    kind: str,
-    spell: np.random.Generator,
-    frame: np.random.Generator,
-    box: np.ndarray,
-    severity: float,
+    usual: Exposure, kind: str, spell: np.random.Generator, frame: np.random.Generator, box: np.ndarray, severity: float
 ) -> Exposure:
     """Add one trouble to a camera's usual exposure.
 
@@ -160,9 +152,9 @@ def worsen(
     force = severity * spell.uniform(0.75, 1.15) * frame.uniform(0.85, 1.1)
     match kind:
         case "dark":
-            values["gain"] *= float(2.0 ** (-2.6 * force))
-            values["noise"] += 0.030 * force
-            values["colour_noise"] += 0.020 * force
+            values["gain"] *= float(2.0 ** (-2.3 * force))
+            values["noise"] += 0.014 * force
+            values["colour_noise"] += 0.010 * force
         case "glare":
             values["glare"] = 1.15 * force
             at = middle + spell.uniform(-0.4, 0.4, size=2) * size
@@ -170,16 +162,16 @@ def worsen(
             values["glare_radius"] = float(spell.uniform(0.35, 0.6) * size[1])
             values["silhouette"] = float(np.clip(0.75 * force, 0, 0.95))
         case "haze":
-            values["haze"] = float(np.clip(usual.haze + 0.72 * force, 0, 0.93))
-            values["noise"] += 0.012 * force
+            values["haze"] = float(np.clip(usual.haze + 0.68 * force, 0, 0.92))
+            values["noise"] += 0.008 * force
         case "defocus":
-            values["blur"] += 5.0 * force
+            values["blur"] += 4.0 * force
         case "motion":
-            values["smear"] = 26.0 * force
+            values["smear"] = 22.0 * force
             values["smear_angle"] = float(frame.uniform(0, 180))
         case "noise":
-            values["noise"] += 0.17 * force
-            values["colour_noise"] += 0.12 * force
+            values["noise"] += 0.10 * force
+            values["colour_noise"] += 0.07 * force
             values["quality"] = int(np.clip(usual.quality - 55 * force, 8, 95))
         case "cone":
             values["cone"] = float(1.0 * force)
@@ -188,7 +180,7 @@ def worsen(
             values["cone_angle"] = float(spell.uniform(0, 360))
             values["cone_dark"] = bool(spell.random() < 0.5)
         case "passer_by":
-            values["passer"] = float(spell.uniform(0.16, 0.26) * size[1] * min(1.3, force))
+            values["passer"] = float(spell.uniform(0.10, 0.17) * size[1] * min(1.3, force))
             at = middle + frame.uniform(-0.30, 0.30, size=2) * size
             values["passer_at"] = (float(at[0]), float(at[1]))
             values["passer_shade"] = float(spell.uniform(0.06, 0.35))
@@ -223,16 +215,11 @@ def expose(rng: np.random.Generator, scene: np.ndarray, person: np.ndarray, look
         angle = np.deg2rad(look.cone_angle)
         side = (u - look.cone_at[0]) * np.cos(angle) + (v - look.cone_at[1]) * np.sin(angle)
         inside = 1 / (1 + np.exp(np.clip(-side / 6, -50, 50)))
-        gain = gain * (2.0 ** ((-3.4 if look.cone_dark else 3.2) * look.cone * inside))
+        gain = gain * (2.0 ** ((-3.0 if look.cone_dark else 2.8) * look.cone * inside))
     if look.passer > 0:
         scene = _pass_by(scene, look)
     if look.smear > 1.5:
-        scene = cv2.filter2D(
-            scene,
-            -1,
-            _smear_kernel(look.smear, look.smear_angle),
-            borderType=cv2.BORDER_REFLECT,
-        )
+        scene = cv2.filter2D(scene, -1, _smear_kernel(look.smear, look.smear_angle), borderType=cv2.BORDER_REFLECT)
     if look.blur > 0.3:
         scene = cv2.GaussianBlur(scene, (0, 0), look.blur)
     gains = cv2.resize(gain.astype(np.float32), (width, height))
@@ -248,20 +235,7 @@ def expose(rng: np.random.Generator, scene: np.ndarray, person: np.ndarray, look
 
 
 @njit(cache=True)
-def _develop(
-    scene,
-    gains,
-    blooms,
-    bank,
-    starts,
-    cast,
-    contrast,
-    haze,
-    saturation,
-    noise,
-    colour_noise,
-    made,
-):
+def _develop(scene, gains, blooms, bank, starts, cast, contrast, haze, saturation, noise, colour_noise, made):
     height, width, _ = scene.shape
     value = np.empty(3)
     for row in range(height):
@@ -289,8 +263,8 @@ def _smear_kernel(length: float, angle: float) -> np.ndarray:
     first, second = middle - along, middle + along
     cv2.line(
         kernel,
-        tuple(int(round(16 * v)) for v in first),
-        tuple(int(round(16 * v)) for v in second),
+        tuple(round(16 * float(v)) for v in first),
+        tuple(round(16 * float(v)) for v in second),
         1.0,
         1,
         cv2.LINE_AA,
@@ -304,15 +278,9 @@ def _pass_by(scene: np.ndarray, look: Exposure) -> np.ndarray:
     height, width, _ = scene.shape
     small = np.zeros((height // 4, width // 4), np.uint8)
     x, y, r = look.passer_at[0] / 4, look.passer_at[1] / 4, look.passer / 4
-    cv2.circle(
-        small,
-        (int(round(x)), int(round(y - 1.1 * r))),
-        max(1, int(round(0.62 * r))),
-        255,
-        -1,
-    )
-    cv2.rectangle(small, (int(round(x - r)), int(round(y))), (int(round(x + r)), height), 255, -1)
-    cv2.circle(small, (int(round(x)), int(round(y + 0.3 * r))), max(1, int(round(r))), 255, -1)
+    cv2.circle(small, (round(x), round(y - 1.1 * r)), max(1, round(0.62 * r)), 255, -1)
+    cv2.rectangle(small, (round(x - r), round(y)), (round(x + r), height), 255, -1)
+    cv2.circle(small, (round(x), round(y + 0.3 * r)), max(1, round(r)), 255, -1)
     soft = cv2.GaussianBlur(small, (0, 0), sigmaX=1.2 + look.passer_speed / 8, sigmaY=1.2).astype(np.float32) / 255
     cover = cv2.resize(soft, (width, height))[..., None]
     tint = np.array([1.0, 0.95, 0.9], np.float32) * np.float32(look.passer_shade)

@@ -5,7 +5,8 @@ import numpy as np
 from pipeline.datasets.synthetic.body import ANGLE, ANGLES, within_limits
 
 ACTIONS = (
-    "walk", "stand", "wave", "reach", "phone", "sit", "sit_and_talk", "crouch", "bend", "stretch", "lunge", "kick", "point",
+    "walk", "stand", "wave", "reach", "phone", "sit", "sit_and_talk", "crouch", "bend", "stretch", "lunge",
+    "kick", "point",
 )  # fmt: skip
 SEATED = ("sit", "sit_and_talk")
 _WALKING = ("walk", "phone")
@@ -113,24 +114,12 @@ def sample_key_pose(rng: np.random.Generator, action: str) -> np.ndarray:
             put(f"{other}_shoulder_flex", 40, 20)
             put(f"{one}_shoulder_abduct", 35, 15)
     if action in _WALKING:
-        pose = _stride(
-            rng,
-            pose,
-            np.array(rng.uniform(0, 2 * np.pi)),
-            rng.uniform(20, 32),
-            rng.uniform(12, 32),
-            action,
-        )
+        pose = _stride(rng, pose, np.array(rng.uniform(0, 2 * np.pi)), rng.uniform(20, 32), rng.uniform(12, 32), action)
     return within_limits(pose)
 
 
 def _stride(
-    rng: np.random.Generator,
-    pose: np.ndarray,
-    phase: np.ndarray,
-    hips: float,
-    arms: float,
-    action: str,
+    rng: np.random.Generator, pose: np.ndarray, phase: np.ndarray, hips: float, arms: float, action: str
 ) -> np.ndarray:
     """Overwrite the legs, and swing the arms, of (..., 27) poses by a gait at (...) phases in radians."""
     pose = pose.copy()

@@ -1,29 +1,28 @@
 """The labelled source: single pictures of single people, each with its own person, clothes, light, camera and place."""
 
+import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numba import njit
 
 from pipeline.datasets.synthetic import raster
-from pipeline.datasets.synthetic.body import ANGLE, pose_body, sample_body
-from pipeline.datasets.synthetic.figure import (
-    person_shapes,
-    sample_appearance,
-    shadow_of,
-)
+from pipeline.datasets.synthetic.body import ANGLE, Pose, pose_body, sample_body
+from pipeline.datasets.synthetic.figure import box, person_shapes, plain, sample_appearance, shadow_of
 from pipeline.datasets.synthetic.look import grain
 from pipeline.datasets.synthetic.motion import ACTIONS, SEATED, sample_key_pose
 from pipeline.geometry.camera import Camera
 
 SIDE = 256  # px of every picture
+_SHADOW_HALF, _SHADOW_CELLS = 3000.0, 200  # mm, half the side of the shadow map
 _MPII_SCALE, _MPII_DROP, _MPII_GROW = (
     200.0,
     15.0,
     1.25,
 )  # readers widen the box by 1.25 and move it down by 15 scale px
-_OFTEN = {"walk": 4, "stand": 4, "reach": 2, "wave": 1.5, "point": 1.5, "stretch": 1.2, "phone": 1, "lunge": 1, "kick": 0.8,
-          "sit": 0.7, "sit_and_talk": 0.7, "crouch": 0.5, "bend": 0.5}  # fmt: skip
+_OFTEN = {"walk": 4, "stand": 4, "reach": 2, "wave": 1.5, "point": 1.5, "stretch": 1.2, "phone": 1, "lunge": 1,
+          "kick": 0.8, "sit": 0.7, "sit_and_talk": 0.7, "crouch": 0.5, "bend": 0.5}  # fmt: skip
 _UPPER_NECK, _HEAD_TOP = 8, 9
 
 
@@ -80,61 +79,37 @@ def photograph(seed: int, number: int) -> Photograph:
     action = ACTIONS[rng.choice(len(ACTIONS), p=often / often.sum())]
     angles = sample_key_pose(rng, action)
     # Photographs are mostly frontal; the camera stays on +y and the person turns.
-    angles[ANGLE["root_yaw"]] = rng.normal(0, 45) if rng.random() < 0.85 else rng.uniform(-180, 180)
+    angles[ANGLE["root_yaw"]] = rng.normal(0, 50) if rng.random() < 0.8 else rng.uniform(-180, 180)
     pose = pose_body(body, angles, np.zeros(2))
     joints = pose.joints()
     camera, box = _camera(rng, joints)
     lamp = _lamp(rng)
 
-    background, depth, rays = _place(rng, camera, pose, lamp)
+    background, rays = _place(rng, camera, pose, lamp)
     shapes, materials = person_shapes(body, looks, pose)
     if action in SEATED:
         seat, cover = _stool(rng, pose)
-        shapes, materials = (
-            np.concatenate([seat, shapes]),
-            np.concatenate([cover, materials]),
-        )
+        shapes, materials = (np.concatenate([seat, shapes]), np.concatenate([cover, materials]))
     colour = np.repeat(np.repeat(background, 2, axis=0), 2, axis=1)
-    fine_depth = np.repeat(np.repeat(depth, 2, axis=0), 2, axis=1)
+    depth = np.full((2 * SIDE, 2 * SIDE), 1e7, np.float32)  # nothing of the place hides the person
     owner = np.zeros((2 * SIDE, 2 * SIDE), np.uint8)
-    raster.draw(
-        colour,
-        fine_depth,
-        owner,
-        rays,
-        (-0.25, -0.25),
-        0.5,
-        shapes,
-        materials,
-        lamp,
-        camera,
-    )
+    raster.draw(colour, depth, owner, rays, (-0.25, -0.25), 0.5, shapes, materials, lamp, camera)
     picture = cv2.resize(colour, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    person = (
-        cv2.resize(
-            (owner == raster.PERSON).astype(np.float32),
-            (SIDE, SIDE),
-            interpolation=cv2.INTER_AREA,
-        )
-        > 0.5
-    )
+    person = cv2.resize((owner == raster.PERSON).astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_AREA) > 0.5
     if rng.random() < 0.2:
         _in_front(rng, picture, person, box)
     picture = _develop(rng, picture)
 
     true_joints = camera.project(joints)
     marked = true_joints + rng.normal(0, 0.006 * box[2], size=true_joints.shape)
-    inside = ((marked >= 0) & (marked <= SIDE - 1)).all(axis=-1)
+    inside = np.all((marked >= 0) & (marked <= SIDE - 1), axis=-1)
     quality = int(rng.integers(30, 91)) if rng.random() < 0.3 else 92
     return Photograph(picture, quality, marked, inside, true_joints, box, person)
 
 
 def _camera(rng: np.random.Generator, joints: np.ndarray) -> tuple[Camera, np.ndarray]:
     """A camera that frames the person the way photographs do, and the person's square box in its picture."""
-    distance, height = (
-        rng.uniform(2600, 7000),
-        np.clip(rng.normal(1450, 280), 500, 2200),
-    )
+    distance, height = rng.uniform(2600, 7000), np.clip(rng.normal(1550, 380), 500, 2600)
     centre = np.array([0.0, distance, height])
     middle = (joints.min(axis=0) + joints.max(axis=0)) / 2
     forward = middle - centre
@@ -143,13 +118,7 @@ def _camera(rng: np.random.Generator, joints: np.ndarray) -> tuple[Camera, np.nd
     right /= np.linalg.norm(right)
     down = np.cross(forward, right)
     roll = np.deg2rad(rng.normal(0, 6))
-    turned = np.stack(
-        [
-            np.cos(roll) * right + np.sin(roll) * down,
-            np.cos(roll) * down - np.sin(roll) * right,
-            forward,
-        ]
-    )
+    turned = np.stack([np.cos(roll) * right + np.sin(roll) * down, np.cos(roll) * down - np.sin(roll) * right, forward])
     plain = Camera("photograph", (SIDE, SIDE), np.eye(3), turned, centre, np.zeros(5))
     seen = plain.project(joints)  # at a focal length of 1
     low, high = seen.min(axis=0), seen.max(axis=0)
@@ -178,58 +147,69 @@ def _lamp(rng: np.random.Generator) -> np.ndarray:
     )
 
 
-def _place(
-    rng: np.random.Generator, camera: Camera, pose, lamp: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _place(rng: np.random.Generator, camera: Camera, pose: Pose, lamp: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What is behind the person: a floor with their shadow and a wall or a far view, cluttered.
 
     Returns:
-        (SIDE, SIDE, 3) float32 RGB, (SIDE, SIDE) float32 depth in mm, (2 SIDE, 2 SIDE, 2) rays of the fine grid.
+        (SIDE, SIDE, 3) float32 RGB, (2 SIDE, 2 SIDE, 2) rays of the fine grid.
     """
     rays = raster.rays_of(camera, -0.25, -0.25, 2 * SIDE, 2 * SIDE, 0.5)
-    coarse = rays[::2, ::2]
-    directions = np.concatenate([coarse, np.ones_like(coarse[..., :1])], axis=-1) @ camera.R  # world
     far = rng.uniform(900, 6000)  # how far behind the person the wall stands
-    wall = (-far - camera.centre[1]) / np.minimum(directions[..., 1], -1e-3)
-    floor = np.where(
-        directions[..., 2] < -1e-3,
-        -camera.centre[2] / np.minimum(directions[..., 2], -1e-3),
-        1e7,
-    )
-    has_floor = rng.random() < 0.8
-    on_floor = (floor < wall) & has_floor
-    depth = np.where(on_floor, floor, wall)
-    points = camera.centre + depth[..., None] * directions
-
-    one, other = rng.uniform(0.05, 0.95, size=3), rng.uniform(0.05, 0.95, size=3)
+    has_floor = bool(rng.random() < 0.8)
+    colours = rng.uniform(0.05, 0.95, size=(2, 3))
     grey = rng.uniform(0.2, 0.9)
-    one, other = (
-        one * (1 - grey) + grey * one.mean(),
-        other * (1 - grey) + grey * other.mean(),
-    )
-    slope = np.clip(0.5 + (points[..., 2] - 1000) / rng.uniform(2000, 6000), 0, 1)[..., None]
-    picture = (one * slope + other * (1 - slope)).astype(np.float32)
+    colours = colours * (1 - grey) + grey * colours.mean(axis=1, keepdims=True)
     ground = rng.uniform(0.08, 0.8) * (1 + rng.normal(0, 0.08, size=3)).clip(0.7, 1.3)
-    tile, seam = rng.uniform(250, 1500), rng.uniform(0.75, 1.0)
-    kind = rng.random()
-    cells = np.floor(points[..., :2] / tile)
-    fraction = points[..., :2] / tile - cells
-    lines = (fraction.min(axis=-1) < 0.03) if kind < 0.4 else (fraction[..., 0] < 0.04)
-    checks = (cells.sum(axis=-1) % 2 < 1) & (kind > 0.8)
-    shade = np.where(lines & (kind < 0.7), seam, np.where(checks, 0.8, 1.0))
-    picture = np.where(on_floor[..., None], ground * shade[..., None], picture).astype(np.float32)
-    coarse_noise = _texture(rng, 8) * rng.uniform(0.05, 0.35) + _texture(rng, 48) * rng.uniform(0, 0.2)
+    slope, tile, seam, kind = rng.uniform(2000, 6000), rng.uniform(250, 1500), rng.uniform(0.75, 1.0), rng.random()
+    cast = shadow_of(pose, lamp["towards"], np.zeros(2), _SHADOW_HALF, _SHADOW_CELLS)
+    picture, cells = _wall_and_floor(
+        rays, camera.R, camera.centre, far, has_floor, colours, ground, slope, tile, seam, kind
+    )
+    coarse_noise = _texture(rng, 8) * np.float32(rng.uniform(0.03, 0.25))
+    coarse_noise += _texture(rng, 48) * np.float32(rng.uniform(0, 0.15))
     picture *= (1 + coarse_noise)[..., None]
-    picture = _clutter(rng, picture, on_floor)
+    picture = _clutter(rng, picture)
     if rng.random() < 0.5:
         picture = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.6, 2.5)))
     if has_floor:
-        shadow = shadow_of(pose, lamp["towards"], np.zeros(2), 3000, 200)
-        place = ((points[..., :2] + 3000) * (200 / 6000) - 0.5).astype(np.float32)
-        dark = cv2.remap(shadow, place[..., 0], place[..., 1], cv2.INTER_LINEAR, borderValue=0.0)
-        picture *= 1 - np.where(on_floor, dark, 0)[..., None] * float(rng.uniform(0.35, 0.7))
-    # Nothing of the background may hide the person: the wall stands behind, the floor below.
-    return picture.astype(np.float32), np.full((SIDE, SIDE), 1e7, np.float32), rays
+        dark = cv2.remap(cast, cells[..., 0], cells[..., 1], cv2.INTER_LINEAR, borderValue=0.0)
+        picture *= (1 - dark * np.float32(rng.uniform(0.35, 0.7)))[..., None]
+    return picture, rays
+
+
+@njit(cache=True)
+def _wall_and_floor(rays, turned, centre, far, has_floor, colours, ground, slope, tile, seam, kind):
+    """The empty place: (SIDE, SIDE, 3) colours, and (SIDE, SIDE, 2) where in the shadow map each pixel lies."""
+    picture = np.empty((SIDE, SIDE, 3), np.float32)
+    cells = np.full((SIDE, SIDE, 2), -1e4, np.float32)
+    for row in range(SIDE):
+        for column in range(SIDE):
+            u, v = rays[2 * row, 2 * column, 0], rays[2 * row, 2 * column, 1]
+            x = turned[0, 0] * u + turned[1, 0] * v + turned[2, 0]
+            y = turned[0, 1] * u + turned[1, 1] * v + turned[2, 1]
+            z = turned[0, 2] * u + turned[1, 2] * v + turned[2, 2]
+            wall = (-far - centre[1]) / min(y, -1e-3)
+            floor = -centre[2] / z if z < -1e-3 else 1e9
+            if has_floor and floor < wall:
+                x, y = centre[0] + floor * x, centre[1] + floor * y
+                i, j = math.floor(x / tile), math.floor(y / tile)
+                across, along = x / tile - i, y / tile - j
+                shade = 1.0
+                if kind < 0.4:  # tiles
+                    shade = seam if min(across, along) < 0.03 else 1.0
+                elif kind < 0.7:  # boards
+                    shade = seam if across < 0.04 else 1.0
+                elif kind > 0.85 and (i + j) % 2 == 0:  # a chequered floor
+                    shade = 0.8
+                for channel in range(3):
+                    picture[row, column, channel] = ground[channel] * shade
+                cells[row, column, 0] = (x + _SHADOW_HALF) * (_SHADOW_CELLS / (2 * _SHADOW_HALF)) - 0.5
+                cells[row, column, 1] = (y + _SHADOW_HALF) * (_SHADOW_CELLS / (2 * _SHADOW_HALF)) - 0.5
+            else:
+                high = min(1.0, max(0.0, 0.5 + (centre[2] + wall * z - 1000.0) / slope))
+                for channel in range(3):
+                    picture[row, column, channel] = colours[0, channel] * high + colours[1, channel] * (1.0 - high)
+    return picture, cells
 
 
 def _texture(rng: np.random.Generator, cells: int) -> np.ndarray:
@@ -238,7 +218,7 @@ def _texture(rng: np.random.Generator, cells: int) -> np.ndarray:
     return cv2.resize(coarse, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
 
 
-def _clutter(rng: np.random.Generator, picture: np.ndarray, on_floor: np.ndarray) -> np.ndarray:
+def _clutter(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
     """Windows, pictures, posts, furniture and plants, as flat shapes behind the person."""
     made = picture.copy()
     for _ in range(rng.poisson((1, 4, 10)[rng.integers(3)])):
@@ -252,26 +232,13 @@ def _clutter(rng: np.random.Generator, picture: np.ndarray, on_floor: np.ndarray
             cv2.rectangle(layer, (int(x), int(y)), (int(x + wide), int(y + high)), tint, -1)
         elif kind == 1:
             cv2.ellipse(
-                layer,
-                (int(x), int(y)),
-                (int(wide / 2), int(high / 2)),
-                float(rng.uniform(0, 180)),
-                0,
-                360,
-                tint,
-                -1,
+                layer, (int(x), int(y)), (int(wide / 2), int(high / 2)), float(rng.uniform(0, 180)), 0, 360, tint, -1
             )
         elif kind == 2:
             cv2.rectangle(layer, (int(x), 0), (int(x + 4 + wide / 4), SIDE), tint, -1)
         elif kind == 3:
             ends = rng.uniform(-20, SIDE + 20, size=(2, 2)).astype(int)
-            cv2.line(
-                layer,
-                tuple(map(int, ends[0])),
-                tuple(map(int, ends[1])),
-                tint,
-                int(rng.integers(2, 14)),
-            )
+            cv2.line(layer, tuple(map(int, ends[0])), tuple(map(int, ends[1])), tint, int(rng.integers(2, 14)))
         else:
             points = (np.array([x, y]) + rng.normal(0, 35, size=(5, 2))).astype(np.int32)
             cv2.fillPoly(layer, [cv2.convexHull(points)], tint)
@@ -288,23 +255,10 @@ def _in_front(rng: np.random.Generator, picture: np.ndarray, person: np.ndarray,
         tint = tuple(float(v) for v in rng.uniform(0.05, 0.9) * (1 + rng.normal(0, 0.2, size=3)).clip(0.3, 1.5))
         mask = np.zeros((SIDE, SIDE), np.uint8)
         if rng.random() < 0.5:
-            cv2.rectangle(
-                mask,
-                (int(x - wide / 2), int(y)),
-                (int(x + wide / 2), int(y + high)),
-                1,
-                -1,
-            )
+            cv2.rectangle(mask, (int(x - wide / 2), int(y)), (int(x + wide / 2), int(y + high)), 1, -1)
         else:
             cv2.ellipse(
-                mask,
-                (int(x), int(y)),
-                (int(wide / 2), int(high / 2)),
-                float(rng.uniform(0, 180)),
-                0,
-                360,
-                1,
-                -1,
+                mask, (int(x), int(y)), (int(wide / 2), int(high / 2)), float(rng.uniform(0, 180)), 0, 360, 1, -1
             )
         covered = mask > 0
         picture[covered] = np.array(tint) * (1 + 0.15 * _texture(rng, 12)[covered][:, None])
@@ -319,31 +273,43 @@ def _develop(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
         max(0.0, rng.normal(1, 0.25)),
     )
     cast, gamma = rng.normal(1, 0.04, size=3), np.exp(rng.normal(0, 0.18))
-    picture = np.clip(picture * gain, 0, 1.2) * cast
-    middle = picture.mean()
-    picture = (picture - middle) * contrast + middle
-    luma = picture.mean(axis=-1, keepdims=True)
-    picture = np.clip(luma + (picture - luma) * saturation, 0, 1) ** gamma
     blur = rng.uniform(0, 0.7) * SIDE / 128
-    picture = picture.astype(np.float32)
     if blur > 0.25:
         picture = cv2.GaussianBlur(picture, (0, 0), float(blur))
-    strength = rng.uniform(0, 0.025)
-    bank = grain()
+    strength, bank = rng.uniform(0, 0.025), grain()
     start = int(rng.integers(0, len(bank) - picture.size))
-    picture = picture + np.float32(strength) * bank[start : start + picture.size].reshape(picture.shape)
-    return np.ascontiguousarray((np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)[..., ::-1])
+    return _print(picture, gain, contrast, saturation, cast, gamma, bank[start : start + picture.size], strength)
 
 
-def _stool(rng: np.random.Generator, pose) -> tuple[np.ndarray, np.ndarray]:
+@njit(cache=True)
+def _print(picture, gain, contrast, saturation, cast, gamma, noise, strength):
+    made = np.empty(picture.shape, np.uint8)
+    middle = 0.0
+    for row in range(SIDE):
+        for column in range(SIDE):
+            for channel in range(3):
+                middle += min(1.2, picture[row, column, channel] * gain) * cast[channel]
+    middle /= picture.size
+    for row in range(SIDE):
+        for column in range(SIDE):
+            luma = 0.0
+            for channel in range(3):
+                value = min(1.2, picture[row, column, channel] * gain) * cast[channel]
+                luma += (value - middle) * contrast + middle
+            luma /= 3.0
+            for channel in range(3):
+                value = min(1.2, picture[row, column, channel] * gain) * cast[channel]
+                value = (value - middle) * contrast + middle
+                value = min(1.0, max(0.0, luma + (value - luma) * saturation)) ** gamma
+                value += strength * noise[(row * SIDE + column) * 3 + channel]
+                made[row, column, 2 - channel] = np.uint8(min(1.0, max(0.0, value)) * 255.0 + 0.5)
+    return made
+
+
+def _stool(rng: np.random.Generator, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
     """Something to sit on: a box under the pelvis."""
-    from pipeline.datasets.synthetic.figure import box, plain
-
     pelvis = pose.points["pelvis"]
-    top = max(
-        120.0,
-        min(pelvis[2], pose.points["right_knee"][2], pose.points["left_knee"][2]) - 100,
-    )
+    top = max(120.0, min(pelvis[2], pose.points["right_knee"][2], pose.points["left_knee"][2]) - 100)
     back = pose.frames["pelvis"] @ np.array([0, -60.0, 0])
     colour = rng.uniform(0.1, 0.7) * (1 + rng.normal(0, 0.15, size=3)).clip(0.5, 1.4)
     half = np.array([rng.uniform(190, 280), rng.uniform(190, 230), top / 2])

@@ -1,18 +1,19 @@
 """Draw rounded cones and boxes by casting one ray through every pixel, with a depth buffer.
 
-A shape lives in its own local space, in which it is simple: a cone with rounded ends along +z, or the cube [-1, 1]^3. An
-affine map takes it into the world, so a torso is a round cone that was flattened, and a head a sphere that was stretched.
-The rays come from the caller, which puts any lens distortion into them: what is drawn is exact for every lens.
+A shape lives in its own local space, in which it is simple: a cone with rounded ends along +z, or the cube [-1, 1]^3.
+An affine map takes it into the world, so a torso is a round cone that was flattened, and a head a sphere that was
+stretched. The rays come from the caller, who puts any lens distortion into them: what is drawn is exact for every lens.
 """
 
 import math
 
 import numpy as np
 from numba import njit
+from scipy.interpolate import RectBivariateSpline
 
 from pipeline.geometry.camera import Camera
 
-CONE, BOX = 0, 1
+CONE, BOX, SKIRT = 0, 1, 2  # a skirt is a cone that is open at its end
 NOBODY, PERSON, THING = 0, 1, 2  # who owns a pixel
 
 # What a material shows beyond its pattern; `numbers` holds the sizes.
@@ -24,11 +25,7 @@ MATERIAL = np.dtype(
     [
         ("base", "f8", (3,)),
         ("second", "f8", (3,)),  # the other colour of the pattern
-        (
-            "third",
-            "f8",
-            (3,),
-        ),  # beyond a cut: skin; on a front: what shows in it; on a face: hair
+        ("third", "f8", (3,)),  # beyond a cut: skin; on a front: what shows in it; on a face: hair
         ("pattern", "i8"),
         ("period", "f8"),  # mm
         ("kind", "i8"),
@@ -55,22 +52,12 @@ SHAPE = np.dtype(
 )
 
 LIGHT = np.dtype(
-    [
-        ("towards", "f8", (3,)),
-        ("colour", "f8", (3,)),
-        ("ambient", "f8", (3,)),
-        ("share", "f8"),
-        ("ground", "f8"),
-    ]
+    [("towards", "f8", (3,)), ("colour", "f8", (3,)), ("ambient", "f8", (3,)), ("share", "f8"), ("ground", "f8")]
 )
 
 
 def light(
-    towards: np.ndarray,
-    colour: np.ndarray,
-    ambient: np.ndarray,
-    share: float,
-    ground: float = 0.55,
+    towards: np.ndarray, colour: np.ndarray, ambient: np.ndarray, share: float, ground: float = 0.55
 ) -> np.ndarray:
     """One record of LIGHT: a far lamp and a sky.
 
@@ -82,12 +69,7 @@ def light(
     """
     made = np.zeros((), LIGHT)
     made["towards"] = towards / np.linalg.norm(towards)
-    made["colour"], made["ambient"], made["share"], made["ground"] = (
-        colour,
-        ambient,
-        share,
-        ground,
-    )
+    made["colour"], made["ambient"], made["share"], made["ground"] = (colour, ambient, share, ground)
     return made
 
 
@@ -101,24 +83,26 @@ def rays_of(camera: Camera, left: float, top: float, width: int, height: int, st
     Returns:
         (height, width, 2) x/z and y/z in camera axes.
     """
-    grid = np.stack(
-        np.meshgrid(left + step * np.arange(width), top + step * np.arange(height)),
-        axis=-1,
-    )
-    flat = camera.undistort(grid) if camera.distortion.any() else grid
+    x, y = left + step * np.arange(width), top + step * np.arange(height)
+    if not camera.distortion.any():
+        flat = np.stack(np.meshgrid(x, y), axis=-1)
+    else:
+        # Undoing a lens takes a while. It is smooth: quintic splines through every 16th point are exact to 1e-7 px.
+        few_x, few_y = np.linspace(x[0], x[-1], width // 16 + 2), np.linspace(y[0], y[-1], height // 16 + 2)
+        few = camera.undistort(np.stack(np.meshgrid(few_x, few_y), axis=-1))
+        flat = np.stack([RectBivariateSpline(few_y, few_x, few[..., i], kx=5, ky=5)(y, x) for i in (0, 1)], axis=-1)
     return np.ascontiguousarray((flat - camera.K[:2, 2]) / np.diag(camera.K)[:2])
 
 
 def regions_of(shapes: np.ndarray, camera: Camera) -> np.ndarray:
-    """(shapes, 4) px left, top, right, bottom that surely hold each shape; NaN for one that reaches behind the camera."""
+    """(shapes, 4) px left, top, right, bottom that surely hold each shape; NaN where one reaches behind the camera."""
     widest = np.maximum(shapes["start_radius"], shapes["end_radius"])
     is_box = shapes["kind"] == BOX
     side = np.where(is_box, 1.0, widest)
     bottom = np.where(is_box, -1.0, -shapes["start_radius"])
     top = np.where(is_box, 1.0, shapes["length"] + shapes["end_radius"])
     corners = np.stack(
-        [np.stack([x * side, y * side, z], axis=-1) for x in (-1, 1) for y in (-1, 1) for z in (bottom, top)],
-        axis=1,
+        [np.stack([x * side, y * side, z], axis=-1) for x in (-1, 1) for y in (-1, 1) for z in (bottom, top)], axis=1
     )  # (shapes, 8, 3)
     world = corners @ np.swapaxes(shapes["world_from_local"], -1, -2) + shapes["centre"][:, None]
     seen = camera.project(world)  # (shapes, 8, 2)
@@ -200,8 +184,9 @@ def _draw(
                 ux = m[0, 0] * x + m[0, 1] * y + m[0, 2]
                 uy = m[1, 0] * x + m[1, 1] * y + m[1, 2]
                 uz = m[2, 0] * x + m[2, 1] * y + m[2, 2]
-                if shape.kind == CONE:
-                    t, nx, ny, nz = _hit_cone(ux, uy, uz, eye[0], eye[1], eye[2], length, start, taper)
+                if shape.kind != BOX:
+                    is_open = shape.kind == SKIRT
+                    t, nx, ny, nz = _hit_cone(ux, uy, uz, eye[0], eye[1], eye[2], length, start, taper, is_open)
                 else:
                     t, nx, ny, nz = _hit_box(ux, uy, uz, eye[0], eye[1], eye[2])
                 if t <= 10.0 or t >= depth[row, column]:
@@ -248,11 +233,12 @@ def _draw(
 
 
 @njit(cache=True, inline="always")
-def _hit_cone(ux, uy, uz, ex, ey, ez, length, start, taper):
+def _hit_cone(ux, uy, uz, ex, ey, ez, length, start, taper, is_open):
     """First hit of the ray e + t u with the union of spheres at (0, 0, s length), radius start - s taper, s in [0, 1].
 
-    On the envelope of those spheres the squared distance to the sphere is stationary in s; putting the stationary s back
-    gives a quadratic in t. Where its s leaves [0, 1], one of the two end spheres is what the ray meets.
+    On the envelope of those spheres the squared distance to the sphere is stationary in s; putting the stationary s
+    back gives a quadratic in t. Where its s leaves [0, 1], one of the two end spheres is what the ray meets. A skirt
+    has no end sphere.
     """
     uu = ux * ux + uy * uy + uz * uz
     ue = ux * ex + uy * ey + uz * ez
@@ -274,7 +260,7 @@ def _hit_cone(ux, uy, uz, ex, ey, ez, length, start, taper):
     root = ue * ue - uu * (ee - start * start)
     if root > 0.0:
         best = (-ue - math.sqrt(root)) / uu
-    if length > 0.0:
+    if length > 0.0 and not is_open:
         fz = ez - length
         end = start - taper
         uf = ux * ex + uy * ey + uz * fz
@@ -309,12 +295,7 @@ def _hit_box(ux, uy, uz, ex, ey, ez):
         return -1.0, 0.0, 0.0, 0.0
     sign = ux if axis == 0 else (uy if axis == 1 else uz)
     sign = -1.0 if sign > 0 else 1.0
-    return (
-        enter,
-        sign if axis == 0 else 0.0,
-        sign if axis == 1 else 0.0,
-        sign if axis == 2 else 0.0,
-    )
+    return (enter, sign if axis == 0 else 0.0, sign if axis == 1 else 0.0, sign if axis == 2 else 0.0)
 
 
 @njit(cache=True)
@@ -345,12 +326,7 @@ def noise(x, y, z):
 @njit(cache=True)
 def _surface(material, x, y, z):
     """Colour and gloss of a material at texture coordinates in mm (x right, y forward, z up or along the limb)."""
-    kind, pattern, period, phase = (
-        material.kind,
-        material.pattern,
-        material.period,
-        material.phase,
-    )
+    kind, pattern, period, phase = (material.kind, material.pattern, material.period, material.phase)
     numbers, gloss = material.numbers, material.gloss
     choice = 0  # 0 base, 1 second, 2 third
     blend = 0.0  # of base towards second
@@ -388,9 +364,8 @@ def _surface(material, x, y, z):
                 if across < numbers[0]:
                     choice = 2
             elif front == PRINT:
-                if across < numbers[0] and numbers[1] < z < numbers[2]:
-                    wave = math.sin(x * 0.055 + phase) + math.sin(z * 0.05 + 2.0 * phase)
-                    choice = 2 if wave > -0.6 else 0
+                bar = 0.45 < (z - numbers[1]) / (numbers[2] - numbers[1]) < 0.6
+                choice = 2 if across < numbers[0] and numbers[1] < z < numbers[2] and not bar else 0
     elif kind == FACE:
         return _face(material, x, y, z)
     elif kind == TILES:
@@ -419,7 +394,10 @@ def _surface(material, x, y, z):
 
 @njit(cache=True)
 def _face(material, x, y, z):
-    """A face on the unit head: x right, y forward, z up, each in [-1, 1]. numbers: hair line, hair length, beard, bald."""
+    """A face on the unit head: x right, y forward, z up, each in [-1, 1].
+
+    The material's numbers: where the hair begins and ends (z), 1 for a beard, 1 for a bald head, how much it smiles.
+    """
     hair_line, hair_end, beard, bald, smile = (
         material.numbers[0], material.numbers[1], material.numbers[2], material.numbers[3], material.numbers[4],
     )  # fmt: skip
@@ -433,12 +411,7 @@ def _face(material, x, y, z):
     )
     if hairy:
         strand = 0.8 + 0.4 * noise(9.0 * x, 9.0 * y, 3.0 * z + material.phase)
-        return (
-            material.third[0] * strand,
-            material.third[1] * strand,
-            material.third[2] * strand,
-            0.08,
-        )
+        return (material.third[0] * strand, material.third[1] * strand, material.third[2] * strand, 0.08)
     if y > 0.2:
         eye_x, eye_z = (across - 0.36) / 0.17, (z - 0.10) / 0.10
         iris_x, iris_z = (across - 0.36) / 0.08, (z - 0.10) / 0.10
@@ -447,32 +420,14 @@ def _face(material, x, y, z):
         if eye_x * eye_x + eye_z * eye_z < 1.0:
             return 0.90, 0.88, 0.86, 0.2
         if abs(across - 0.37) < 0.22 and abs(z - 0.30 + 0.15 * abs(across - 0.37)) < 0.055:
-            return (
-                0.6 * material.third[0],
-                0.6 * material.third[1],
-                0.6 * material.third[2],
-                0.0,
-            )
+            return (0.6 * material.third[0], 0.6 * material.third[1], 0.6 * material.third[2], 0.0)
         socket = math.exp(-(eye_x * eye_x + eye_z * eye_z) / 5.0)
-        red, green, blue = (
-            red * (1 - 0.22 * socket),
-            green * (1 - 0.25 * socket),
-            blue * (1 - 0.25 * socket),
-        )
+        red, green, blue = (red * (1 - 0.22 * socket), green * (1 - 0.25 * socket), blue * (1 - 0.25 * socket))
         lips = z + 0.50 + smile * (0.25 - across)
         if across < 0.30 and abs(lips) < 0.075 * (1.0 - across / 0.45):
             return 0.62 * red + 0.08, 0.42 * green, 0.42 * blue, 0.1
         if beard > 0.5 and z < -0.30 - 0.2 * (0.5 - across) * (across < 0.3):
-            return (
-                0.8 * material.third[0],
-                0.8 * material.third[1],
-                0.8 * material.third[2],
-                0.0,
-            )
+            return (0.8 * material.third[0], 0.8 * material.third[1], 0.8 * material.third[2], 0.0)
         cheek = math.exp(-((across - 0.50) ** 2 + (z + 0.25) ** 2) / 0.05)
-        red, green, blue = (
-            red * (1 + 0.06 * cheek),
-            green * (1 - 0.08 * cheek),
-            blue * (1 - 0.08 * cheek),
-        )
+        red, green, blue = (red * (1 + 0.06 * cheek), green * (1 - 0.08 * cheek), blue * (1 - 0.08 * cheek))
     return red, green, blue, gloss

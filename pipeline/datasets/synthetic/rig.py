@@ -11,14 +11,7 @@ import numpy as np
 
 from pipeline.datasets.synthetic import raster
 from pipeline.datasets.synthetic.body import ANGLE, Body, Pose, pose_body, sample_body
-from pipeline.datasets.synthetic.figure import (
-    Appearance,
-    box,
-    person_shapes,
-    plain,
-    sample_appearance,
-    shadow_of,
-)
+from pipeline.datasets.synthetic.figure import Appearance, box, person_shapes, plain, sample_appearance, shadow_of
 from pipeline.datasets.synthetic.look import (
     Exposure,
     Look,
@@ -28,25 +21,11 @@ from pipeline.datasets.synthetic.look import (
     sample_troubles,
     worsen,
 )
-from pipeline.datasets.synthetic.motion import (
-    ACTIONS,
-    SEATED,
-    sample_path,
-    sample_sequence,
-)
+from pipeline.datasets.synthetic.motion import ACTIONS, SEATED, sample_path, sample_sequence
 from pipeline.geometry.camera import Camera
 
 _ROOM = np.array([3400.0, 5600.0, 2800.0])  # half width, half depth, height
-_AZIMUTHS = (
-    -100.0,
-    -35.0,
-    35.0,
-    100.0,
-    0.0,
-    -68.0,
-    68.0,
-    180.0,
-)  # deg from the front of the stage
+_AZIMUTHS = (-100.0, -35.0, 35.0, 100.0, 0.0, -68.0, 68.0, 180.0)  # deg from the front of the stage
 _HEIGHTS = (1650.0, 2350.0, 1900.0, 2550.0, 2100.0, 2300.0, 1750.0, 2450.0)
 _SHADOW_HALF, _SHADOW_CELLS = 2600.0, 208
 
@@ -110,11 +89,7 @@ def cameras_of(studio: Studio) -> tuple[Camera, ...]:
         roll = np.deg2rad(rng.normal(0, 1.2))
         down = np.cross(forward, right)
         turned = np.stack(
-            [
-                np.cos(roll) * right + np.sin(roll) * down,
-                np.cos(roll) * down - np.sin(roll) * right,
-                forward,
-            ]
+            [np.cos(roll) * right + np.sin(roll) * down, np.cos(roll) * down - np.sin(roll) * right, forward]
         )
         scale = studio.side / 512
         # The cameras at the sides stand nearer, so their lenses are wider: people are equally tall in all views.
@@ -125,16 +100,7 @@ def cameras_of(studio: Studio) -> tuple[Camera, ...]:
         wide = min(1.0, focal / (scale * 570)) ** 2
         distortion = np.array([-0.20 * wide, 0.24 * wide**2, -0.0009, -0.0016, -0.002 * wide**3])
         distortion *= 1 + 0.05 * rng.uniform(-1, 1, size=5)
-        made.append(
-            Camera(
-                f"cam_{index:02d}",
-                (studio.side, studio.side),
-                matrix,
-                turned,
-                centre,
-                distortion,
-            )
-        )
+        made.append(Camera(f"cam_{index:02d}", (studio.side, studio.side), matrix, turned, centre, distortion))
     return tuple(made)
 
 
@@ -151,11 +117,7 @@ def exposures_of(studio: Studio) -> tuple[Exposure, ...]:
 def sequence_of(studio: Studio, subject: int, frames: int) -> Sequence:
     """Draw a subject and let them act: all actions one after another, in another order for each subject."""
     body = sample_body(np.random.default_rng([studio.seed, 5, subject, 0]))
-    looks = sample_appearance(
-        np.random.default_rng([studio.seed, 5, subject, 1]),
-        body,
-        studio.gap * studio.look.dull,
-    )
+    looks = sample_appearance(np.random.default_rng([studio.seed, 5, subject, 1]), body, studio.gap * studio.look.dull)
     rng = np.random.default_rng([studio.seed, 5, subject, 2])
     order = rng.permutation(len(ACTIONS))
     borders = np.round(np.linspace(0, frames, len(ACTIONS) + 1)).astype(int)
@@ -172,13 +134,7 @@ def sequence_of(studio: Studio, subject: int, frames: int) -> Sequence:
             yaw = float(np.mean(angles[-1][:, ANGLE["root_yaw"]]))
             seat[start:end] = max(180.0, min(low) - 112)
             chair[start:end] = (*places[-1].mean(axis=0), yaw)
-    return Sequence(
-        body,
-        looks,
-        pose_body(body, np.concatenate(angles), np.concatenate(places)),
-        seat,
-        chair,
-    )
+    return Sequence(body, looks, pose_body(body, np.concatenate(angles), np.concatenate(places)), seat, chair)
 
 
 @lru_cache(maxsize=16)
@@ -193,12 +149,7 @@ def lamp_of(studio: Studio) -> np.ndarray:
     rng = np.random.default_rng([studio.seed, 7])
     towards = np.array([rng.uniform(-0.5, 0.5), rng.uniform(0.3, 0.6), 0.9])
     bright = 1.2 - 0.12 * studio.gap
-    return raster.light(
-        towards,
-        bright * np.array([1.04, 1.0, 0.94]),
-        bright * np.array([0.96, 1.0, 1.05]),
-        0.45,
-    )
+    return raster.light(towards, bright * np.array([1.04, 1.0, 0.94]), bright * np.array([0.96, 1.0, 1.05]), 0.45)
 
 
 def _room_shapes(studio: Studio, own: int) -> tuple[np.ndarray, np.ndarray]:
@@ -212,68 +163,38 @@ def _room_shapes(studio: Studio, own: int) -> tuple[np.ndarray, np.ndarray]:
         parts.append(box(np.array(centre, float), np.array(half_sizes, float), material, yaw))
 
     tiles = plain(bright * np.array([1.0, 0.97, 0.92]) * rng.uniform(0.9, 1.1), grain=0.10)
-    tiles["kind"], tiles["second"], tiles["period"], tiles["phase"] = (
-        raster.TILES,
-        tiles["base"] * 0.82,
-        600.0,
-        7.0,
-    )
+    tiles["kind"], tiles["second"], tiles["period"], tiles["phase"] = (raster.TILES, tiles["base"] * 0.82, 600.0, 7.0)
     tiles["numbers"][:2] = (0.72, 0.9)
     add((0, 0, -50), (width, depth, 50), tiles)
-    wall = plain(
-        bright * np.array([0.98, 0.97, 1.0]) * rng.uniform(0.85, 1.15, size=3),
-        grain=0.08,
-    )
+    wall = plain(bright * np.array([0.98, 0.97, 1.0]) * rng.uniform(0.85, 1.15, size=3), grain=0.08)
     base = plain(wall["base"] * np.array([0.62, 0.66, 0.72]), grain=0.10)
     for axis, sign in ((0, 1), (0, -1), (1, 1), (1, -1)):
         centre, half = np.zeros(3), np.array([width + 200, depth + 200, height / 2])
-        centre[axis], half[axis], centre[2] = (
-            sign * (_ROOM[axis] + 100),
-            100.0,
-            height / 2,
-        )
+        centre[axis], half[axis], centre[2] = (sign * (_ROOM[axis] + 100), 100.0, height / 2)
         add(centre, half, wall)
         centre, half = centre.copy(), half.copy()
         centre[axis], centre[2], half[2] = sign * (_ROOM[axis] + 80), 450.0, 450.0
         add(centre, half, base)
         for place in rng.uniform(-0.8, 0.8, size=3):  # posters and boards
-            centre, half = (
-                np.zeros(3),
-                np.array([*rng.uniform(250, 600, size=2), rng.uniform(200, 420)]),
-            )
+            centre, half = (np.zeros(3), np.array([*rng.uniform(250, 600, size=2), rng.uniform(200, 420)]))
             centre[axis], half[axis] = sign * (_ROOM[axis] - 5), 20.0
-            centre[1 - axis], centre[2] = (
-                place * _ROOM[1 - axis],
-                rng.uniform(1500, 1900),
-            )
+            centre[1 - axis], centre[2] = place * _ROOM[1 - axis], rng.uniform(1500, 1900)
             colour = rng.uniform(0.15, 0.85) * (1 + rng.normal(0, 0.25, size=3)).clip(0.3, 1.7)
             add(centre, half, plain(np.clip(colour, 0, 1), grain=0.2))
     add((0, 0, height + 50), (width, depth, 50), plain(np.full(3, 0.75 * bright)))
     for _ in range(14):  # boxes and cupboards along the walls
-        axis, sign = int(rng.integers(2)), float(rng.choice([-1, 1]))
+        axis, end = int(rng.integers(2)), float(rng.choice([-1, 1]))
         half = np.array([*rng.uniform(150, 420, size=2), rng.uniform(200, 900)])
         centre = np.array([*rng.uniform(-0.85, 0.85, size=2) * _ROOM[:2], half[2]])
-        centre[axis] = sign * (_ROOM[axis] - half[axis] - 30)
+        centre[axis] = end * (_ROOM[axis] - half[axis] - 30)
         colour = bright * rng.uniform(0.3, 1.2) * (1 + rng.normal(0, 0.22, size=3)).clip(0.4, 1.6)
         near_camera = any(np.linalg.norm(camera.centre[:2] - centre[:2]) < 1000 for camera in cameras_of(studio))
         if not near_camera:
-            add(
-                centre,
-                half,
-                plain(np.clip(colour, 0, 1), grain=0.25),
-                float(rng.uniform(-12, 12)),
-            )
+            add(centre, half, plain(np.clip(colour, 0, 1), grain=0.25), float(rng.uniform(-12, 12)))
     wood = plain(np.array([0.46, 0.29, 0.17]) * rng.uniform(0.8, 1.2), grain=0.4)
-    wood["pattern"], wood["second"], wood["period"] = (
-        raster.STRIPES,
-        wood["base"] * 0.88,
-        90.0,
-    )
+    wood["pattern"], wood["second"], wood["period"] = (raster.STRIPES, wood["base"] * 0.88, 90.0)
     steel = plain(np.full(3, 0.30), gloss=0.3)
-    x, y = (
-        float(rng.choice([-1, 1]) * rng.uniform(1150, 1300)),
-        float(rng.uniform(-600, 100)),
-    )
+    x, y = float(rng.choice([-1, 1]) * rng.uniform(1150, 1300)), float(rng.uniform(-600, 100))
     add((x, y, 705), (340, 550, 16), wood)
     for along in (-1, 1):
         for across in (-1, 1):
@@ -282,17 +203,8 @@ def _room_shapes(studio: Studio, own: int) -> tuple[np.ndarray, np.ndarray]:
     for index, camera in enumerate(cameras_of(studio)):
         if index != own:
             cx, cy, cz = camera.centre
-            add(
-                (cx, cy, cz / 2 - 80),
-                (22, 22, cz / 2 - 80),
-                plain(np.full(3, 0.10), gloss=0.2),
-            )
-            add(
-                (cx, cy, cz),
-                (60, 80, 55),
-                plain(np.full(3, 0.14), gloss=0.2),
-                float(np.rad2deg(np.arctan2(-cx, cy))),
-            )
+            add((cx, cy, cz / 2 - 80), (22, 22, cz / 2 - 80), plain(np.full(3, 0.10), gloss=0.2))
+            add((cx, cy, cz), (60, 80, 55), plain(np.full(3, 0.14), gloss=0.2), float(np.rad2deg(np.arctan2(-cx, cy))))
     return np.array([part[0] for part in parts], raster.SHAPE), np.array([part[1] for part in parts], raster.MATERIAL)
 
 
@@ -301,8 +213,8 @@ def _empty_room(studio: Studio, view: int) -> tuple[np.ndarray, ...]:
     """The room without people, once per camera.
 
     Returns:
-        (side, side, 3) picture; fine grid, twice as dense: (2 side, 2 side) depth, (2 side, 2 side, 2) rays; (side, side, 2)
-        float32 cells of the shadow map that each pixel of the floor lies in, NaN off the floor.
+        (side, side, 3) picture; twice as fine the (2 side, 2 side) depth in mm and the (2 side, 2 side, 2) rays;
+        (side, side, 2) float32 cells of the shadow map that the pixels of the floor lie in, far outside it elsewhere.
     """
     camera, side = cameras_of(studio)[view], studio.side
     rays = raster.rays_of(camera, -0.25, -0.25, 2 * side, 2 * side, 0.5)
@@ -310,18 +222,7 @@ def _empty_room(studio: Studio, view: int) -> tuple[np.ndarray, ...]:
     depth = np.full((2 * side, 2 * side), 1e7, np.float32)
     owner = np.zeros((2 * side, 2 * side), np.uint8)
     shapes, materials = _room_shapes(studio, view)
-    raster.draw(
-        fine,
-        depth,
-        owner,
-        rays,
-        (-0.25, -0.25),
-        0.5,
-        shapes,
-        materials,
-        lamp_of(studio),
-        camera,
-    )
+    raster.draw(fine, depth, owner, rays, (-0.25, -0.25), 0.5, shapes, materials, lamp_of(studio), camera)
     picture = cv2.resize(fine, (side, side), interpolation=cv2.INTER_AREA)
     coarse, near = rays[::2, ::2], depth[::2, ::2].astype(np.float64)
     points = (
@@ -338,16 +239,10 @@ def _chair(seat: float, x: float, y: float, yaw: float) -> tuple[np.ndarray, np.
 
     def part(dx, dy, z, half):
         return box(
-            np.array([x + cosine * dx - sine * dy, y + sine * dx + cosine * dy, z]),
-            np.array(half, float),
-            wood,
-            yaw,
+            np.array([x + cosine * dx - sine * dy, y + sine * dx + cosine * dy, z]), np.array(half, float), wood, yaw
         )
 
-    parts = [
-        part(0, -20, seat - 18, (220, 220, 18)),
-        part(0, -235, seat + 270, (205, 14, 110)),
-    ]
+    parts = [part(0, -20, seat - 18, (220, 220, 18)), part(0, -235, seat + 270, (205, 14, 110))]
     for dx in (-195, 195):
         parts.append(part(dx, 180, seat / 2 - 18, (18, 18, seat / 2 - 18)))
         parts.append(part(dx, -235, (seat + 380) / 2, (18, 18, (seat + 380) / 2)))
@@ -364,10 +259,7 @@ def take_view(studio: Studio, subject: int, frames: int, view: int, frame: int) 
     shapes, materials = person_shapes(sequence.body, sequence.looks, pose)
     if np.isfinite(sequence.seat[frame]):
         chair, wood = _chair(float(sequence.seat[frame]), *sequence.chair[frame])
-        shapes, materials = (
-            np.concatenate([shapes, chair]),
-            np.concatenate([materials, wood]),
-        )
+        shapes, materials = (np.concatenate([shapes, chair]), np.concatenate([materials, wood]))
 
     shadow = shadow_of(pose, lamp["towards"], np.zeros(2), _SHADOW_HALF, _SHADOW_CELLS)
     dark = cv2.remap(shadow, cells[..., 0], cells[..., 1], cv2.INTER_LINEAR, borderValue=0.0)
@@ -382,18 +274,7 @@ def take_view(studio: Studio, subject: int, frames: int, view: int, frame: int) 
     depth = room_depth[fine_window].copy()
     owner = np.zeros(depth.shape, np.uint8)
     corner = (left - 0.25, top - 0.25)
-    raster.draw(
-        colour,
-        depth,
-        owner,
-        rays[fine_window],
-        corner,
-        0.5,
-        shapes,
-        materials,
-        lamp,
-        camera,
-    )
+    raster.draw(colour, depth, owner, rays[fine_window], corner, 0.5, shapes, materials, lamp, camera)
     size = (int(right - left), int(bottom - top))
     scene[window] = cv2.resize(colour, size, interpolation=cv2.INTER_AREA)
     person = np.zeros((side, side), np.float32)
@@ -413,7 +294,7 @@ def take_view(studio: Studio, subject: int, frames: int, view: int, frame: int) 
 
 
 def detect(studio: Studio, subject: int, view: int, frame: int, person: np.ndarray) -> list[tuple[np.ndarray, float]]:
-    """What a person detector would answer: boxes (4,) px x, y, width, height with scores, wrong as detectors are wrong."""
+    """What a person detector would answer, wrong as detectors are: boxes (4,) px x, y, width, height with scores."""
     rng = np.random.default_rng([studio.seed, 11, subject, view, frame])
     chance, shift, grow, score = (
         rng.random(4),
@@ -423,15 +304,9 @@ def detect(studio: Studio, subject: int, view: int, frame: int, person: np.ndarr
     )
     gross, elsewhere = rng.uniform(-1, 1, size=4), rng.uniform(0.05, 0.8, size=4)
     found = []
-    rows, columns = (
-        np.flatnonzero(person.any(axis=1)),
-        np.flatnonzero(person.any(axis=0)),
-    )
+    rows, columns = (np.flatnonzero(person.any(axis=1)), np.flatnonzero(person.any(axis=0)))
     if len(rows) and chance[0] >= 0.01:
-        low, high = (
-            np.array([columns[0], rows[0]], float),
-            np.array([columns[-1], rows[-1]], float),
-        )
+        low, high = (np.array([columns[0], rows[0]], float), np.array([columns[-1], rows[-1]], float))
         size, centre = high - low + 1, (low + high) / 2
         centre = centre + np.clip(shift, -0.12, 0.12) * size
         size = size * np.exp(np.clip(grow, -0.18, 0.18))
@@ -442,10 +317,5 @@ def detect(studio: Studio, subject: int, view: int, frame: int, person: np.ndarr
         found.append((np.concatenate([centre - size / 2, size]), float(score)))
     if chance[2] < 0.06:
         size = studio.side * np.array([0.10, 0.22]) * (0.6 + elsewhere[:2])
-        found.append(
-            (
-                np.concatenate([elsewhere[2:] * studio.side, size]),
-                float(0.1 + 0.4 * chance[3]),
-            )
-        )
+        found.append((np.concatenate([elsewhere[2:] * studio.side, size]), float(0.1 + 0.4 * chance[3])))
     return found
