@@ -24,7 +24,8 @@ def run(
 
     A parameter of `main` that is annotated `Path` or `str` is a flag that must be given (`views_folder` is
     `--views-folder`); `Path | None` or `str | None` one that may be left out. A parameter annotated with a dataclass is
-    the section of params.yaml with the class's name in snake case. A parameter `params: Path` is the params file itself.
+    the section of params.yaml with the class's name in snake case. `params: Path` is the params file itself. Others need
+    a default, and keep it.
 
     Args:
         main: the stage.
@@ -51,7 +52,7 @@ def run(
     for key, hint in hints.items():
         choices, optional = _unpack(hint)
         if choices not in (Path, str):
-            raise TypeError(f"{main.__qualname__}: a flag cannot be made of '{key}: {hint}'")
+            continue
         flag = f"--{key.replace('_', '-')}"
         parser.add_argument(flag, type=choices, required=not optional, metavar=choices.__name__.upper())
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="PATH", help="default: %(default)s")
