@@ -78,10 +78,12 @@ def main(labels: Path, cameras: Path, truth: Path, metrics: Path, table: Path, p
             for name, value in row.items():
                 columns.setdefault(name, []).append(value)
     write_table(table, columns)
-    print(
-        f"{metrics}: {_share(accepted, possible):.1f} % of the joints labelled, {pck.pckh(off, 0.5):.1f} % of the"
-        f" labels within half a head of the truth, {pck.pckh(off_refused, 0.5):.1f} % of the refused ones"
-    )
+    told = f"{_share(accepted, possible):.1f} % of the joints labelled"
+    if np.isfinite(off).any():
+        told += f", {pck.pckh(off, 0.5):.1f} % of the labels within half a head of the truth"
+    if np.isfinite(off_refused).any():
+        told += f", as {pck.pckh(off_refused, 0.5):.1f} % of the refused ones would have been"
+    print(f"{metrics}: {told}")
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> float:

@@ -21,7 +21,7 @@ from pipeline.files.tables import write_table
 from pipeline.files.truth import Truth
 from pipeline.report import results
 from pipeline.report.page import render, scene_data
-from pipeline.report.sheets import frame_name, test_sheet, train_sheet
+from pipeline.report.sheets import frame_name, held_out_sheet, labelled_sheet
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,11 @@ def main(
     frames: Path,
     cameras: Path,
     truth: Path,
-    metrics: Path,
-    rounds_table: Path,
-    training_table: Path,
-    pck_table: Path,
-    html: Path,
+    summary: Path,
+    table: Path,
+    training: Path,
+    pck: Path,
+    page: Path,
     config: Report,
     params: Path,
     controls: Path | None = None,
@@ -69,29 +69,29 @@ def main(
     triangulated = {name: Poses.read(data / name / "poses.h5") for name in names}
     pictorial = {name: Poses.read(data / name / "rpsm.h5") for name in names}
     for each in (seen, triangulated, pictorial):
-        for name, artefact in each.items():  # type: ignore[attr-defined]
+        for name, artefact in each.items():
             pictured.keys.require_same(artefact.keys, str(data / name))
     last = triangulated[names[-1]]
     real = Truth.read(truth).arranged(pictured.keys, last.skeleton)
 
     size = (config.views_shown, config.picture_px)
-    sheets = [test_sheet(pictured, seen, last, real, rig, *size)]
+    sheets = [held_out_sheet(pictured, seen, last, real, rig, *size)]
     labelled = [name for name in names if (data / name / "labels.h5").exists()]
     if labelled:
         labels = Labels.read(data / labelled[-1] / "labels.h5")
         pictured.keys.require_same(labels.keys, str(data / labelled[-1] / "labels.h5"))
-        sheets.append(train_sheet(pictured, seen, labels, labelled[-1], real, rig, *size))
+        sheets.append(labelled_sheet(pictured, seen, labels, labelled[-1], real, rig, *size))
     poses = {"triangulation": triangulated, "pictorial structure": pictorial}
     scene = scene_of_test(pictured, poses, real, config.frames_3d)
-    page = render(measured, against(real, pictured), study, sheets, scene)
+    text = render(measured, against(real, pictured), study, sheets, scene)
 
-    write_json(metrics, results.summary(measured))
-    write_table(rounds_table, results.rounds_table(measured))
-    write_table(training_table, results.training_table(measured))
-    write_table(pck_table, results.curves_table(measured))
-    with replacing(html) as scratch:
-        scratch.write_text(page, encoding="utf-8", newline="\n")
-    print(f"{html}: {', '.join(names)}, {len(page.encode()) / 1e6:.1f} MB")
+    write_json(summary, results.summary(measured))
+    write_table(table, results.rounds_table(measured))
+    write_table(training, results.training_table(measured))
+    write_table(pck, results.curves_table(measured))
+    with replacing(page) as scratch:
+        scratch.write_text(text, encoding="utf-8", newline="\n")
+    print(f"{page}: {', '.join(names)}, {len(text.encode()) / 1e6:.1f} MB")
 
 
 def round_names(params: Path) -> list[str]:
@@ -108,9 +108,7 @@ def against(real: Truth, pictured: Frames) -> str:
     return real.origin if known else "nothing"
 
 
-def scene_of_test(
-    pictured: Frames, poses: dict[str, dict[str, Poses]], real: Truth, frames_3d: int
-) -> dict[str, Any]:
+def scene_of_test(pictured: Frames, poses: dict[str, dict[str, Poses]], real: Truth, frames_3d: int) -> dict[str, Any]:
     """Held-out frames for the 3D view, evenly spaced; all kinds of frames when none is held out."""
     rows = np.flatnonzero(pictured.keys.split == "test")
     rows = rows if len(rows) else np.arange(len(pictured))

@@ -106,8 +106,11 @@ def line_chart(
         )
         if x_names or len(x) == 1:  # with round ends, a line without length is a dot
             parts.append(f'<path class="line dot" style="stroke:{escape(line.colour)}" d="{dots}"/>')
-    ends = ", ".join(f"{line.name} ends at {_number(float(y[-1]))}" for line, (_, y) in zip(series, known, strict=True) if len(y))
-    return _svg(title, f"{title}: {y_label} over {x_label}. {ends}.", height, parts)
+    key = series if x_names else ()  # elsewhere the lines are rounds, whose colours the page tells once
+    ends = ", ".join(
+        f"{line.name} ends at {_number(float(y[-1]))}" for line, (_, y) in zip(series, known, strict=True) if len(y)
+    )
+    return _svg(title, f"{title}: {y_label} over {x_label}. {ends}.", height, parts, key)
 
 
 def bar_chart(
@@ -117,7 +120,8 @@ def bar_chart(
     values = np.array([line.y for line in series], dtype=float).reshape(len(series), len(groups))
     if not np.isfinite(values).any():
         return _empty(title)
-    ticks = nice_ticks(0.0, limit or float(np.nanmax(values)), 4)
+    end = limit or 1.04 * max(float(np.nanmax(values)), 1e-9)
+    ticks = [tick for tick in nice_ticks(0.0, end, 4) if tick <= end]
     thick = max(3.0, 15.0 / len(series))
     row = thick * len(series) + 8
     left = 18 + 6.1 * max(len(group) for group in groups)
@@ -125,7 +129,7 @@ def bar_chart(
     height = top + row * len(groups) + 4
 
     def across(value: float) -> float:
-        return left + value / ticks[-1] * (WIDTH - right - left)
+        return left + value / end * (WIDTH - right - left)
 
     parts = []
     for tick in ticks:
@@ -147,9 +151,16 @@ def bar_chart(
     return _svg(title, f"{title}, {unit}, for each of {len(groups)}, a bar for each of {names}.", height, parts)
 
 
-def _svg(title: str, description: str, height: float, parts: list[str]) -> str:
+def colour_key(named: Sequence[tuple[str, str]], label: str) -> str:
+    """(name, CSS colour) pairs as a list of colours to look up."""
+    items = "".join(f'<li><i style="background:{escape(colour)}"></i>{escape(name)}</li>' for name, colour in named)
+    return f'<ul class="key" aria-label="{escape(label)}">{items}</ul>'
+
+
+def _svg(title: str, description: str, height: float, parts: list[str], key: Sequence[Series] = ()) -> str:
+    names = colour_key([(line.name, line.colour) for line in key], "Colours of the lines") if key else ""
     return (
-        f'<figure class="chart"><figcaption>{escape(title)}</figcaption>'
+        f'<figure class="chart"><figcaption>{escape(title)}</figcaption>{names}'
         f'<svg viewBox="0 0 {WIDTH} {_n(height)}" role="img" aria-label="{escape(description)}">'
         + "".join(parts)
         + "</svg></figure>"

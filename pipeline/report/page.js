@@ -29,8 +29,8 @@ if (canvas) {
     const [x, y, z] = [point[0] - scene.middle[0], point[1] - scene.middle[1], point[2] - scene.middle[2]];
     const across = x * Math.cos(view.yaw) + y * Math.sin(view.yaw);
     const deep = -x * Math.sin(view.yaw) + y * Math.cos(view.yaw);
-    const up = z * Math.cos(view.pitch) - deep * Math.sin(view.pitch);
-    const away = deep * Math.cos(view.pitch) + z * Math.sin(view.pitch);
+    const up = z * Math.cos(view.pitch) + deep * Math.sin(view.pitch);
+    const away = deep * Math.cos(view.pitch) - z * Math.sin(view.pitch);
     const distance = 3.2 * scene.radius;
     const scale = (0.46 * Math.min(width, height) * view.zoom * distance) / scene.radius / Math.max(distance + away, 1);
     return [width / 2 + across * scale, height / 2 - up * scale];
@@ -61,8 +61,8 @@ if (canvas) {
     };
     const [x, y] = scene.middle.map((value) => Math.round(value / 500) * 500);
     for (let step = -2000; step <= 2000; step += 500) {
-      line([x + step, y - 2000, 0], [x + step, y + 2000, 0], colour("--grid"), 1);
-      line([x - 2000, y + step, 0], [x + 2000, y + step, 0], colour("--grid"), 1);
+      line([x + step, y - 2000, 0], [x + step, y + 2000, 0], colour("--rule"), 1);
+      line([x - 2000, y + step, 0], [x + 2000, y + step, 0], colour("--rule"), 1);
     }
 
     const frame = Number(slider.value);

@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.report.figures import Series, bar_chart, line_chart, round_colours
+from pipeline.report.figures import Series, bar_chart, colour_key, line_chart, round_colours
 from pipeline.report.results import HEADLINE, MEASURES, Measure, Method, Round, numbers, training_table
 
 # Nothing may be fetched, whatever stands in the page.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+
+_NAMES = {measure.key: measure.name for measure in MEASURES}
 
 
 @dataclass(frozen=True)
@@ -125,9 +127,7 @@ def scene_data(
         "limbs": [[parent, child, int(joints[child].startswith("left_"))] for parent, child in limbs],
         "middle": [round(float(value)) for value in (low + high) / 2],
         "radius": round(max(900.0, float(np.linalg.norm(high - low)) / 2)),
-        "poses": {
-            method: {name: _points(array) for name, array in rounds.items()} for method, rounds in poses.items()
-        },
+        "poses": {method: {name: _points(array) for name, array in rounds.items()} for method, rounds in poses.items()},
         "truth": None if truth is None else _points(truth),
         "against": "distance to the peer" if against == "peer" else "distance to the truth",
     }
@@ -158,10 +158,10 @@ def _lede(rounds: Sequence[Round], against: str) -> str:
     }[against]
     tiles = []
     for measure in measured:
-        if measure.key in ("pckh_auc", "coverage"):
+        if measure.key == "coverage":
             continue
         change = last.scores[measure.key] - first.scores[measure.key]
-        before = f"was {_value(first.scores[measure.key], measure)} with {escape(first.name)} "
+        before = f"{escape(first.name)}: {_value(first.scores[measure.key], measure)}, "
         tiles.append(
             f'<div class="tile"><dt>{measure.name}</dt><dd>{_value(last.scores[measure.key], measure)} {measure.unit}'
             f"<small>{before}{_change(change, measure)}</small></dd></div>"
@@ -188,9 +188,7 @@ def _rounds(rounds: Sequence[Round], against: str) -> str:
     if not more:
         return main
     head = '<th scope="col">Measure</th>' + "".join(f'<th scope="col">{escape(each.name)}</th>' for each in rounds)
-    rows = [
-        _row(f"{m.name}, {m.unit}", [_cell(each.scores.get(m.key), m) for each in rounds]) for m in more
-    ]
+    rows = [_row(f"{m.name}, {m.unit}", [_cell(each.scores.get(m.key), m) for each in rounds]) for m in more]
     return main + f"<details><summary>More measures</summary>{_table('', head, rows)}</details>"
 
 
@@ -198,7 +196,8 @@ def _controls(controls: Sequence[Method]) -> str:
     title = "<h3>Controls</h3>"
     if not controls:
         return (
-            title + "<p>Whether the rounds help more than other uses of the same training time is a matter of controls: "
+            title
+            + "<p>Whether the rounds help more than other uses of the same training time is a matter of controls: "
             "more source training, unfiltered labels, an oracle. <code>benchmarks/self_training.py</code> runs them "
             "with several seeds; no result of it was given to this report.</p>"
         )
@@ -213,7 +212,7 @@ def _controls(controls: Sequence[Method]) -> str:
                 cells.append("–")
                 continue
             low, high = _value(values.min(), measure), _value(values.max(), measure)
-            cells.append(f"{_value(values.mean(), measure)}<small>{low} to {high}</small>")
+            cells.append(f"{_value(values.mean(), measure)}<small>{low}–{high}</small>")
         rows.append(_row(escape(method.name.replace("_", " ")), cells))
     seeds = max(len(values) for method in controls for values in method.values.values())
     note = f"Mean and range over {seeds} seed{'s' if seeds != 1 else ''}, from the self-training study, equal steps for all."
@@ -230,12 +229,12 @@ def _charts(rounds: Sequence[Round], colours: dict[str, str], against: str) -> s
     charts = [line_chart("PCKh by threshold, %", "threshold, head sizes", "percent", curves, (0, 100))]
     if len(rounds) > 1:
         for title, unit, keys, limits in (
-            ("PCKh@0.5 (blue) and @0.25 (green), %", "percent", ("pckh_50", "pckh_25"), (0.0, 100.0)),
-            ("MPJPE mean (blue) and median (green), mm", "mm", ("mpjpe_abs_mm", "mpjpe_abs_median_mm"), None),
+            ("PCKh by round, %", "percent", ("pckh_50", "pckh_25"), (0.0, 100.0)),
+            ("MPJPE by round, mm", "mm", ("mpjpe_abs_mm", "mpjpe_abs_median_mm"), None),
         ):
             places = np.arange(len(rounds), dtype=float)
             series = [
-                Series(key, colour, places, np.array([each.scores.get(key, np.nan) for each in rounds]))
+                Series(_NAMES[key], colour, places, np.array([each.scores.get(key, np.nan) for each in rounds]))
                 for key, colour in zip(keys, ("var(--accent)", "var(--good)"), strict=True)
             ]
             charts.append(line_chart(title, "round", unit, series, limits, list(colours)))
@@ -255,7 +254,9 @@ def _training(rounds: Sequence[Round], colours: dict[str, str]) -> str:
         charts.append(line_chart(name.replace("_", " ").capitalize(), "step, round after round", name, series))
     if not charts:
         return '<p class="note">No training curve was recorded.</p>'
-    text = "<p>Losses of different rounds are about different data: source pictures first, then these and the rig's.</p>"
+    text = (
+        "<p>Losses of different rounds are about different data: source pictures first, then these and the rig's.</p>"
+    )
     return text + _key(colours) + f'<div class="charts">{"".join(charts)}</div>'
 
 
@@ -278,13 +279,14 @@ def _bars(rounds: Sequence[Round], colours: dict[str, str], against: str) -> str
     else:
         charts.append(bar_chart("PCKh@0.5 by joint, %", "percent", names, by_joint("pckh_50"), 100))
         charts.append(bar_chart("MPJPE by joint, mm", "mm", names, by_joint("mpjpe_abs_mm")))
-        views = list(dict.fromkeys(view for each in rounds for view in each.by_view))
+    charts.append(bar_chart("Joints triangulated, %", "percent", names, by_joint("coverage"), 100))
+    views = list(dict.fromkeys(view for each in rounds for view in each.by_view))
+    if views:
         by_view = [
             Series(each.name, colours[each.name], np.empty(0), np.array([each.by_view.get(v, np.nan) for v in views]))
             for each in rounds
         ]
         charts.append(bar_chart("PCKh@0.5 by view, %", "percent", views, by_view, 100))
-    charts.append(bar_chart("Joints triangulated, %", "percent", names, by_joint("coverage"), 100))
     return f'<div class="charts">{"".join(charts)}</div>'
 
 
@@ -410,20 +412,22 @@ def _words(rounds: Sequence[Round]) -> str:
 
 
 def _key(colours: dict[str, str]) -> str:
-    items = "".join(f'<li><i style="background:{colour}"></i>{escape(name)}</li>' for name, colour in colours.items())
-    return f'<ul class="key" aria-label="Colours of the rounds">{items}</ul>'
+    return colour_key(list(colours.items()), "Colours of the rounds")
 
 
 def _table(caption: str, head: str, rows: Sequence[str]) -> str:
-    told = f"<caption>{escape(caption)}</caption>" if caption else ""
+    # The caption stands outside of what scrolls: a caption element is as wide as its table.
+    told = f'<p class="note">{escape(caption)}</p>' if caption else ""
+    label = escape(caption or "Table")
     return (
-        f'<div class="scroll" tabindex="0" role="group" aria-label="{escape(caption or "table")}"><table>{told}'
+        f'{told}<div class="scroll" tabindex="0" role="group" aria-label="{label}"><table aria-label="{label}">'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
 def _head(measure: Measure) -> str:
-    return f'<th scope="col">{measure.name}<small>{measure.unit}</small></th>'
+    name = measure.name.replace("@", "<wbr>@")
+    return f'<th scope="col">{name}<small>{measure.unit}</small></th>'
 
 
 def _row(name: str, cells: Sequence[Any], kind: str = "", cell: Any = None) -> str:

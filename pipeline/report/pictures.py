@@ -12,9 +12,7 @@ _MARGIN = 0.08  # of the box's side, shown around it
 _QUALITY = 80
 
 
-def thumbnail(
-    picture: np.ndarray, crop_from_image: np.ndarray, box: np.ndarray, side: int
-) -> tuple[str, np.ndarray]:
+def thumbnail(picture: np.ndarray, crop_from_image: np.ndarray, box: np.ndarray, side: int) -> tuple[str, np.ndarray]:
     """Cut the box out of a stored crop, and scale it to a square.
 
     Args:

@@ -26,15 +26,29 @@ class Measure:
 
 
 MEASURES = (
-    Measure("pckh_50", "PCKh@0.5", "%", 1, 1, "Joints detected within half the head's size of the truth, in the picture."),
+    Measure(
+        "pckh_50", "PCKh@0.5", "%", 1, 1, "Joints detected within half the head's size of the truth, in the picture."
+    ),
     Measure("pckh_25", "PCKh@0.25", "%", 1, 1, "The same within a quarter of the head's size."),
     Measure("pckh_auc", "PCKh AUC", "%", 1, 1, "Mean height of the PCKh curve."),
-    Measure("mpjpe_abs_mm", "MPJPE", "mm", 1, -1, "Mean distance of the triangulated joints from the truth, in the world."),
-    Measure("mpjpe_abs_median_mm", "MPJPE median", "mm", 1, -1, "Half of the triangulated joints are nearer than this."),
-    Measure("peer_distance_mm", "Distance to peer", "mm", 1, -1, "Mean distance from another tool's result; not an error."),
-    Measure("peer_distance_median_mm", "Distance to peer, median", "mm", 1, -1, "Half of the joints are nearer than this."),
-    Measure("coverage", "Coverage", "%", 1, 1, "Joints that could be triangulated; MPJPE speaks of these alone."),
-    Measure("mpjpe_rel_mm", "MPJPE to root", "mm", 1, -1, "After moving both roots to one place; without the root itself."),
+    Measure(
+        "mpjpe_abs_mm", "MPJPE", "mm", 1, -1, "Mean distance of the triangulated joints from the truth, in the world."
+    ),
+    Measure(
+        "mpjpe_abs_median_mm", "MPJPE median", "mm", 1, -1, "Half of the triangulated joints are nearer than this."
+    ),
+    Measure(
+        "peer_distance_mm", "Distance to peer", "mm", 1, -1, "Mean distance from another tool's result; not an error."
+    ),
+    Measure(
+        "peer_distance_median_mm", "Distance to peer, median", "mm", 1, -1, "Half of the joints are nearer than this."
+    ),
+    Measure(
+        "coverage", "Coverage", "%", 1, 1, "Joints that could be triangulated; distances in 3D speak of these alone."
+    ),
+    Measure(
+        "mpjpe_rel_mm", "MPJPE to root", "mm", 1, -1, "After moving both roots to one place; without the root itself."
+    ),
     Measure("mpjpe_pa_mm", "PA-MPJPE", "mm", 1, -1, "After the best rotation, scale and shift of each pose."),
     Measure("mpjpe_abs_rpsm_mm", "MPJPE, RPSM", "mm", 1, -1, "MPJPE of the pictorial structure's joints."),
     Measure("mpjpe_abs_rpsm_median_mm", "MPJPE median, RPSM", "mm", 1, -1, "Median of the same."),
@@ -48,7 +62,6 @@ MEASURES = (
 HEADLINE = (
     "pckh_50",
     "pckh_25",
-    "pckh_auc",
     "mpjpe_abs_mm",
     "mpjpe_abs_median_mm",
     "peer_distance_mm",
@@ -166,7 +179,9 @@ def read_controls(path: Path) -> list[Method]:
     for method in methods:
         own = [row for row in rows if str(row["method"]) == method]
         values = {
-            measure.key: np.array([_number(row[measure.key]) for row in own if _number(row.get(measure.key)) is not None])
+            measure.key: np.array(
+                [_number(row[measure.key]) for row in own if _number(row.get(measure.key)) is not None]
+            )
             for measure in MEASURES
         }
         found.append(Method(method, {key: array for key, array in values.items() if len(array)}))

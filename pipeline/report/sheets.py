@@ -16,7 +16,7 @@ from pipeline.report.page import Picture, Sheet, Shown
 from pipeline.report.pictures import best_median_worst, overlay, thumbnail
 
 
-def test_sheet(
+def held_out_sheet(
     frames: Frames,
     seen: Mapping[str, Heatmaps],
     last: Poses,
@@ -67,7 +67,7 @@ def test_sheet(
     )
 
 
-def train_sheet(
+def labelled_sheet(
     frames: Frames,
     seen: Mapping[str, Heatmaps],
     labels: Labels,
@@ -133,9 +133,7 @@ def _sheet(
             address, square_from_image = thumbnail(
                 frames.picture(row, view), frames.crop_from_image[row, view], frames.box[row, view], side
             )
-            drawn = overlay(
-                {name: layers[name][row, view] for name in order}, square_from_image, side, like.skeleton
-            )
+            drawn = overlay({name: layers[name][row, view] for name in order}, square_from_image, side, like.skeleton)
             pictures.append(Picture(frames.views[view], address, drawn))
         chosen.append(Shown(rank, frame_name(frames.keys, row), how.format(value=values[row]), tuple(pictures)))
     return Sheet(identifier, title, text, tuple(chosen), tuple(names))

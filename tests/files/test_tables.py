@@ -1,0 +1,28 @@
+"""Tables: what is written is read again, and the same values are the same bytes."""
+
+import numpy as np
+import pytest
+
+from pipeline.files.tables import read_table, write_table
+
+
+def test_what_is_not_known_is_an_empty_cell(tmp_path):
+    path = tmp_path / "t.csv"
+    write_table(path, {"joint": ["a,b", 'c"'], "value": np.array([1 / 3, np.nan]), "count": np.array([1, 2])})
+    assert path.read_bytes() == b'joint,value,count\n"a,b",0.3333,1\n"c""",,2\n'
+    assert read_table(path) == {"joint": ["a,b", 'c"'], "value": ["0.3333", ""], "count": ["1", "2"]}
+
+
+def test_columns_of_different_lengths_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="shorter"):
+        write_table(tmp_path / "t.csv", {"a": [1, 2], "b": [1]})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"), [(b"", "expected a header"), (b"a,b\n1\n", "line 2"), (b"\xff\xfe", "table")]
+)
+def test_what_is_no_table_is_one_sentence(tmp_path, content, sentence):
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=sentence):
+        read_table(tmp_path / "t.csv")

@@ -1,0 +1,256 @@
+"""The report stage through its own command line, on a tiny world of two rounds."""
+
+import json
+import re
+import runpy
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.files.tables import read_table
+from pipeline.files.truth import Truth
+from tests import tiny_world
+
+ROUNDS = ("r0", "r1", "r2")
+
+
+def run_stage(monkeypatch: pytest.MonkeyPatch, name: str, flags: dict[str, Path]) -> None:
+    monkeypatch.setattr(
+        sys, "argv", [name, *(str(word) for key, value in flags.items() for word in (f"--{key}", value))]
+    )
+    runpy.run_module(f"stages.{name}", run_name="__main__")
+
+
+def measure(world: tiny_world.World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the pipeline runs before the report."""
+    for model in world.rounds:
+        data, metrics, plots = world.data(model), world.metrics(model), world.plots(model)
+        common = {"cameras": world.rig, "truth": world.truth}
+        run_stage(
+            monkeypatch,
+            "evaluate",
+            common
+            | {"heatmaps": data / "heatmaps.h5", "poses": data / "poses.h5", "rpsm": data / "rpsm.h5"}
+            | {"metrics": metrics / "evaluate.json", "joints": plots / "joints.csv", "curve": plots / "pck.csv"}
+            | {"params": world.root / "params.yaml"},
+        )
+        if (data / "labels.h5").exists():
+            out = {"metrics": metrics / "evaluate_labels.json", "table": plots / "labels.csv"}
+            run_stage(monkeypatch, "evaluate_labels", common | {"labels": data / "labels.h5"} | out)
+
+
+def report(world: tiny_world.World, monkeypatch: pytest.MonkeyPatch, **more: Path) -> str:
+    root = world.root
+    flags = {
+        "rounds": root / "metrics/rounds",
+        "curves": root / "plots/rounds",
+        "data": root / "data/rounds",
+        "frames": world.frames,
+        "cameras": world.rig,
+        "truth": world.truth,
+        "summary": root / "metrics/summary.json",
+        "table": root / "plots/rounds.csv",
+        "training": root / "plots/training.csv",
+        "pck": root / "plots/pck.csv",
+        "page": root / "plots/report.html",
+        "params": root / "params.yaml",
+    }
+    run_stage(monkeypatch, "report", flags | more)
+    return (root / "plots/report.html").read_text(encoding="utf-8")
+
+
+def write_params(world: tiny_world.World, rounds: tuple[str, ...]) -> None:
+    sections = ["evaluate: {curve_limit: 0.5, curve_points: 11}"]
+    sections += ["report: {frames_3d: 5, views_shown: 3, picture_px: 64}", "rounds:"]
+    sections += [f"  {name}: {{teacher: r0}}" for name in rounds] or ["  {}"]
+    (world.root / "params.yaml").write_text("\n".join(sections) + "\n")
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tiny_world.World:
+    world = tiny_world.build(tmp_path, rounds=2, train=4, test=6)
+    write_params(world, world.rounds[1:])
+    measure(world, monkeypatch)
+    return world
+
+
+class Elements(HTMLParser):
+    """What is in a page, and that every element ends where it should."""
+
+    VOID = frozenset({"meta", "img", "input", "wbr", "br", "link"})
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text: list[str] = []
+        self.feed(page)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+    def of(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.found if name == tag]
+
+
+def test_the_summary_tells_every_round_the_last_one_and_what_was_gained(world, monkeypatch):
+    report(world, monkeypatch)
+    summary = json.loads((world.root / "metrics/summary.json").read_text())
+    assert tuple(summary["rounds"]) == ROUNDS
+    assert summary["final"] == summary["rounds"]["r2"]
+    gain = summary["rounds"]["r2"]["pckh_50"] - summary["rounds"]["r0"]["pckh_50"]
+    assert summary["gain"]["pckh_50"] == pytest.approx(gain, abs=2e-4)
+    assert "label_coverage" not in summary["rounds"]["r0"]
+    assert "label_coverage" in summary["rounds"]["r1"]
+
+
+def test_the_tables_have_a_row_a_round_and_steps_that_run_on(world, monkeypatch):
+    report(world, monkeypatch)
+    rounds = read_table(world.root / "plots/rounds.csv")
+    assert rounds["round"] == list(ROUNDS) and rounds["label_coverage"][0] == ""
+    training = read_table(world.root / "plots/training.csv")
+    steps = [int(step) for step in training["step"]]
+    assert steps == sorted(set(steps)) and steps[-1] == 600 + 400 + 400
+    assert training["round"].count("r1") == 4
+    curves = read_table(world.root / "plots/pck.csv")
+    assert len(curves["pckh"]) == 3 * 11
+
+
+def test_the_page_is_well_formed_fetches_nothing_and_describes_its_pictures(world, monkeypatch):
+    page = report(world, monkeypatch)
+    elements = Elements(page)
+    for tag, attributes in elements.found:
+        for name in ("src", "href", "srcset", "data", "action"):
+            value = attributes.get(name) or ""
+            assert value.startswith(("data:image/jpeg;base64,", "#")) or not value, (tag, name, value[:60])
+    assert "@import" not in page and "url(" not in page
+    assert not re.search(r"\bfetch\(|XMLHttpRequest|import\(", page)
+    images = elements.of("img")
+    assert len(images) == 2 * 3 * 3  # two sheets of three frames in three of the four views
+    assert all(image["alt"] for image in images)
+    assert all(svg.get("aria-label") or svg.get("aria-hidden") for svg in elements.of("svg"))
+    identifiers = [attributes["id"] for _, attributes in elements.found if attributes.get("id")]
+    assert len(identifiers) == len(set(identifiers))
+
+
+def test_the_same_results_give_the_same_bytes(world, monkeypatch):
+    outputs = ("metrics/summary.json", "plots/rounds.csv", "plots/training.csv", "plots/pck.csv", "plots/report.html")
+    report(world, monkeypatch)
+    first = [(world.root / name).read_bytes() for name in outputs]
+    report(world, monkeypatch)
+    assert [(world.root / name).read_bytes() for name in outputs] == first
+
+
+def test_a_round_that_was_dropped_from_the_params_is_not_reported(world, monkeypatch):
+    write_params(world, ("r1",))
+    report(world, monkeypatch)
+    assert read_table(world.root / "plots/rounds.csv")["round"] == ["r0", "r1"]
+
+
+def test_a_page_of_the_first_teacher_alone(world, monkeypatch):
+    write_params(world, ())
+    page = report(world, monkeypatch)
+    Elements(page)
+    assert "No round made pseudo labels" in page
+
+
+def test_without_truth_the_page_says_so_and_shows_what_it_can(world, monkeypatch):
+    truth = Truth.read(world.truth)
+    Truth(truth.keys, truth.skeleton, np.full_like(truth.joints, np.nan), truth.head, "truth").write(world.truth)
+    measure(world, monkeypatch)
+    page = report(world, monkeypatch)
+    assert "have no truth" in page and 'value="truth"' not in page
+    assert len(Elements(page).of("img")) == 2 * 3 * 3
+
+
+def test_a_peer_is_called_a_peer(tmp_path, monkeypatch):
+    world = tiny_world.build(tmp_path / "peer", rounds=1, train=4, test=6, origin="peer")
+    write_params(world, ("r1",))
+    measure(world, monkeypatch)
+    text = " ".join(Elements(report(world, monkeypatch)).text)
+    assert "Distance to peer" in text and "MPJPE" not in text and "PCKh@0.5" not in text
+
+
+@pytest.mark.parametrize(("views", "test"), [(2, 1), (7, 3)])
+def test_any_number_of_views_and_frames(tmp_path, monkeypatch, views, test):
+    world = tiny_world.build(tmp_path / "other", rounds=1, views=views, train=2, test=test)
+    write_params(world, ("r1",))
+    measure(world, monkeypatch)
+    images = Elements(report(world, monkeypatch)).of("img")
+    assert len(images) == (min(test, 3) + 2) * min(views, 3)
+
+
+def test_controls_stand_with_mean_and_range(world, monkeypatch):
+    rows = [
+        {"method": "source_only", "seed": seed, "pckh_50": 60.0 + seed, "mpjpe_abs_mm": 120.0} for seed in range(3)
+    ] + [{"method": "oracle", "seed": 0, "pckh_50": 90.0}]
+    (world.root / "study.json").write_text(json.dumps(rows))
+    (world.root / "study.csv").write_text("method,seed,pckh_50\nsource_only,0,60\nsource_only,1,62\n")
+    page = report(world, monkeypatch, controls=world.root / "study.json")
+    assert "source only</th><td>61.0<small>60.0–62.0</small>" in page
+    assert "source only</th><td>61.0<small>" in report(world, monkeypatch, controls=world.root / "study.csv")
+    assert "benchmarks/self_training.py" in report(world, monkeypatch)
+
+
+def test_names_from_data_cannot_become_markup(world, monkeypatch):
+    evil = "</script><img src=x onerror=alert(1)>"
+    (world.root / "study.json").write_text(json.dumps([{"method": evil, "seed": 0, "pckh_50": 1.0}]))
+    folder = "<b>r1&"
+    for kind in ("metrics/rounds", "plots/rounds", "data/rounds"):
+        (world.root / kind / "r1").rename(world.root / kind / folder)
+    params = (world.root / "params.yaml").read_text().replace("  r1:", f'  "{folder}":')
+    (world.root / "params.yaml").write_text(params)
+    page = report(world, monkeypatch, controls=world.root / "study.json")
+    elements = Elements(page)
+    assert evil not in page and "onerror" not in {name for _, attributes in elements.found for name in attributes}
+    assert not elements.of("b")
+    scripts = re.findall(r"<script[^>]*>(.*?)</script>", page, re.DOTALL)
+    assert folder in json.loads(scripts[0])["colours"]
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "sentence"),
+    [
+        ("study.json", "[]", "expected rows with a 'method' each"),
+        ("study.json", "{", "not readable as JSON"),
+        ("study.csv", "method,seed\na\n", "line 2 has 1 cells, the header has 2"),
+    ],
+)
+def test_a_wrong_study_is_one_sentence_and_leaves_the_earlier_report(
+    world, monkeypatch, capsys, file, content, sentence
+):
+    before = report(world, monkeypatch)
+    (world.root / file).write_text(content)
+    with pytest.raises(SystemExit) as stopped:
+        report(world, monkeypatch, controls=world.root / file)
+    assert stopped.value.code == 1 and sentence in capsys.readouterr().err
+    assert (world.root / "plots/report.html").read_text(encoding="utf-8") == before
+
+
+def test_a_round_without_measurements_is_one_sentence(world, monkeypatch, capsys):
+    (world.metrics("r2") / "evaluate.json").unlink()
+    with pytest.raises(SystemExit):
+        report(world, monkeypatch)
+    assert "evaluate.json: there is no such file" in capsys.readouterr().err
+
+
+def test_the_measuring_stages_import_no_torch():
+    code = "import sys, stages.evaluate, stages.evaluate_labels, stages.report; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
