@@ -53,17 +53,32 @@ class Camera:
         """(3, 4) projection of world mm to *undistorted* px."""
         return self.K @ np.column_stack([self.R, self.translation])
 
+    @cached_property
+    def reach(self) -> float:
+        """How far from the axis, on the normalised image plane, the distortion polynomial describes a lens at all.
+
+        Beyond it the radial term turns back, and what lies far outside of the picture would be shown inside.
+        """
+        k1, k2, _, _, k3 = self.distortion
+        squared = np.roots([7 * k3, 5 * k2, 3 * k1, 1.0])  # where d(distorted) / d(undistorted radius) is 0
+        turns = squared.real[(np.abs(squared.imag) < 1e-9) & (squared.real > 0)]
+        return float(np.sqrt(turns.min())) if turns.size else float("inf")
+
     def camera_from_world(self, points: np.ndarray) -> np.ndarray:
         """(..., 3) world mm -> (..., 3) camera mm."""
         return (np.asarray(points, dtype=np.float64) - self.centre) @ self.R.T
 
     def project(self, points: np.ndarray, distorted: bool = True) -> np.ndarray:
-        """(..., 3) world mm -> (..., 2) px; NaN for points behind the camera and for NaN points."""
+        """(..., 3) world mm -> (..., 2) px.
+
+        NaN for points behind the camera, so far off its axis that the lens model ends (`reach`), and for NaN points.
+        """
         x, y, z = np.moveaxis(self.camera_from_world(points), -1, 0)
         ahead = np.where(z > 0, z, np.nan)
         normalised = np.stack([x / ahead, y / ahead], axis=-1)
         if distorted:
-            normalised = self._distort(normalised)
+            beyond = (normalised**2).sum(axis=-1) > self.reach**2
+            normalised = np.where(beyond[..., None], np.nan, self._distort(normalised))
         return self._image_from_normalised(normalised)
 
     def distort(self, points: np.ndarray) -> np.ndarray:
