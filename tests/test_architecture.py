@@ -1,0 +1,211 @@
+"""Who may import whom, what dvc.yaml knows of the code, and that the truth reaches no stage that learns."""
+
+import dataclasses
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+import typing
+from pathlib import Path
+
+import pytest
+
+from tests import pipeline_graph
+from tests.pipeline_graph import ROOT, Stage, closure, imports, says_something, tainted
+
+STAGES = pipeline_graph.stages()
+PARAMS = pipeline_graph.read("params.yaml")
+
+# What each part of pipeline/ may import from the others; a part may always import itself.
+ARROWS = {
+    "params": set(),
+    "runtime": set(),
+    "skeleton": set(),
+    "heatmaps": set(),
+    "cli": {"params"},
+    "geometry": {"skeleton", "heatmaps"},
+    "crops": {"geometry.camera"},
+    "files": {"geometry.camera", "skeleton"},
+    "datasets": {"files", "crops", "geometry.camera", "skeleton"},
+    "models": {"heatmaps", "geometry", "skeleton", "params", "files.atomic"},
+    "training": {"heatmaps", "geometry", "skeleton", "crops", "files", "metrics"},
+    "pseudo": {"geometry", "skeleton", "heatmaps"},
+    "metrics": {"geometry", "skeleton"},
+    "report": {"files", "metrics", "skeleton", "geometry"},
+}
+LEARNING = ("pretrain", "retrain", "export_heatmaps")  # the stages that may import torch
+MAY_SEE_TRUTH = ("prepare_truth", "evaluate", "evaluate_labels", "report")
+
+
+def base(name: str) -> str:
+    """`retrain@r1`, `evaluate_r0` -> `retrain`, `evaluate`."""
+    return re.sub(r"(@\w+|_r0)$", "", name)
+
+
+def modules_of(path: Path) -> set[str]:
+    """The modules of ours that a file imports: `geometry.camera` for pipeline/geometry/camera.py."""
+    found = set()
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] != "pipeline" or len(parts) == 1:
+            continue
+        # `from pipeline.geometry.camera import Camera` names a class, not a module
+        while not (
+            ROOT.joinpath(*parts).with_suffix(".py").is_file() or ROOT.joinpath(*parts, "__init__.py").is_file()
+        ):
+            parts.pop()
+        found.add(".".join(parts[1:]))
+    return found - {""}
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "pipeline").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_imports_follow_the_arrows(path: Path) -> None:
+    part = path.relative_to(ROOT / "pipeline").with_suffix("").parts[0]
+    if part == "__init__":
+        return
+    assert part in ARROWS, f"pipeline/{part} is not in the table of who may import whom"
+    for module in modules_of(path):
+        own = module.split(".")[0] == part
+        allowed = any(module == target or module.startswith(f"{target}.") for target in ARROWS[part])
+        # `from pipeline.geometry import camera` names the package on its way to the module
+        on_the_way = any(target.startswith(f"{module}.") for target in ARROWS[part])
+        assert own or allowed or on_the_way, f"pipeline/{part} may not import pipeline.{module}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "stages").glob("*.py")), ids=lambda path: path.name)
+def test_no_stage_imports_another(path: Path) -> None:
+    assert [name for name in imports(path) if name.split(".")[0] == "stages"] == []
+
+
+def test_the_library_imports_no_stage() -> None:
+    for path in (ROOT / "pipeline").rglob("*.py"):
+        assert [name for name in imports(path) if name.split(".")[0] in ("stages", "benchmarks", "tests")] == [], path
+
+
+def test_init_files_say_nothing() -> None:
+    inits = [*(ROOT / "pipeline").rglob("__init__.py"), ROOT / "stages" / "__init__.py"]
+    assert [str(path.relative_to(ROOT)) for path in inits if says_something(path)] == []
+
+
+@pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
+def test_code_dependencies_are_the_imports(stage: Stage) -> None:
+    needed = {str(path.relative_to(ROOT)) for path in closure(stage.source)}
+    # what a page is made with besides code, such as a style sheet, counts with the package that it lies in
+    for folder in {(ROOT / path).parent for path in needed} - {ROOT / "pipeline", ROOT / "stages"}:
+        needed |= {str(p.relative_to(ROOT)) for p in folder.iterdir() if p.is_file() and p.suffix in (".css", ".js")}
+    assert stage.code == needed, (
+        f"dvc.yaml, {stage.name}: missing {needed - stage.code}, not imported {stage.code - needed}"
+    )
+
+
+@pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
+def test_paths_of_the_command_are_dependencies_and_outputs(stage: Stage) -> None:
+    flags = {flag: value for flag, value in stage.flags.items() if flag != "--round"}
+    assert set(flags.values()) == (stage.deps - stage.code) | stage.outs
+
+
+@pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
+def test_stages_track_the_params_that_they_load(stage: Stage) -> None:
+    main = importlib.import_module(stage.module).main
+    hints = typing.get_type_hints(main)
+    classes = [hint for key, hint in hints.items() if dataclasses.is_dataclass(hint)]
+    sections = {re.sub(r"(?<!^)([A-Z])", r"_\1", each.__name__).lower() for each in classes}
+    if "params" in hints:  # the stages that look into the whole file
+        sections |= {"pseudo_labels": {"pseudo", f"rounds.{stage.name[-2:]}"}, "report": {"rounds"}}[base(stage.name)]
+    assert stage.params == sections
+    assert {section.split(".")[0] for section in sections} <= PARAMS.keys()
+
+
+@pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
+def test_commands_give_the_flags_that_stages_take(stage: Stage) -> None:
+    parameters = inspect.signature(importlib.import_module(stage.module).main).parameters
+    hints = typing.get_type_hints(importlib.import_module(stage.module).main)
+    paths = {key for key, hint in hints.items() if hint in (Path, str) or Path in typing.get_args(hint)} - {"params"}
+    optional = {key for key in paths if parameters[key].default is not inspect.Parameter.empty}
+    given = {flag.removeprefix("--").replace("-", "_") for flag in stage.flags}
+    assert paths - optional <= given <= paths
+
+
+def test_only_learning_stages_import_torch() -> None:
+    for stage in STAGES.values():
+        names = {name.split(".")[0] for path in closure(stage.source) for name in imports(path)}
+        # runtime.py imports it inside of start_torch, and is imported by learning stages only
+        assert ("torch" in names) == (base(stage.name) in LEARNING), stage.name
+
+
+def test_geometry_stages_start_without_torch() -> None:
+    modules = sorted({stage.module for stage in STAGES.values() if base(stage.name) not in LEARNING})
+    code = (
+        f"import sys, {', '.join(modules)}; print([name for name in ('torch', 'torchvision') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def truth_of(params: dict[str, typing.Any]) -> set[str]:
+    return {params["data"]["truth"], "data/prepared/truth.h5"}
+
+
+def test_the_truth_reaches_no_stage_that_learns() -> None:
+    reached = tainted(STAGES, truth_of(PARAMS))
+    assert {base(name) for name in reached} == set(MAY_SEE_TRUTH)
+    # nor does what is computed from it: nobody reads the outputs of those who may see it, but these themselves
+    for name in STAGES.keys() - reached:
+        assert not any(
+            pipeline_graph.overlap(dep, out) for r in reached for out in STAGES[r].outs for dep in STAGES[name].deps
+        )
+
+
+@pytest.mark.parametrize(
+    ("leak", "into"),
+    [
+        ("data/prepared/truth.h5", "retrain@r1"),
+        ("data/synthetic/truth", "prepare_target"),
+        ("data/synthetic/truth/s1.trc", "pseudo_labels@r2"),
+        ("data/prepared", "pseudo_labels@r1"),
+        ("data/synthetic", "prepare_target"),
+        ("metrics/rounds/r0/evaluate.json", "pseudo_labels@r1"),
+        ("metrics", "retrain@r2"),
+        ("plots/rounds/r1/labels.csv", "retrain@r1"),
+    ],
+)
+def test_a_leak_of_the_truth_would_be_found(leak: str, into: str) -> None:
+    leaky = dict(STAGES)
+    leaky[into] = dataclasses.replace(STAGES[into], deps=STAGES[into].deps | {leak})
+    assert into in tainted(leaky, truth_of(PARAMS))
+
+
+def test_only_those_who_may_see_the_truth_can_read_its_file() -> None:
+    for stage in STAGES.values():
+        can = ROOT / "pipeline/files/truth.py" in closure(stage.source)
+        assert not can or base(stage.name) in MAY_SEE_TRUTH, stage.name
+
+
+def test_rounds_are_text_and_learn_from_an_earlier_one() -> None:
+    assert all(isinstance(name, str) for name in PARAMS["rounds"])  # DVC drops whole numbers without a word
+    earlier = ["r0"]
+    for name, settings in PARAMS["rounds"].items():
+        assert settings["teacher"] in earlier
+        earlier.append(name)
+
+
+def test_r0_and_the_rounds_run_the_same_stages() -> None:
+    """foreach has one mapping, so r0 has stages of its own; they must stay twins of the others."""
+    for name in ("export_heatmaps", "triangulate", "rpsm", "evaluate"):
+        first, later = STAGES[f"{name}_r0"], STAGES[f"{name}@r1"]
+        assert (first.module, first.code, first.params) == (later.module, later.code, later.params)
+
+
+def test_a_threshold_of_the_filter_reruns_the_filter_only() -> None:
+    assert {base(name) for name, stage in STAGES.items() if "pseudo" in stage.params} == {"pseudo_labels"}
+
+
+def test_a_third_round_is_one_more_entry() -> None:
+    more = pipeline_graph.stages({**PARAMS, "rounds": {**PARAMS["rounds"], "r3": {"teacher": "r2"}}})
+    per_round = {base(name) for name in STAGES if "@" in name}
+    assert more.keys() - STAGES.keys() == {f"{name}@r3" for name in per_round}
+    assert more["retrain@r3"].flags["--init"] == "data/rounds/r2/model.pt"
+    assert {base(name) for name in tainted(more, truth_of(PARAMS))} == set(MAY_SEE_TRUTH)
