@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from pipeline.files import hdf5
@@ -44,18 +45,7 @@ class Heatmaps:
 
     def maps(self, frames: slice) -> np.ndarray:
         """Whole maps again, (frames, views, joints, height, width) float32, zero outside the windows."""
-        width, height = self.map_size
-        windows, corners = self.windows[frames], self.corners[frames]
-        *batch, _, rows, columns = windows.shape
-        flat = np.zeros((int(np.prod(batch)), height, width), dtype=np.float32)
-        windows = windows.reshape(len(flat), 2, rows, columns).astype(np.float32)
-        corners = corners.reshape(len(flat), 2, 2).astype(int)
-        each = np.arange(len(flat))[:, None, None]
-        for k in range(2):
-            y = corners[:, k, 1, None, None] + np.arange(rows)[:, None]
-            x = corners[:, k, 0, None, None] + np.arange(columns)
-            flat[each, y, x] = np.maximum(flat[each, y, x], windows[:, k])
-        return flat.reshape(*batch, height, width)
+        return _whole(self.windows[frames], self.corners[frames], *self.map_size)
 
     @staticmethod
     def read(path: Path, windows: bool = True) -> "Heatmaps":
@@ -76,10 +66,37 @@ class Heatmaps:
             )
 
 
+def map_blocks(path: Path, frames: int = 16) -> Iterator[tuple[slice, np.ndarray]]:
+    """The whole maps of a file, some frames at a time, so that memory does not grow with the number of frames.
+
+    Yields:
+        Which frames, and their maps, (frames, views, joints, height, width) float32.
+    """
+    with hdf5.reading(path, KIND) as file:
+        width, height = (int(side) for side in file.attrs["map_size"])
+        count = len(file["scores"])
+        for start in range(0, count, frames):
+            rows = slice(start, min(start + frames, count))
+            yield rows, _whole(file["windows"][rows], file["corners"][rows], width, height)
+
+
+def _whole(windows: np.ndarray, corners: np.ndarray, width: int, height: int) -> np.ndarray:
+    *batch, _, rows, columns = windows.shape
+    flat = np.zeros((int(np.prod(batch)), height, width), dtype=np.float32)
+    windows = windows.reshape(len(flat), 2, rows, columns).astype(np.float32)
+    corners = corners.reshape(len(flat), 2, 2).astype(int)
+    each = np.arange(len(flat))[:, None, None]
+    for k in range(2):
+        y = corners[:, k, 1, None, None] + np.arange(rows)[:, None]
+        x = corners[:, k, 0, None, None] + np.arange(columns)
+        flat[each, y, x] = np.maximum(flat[each, y, x], windows[:, k])
+    return flat.reshape(*batch, height, width)
+
+
 class Writer:
     """Appends blocks of frames, in order; memory does not grow with the number of frames."""
 
-    def __init__(self, file, shape: tuple[int, int, int], window: tuple[int, int]) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, file: h5py.File, shape: tuple[int, int, int], window: tuple[int, int]) -> None:
         frames, views, joints = shape
         self._file, self._done, self._frames = file, 0, frames
         file.create_dataset("points", shape=(frames, views, joints, 2), dtype=np.float64)
