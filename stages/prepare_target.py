@@ -15,13 +15,19 @@ from tqdm import tqdm
 from pipeline import cli, crops
 from pipeline.datasets import boxes, openpose, parallel, rig
 from pipeline.datasets import calibration as calibrations
+from pipeline.datasets.calibration import check_agreement, check_looks
 from pipeline.files import atomic, frames, pictures
 from pipeline.files.cameras import write_cameras
 from pipeline.files.detections import Detections
 from pipeline.files.keys import FrameKeys
-from pipeline.geometry.association import associate
+from pipeline.geometry.association import agreement, associate
 from pipeline.geometry.camera import Camera
 from pipeline.skeleton import get
+
+# How far off an epipolar line one person's detections may be, as a fraction of the person's size: joints; boxes, of which
+# only gross errors are to be refused; and boxes when the calibration is doubted.
+_JOINT_SLACK, _BOX_SLACK, _BOX_AGREEMENT_SLACK = 0.04, 0.2, 0.08
+_DOUBTS = 50  # frames, spread over all, that the calibration is compared with
 
 
 @dataclass(frozen=True)
@@ -85,12 +91,12 @@ def main(
     print(calibrated.units)
     recordings = rig.find(views, calibrated.cameras, config.views, calibration)
     used = tuple(view.camera for view in recordings[0].views)
-    calibrations.check_looks(used, calibration)
+    check_looks(used, calibration)
     keys, recordings = _keys(recordings, config)
     for note in (note for recording in recordings for note in recording.notes):
         print(note)
-    seen = _detections(detections, keys, used, config)
-    box, source = _boxes(detections, seen, keys, used, config)
+    seen = _detections(calibration, detections, keys, used, config)
+    box, source = _boxes(calibration, detections, seen, keys, used, config)
     _write_frames(out, recordings, keys, used, box, config)
     write_cameras(cameras, used)
     seen.write(joints)
@@ -133,7 +139,9 @@ def _keys(recordings: tuple[rig.Recording, ...], config: Target) -> tuple[FrameK
     return FrameKeys(sequence, number, np.array(split), sequence), tuple(kept)
 
 
-def _detections(folder: Path, keys: FrameKeys, used: tuple[Camera, ...], config: Target) -> Detections:
+def _detections(
+    calibration: Path, folder: Path, keys: FrameKeys, used: tuple[Camera, ...], config: Target
+) -> Detections:
     """What a foreign detector said of the person of interest; all NaN where there is none."""
     names = tuple(camera.name for camera in used)
     if config.detector == "none":
@@ -142,51 +150,69 @@ def _detections(folder: Path, keys: FrameKeys, used: tuple[Camera, ...], config:
         return Detections(keys, names, skeleton, np.full((*shape, 2), np.nan), np.zeros(shape))
     skeleton = get(config.detector.removeprefix("openpose_"))
     points, scores = openpose.read(folder, keys, names, skeleton)
+    person = _same_person(calibration, points, scores, keys, used, _JOINT_SLACK, _JOINT_SLACK)
+    print(f"{folder}: the same person found in {(person >= 0).sum(axis=1).mean():.2f} of {len(used)} views on average")
+    return Detections(keys, names, skeleton, _of(person, points, np.nan), _of(person, scores, 0.0))
+
+
+def _same_person(
+    calibration: Path,
+    points: np.ndarray,
+    scores: np.ndarray,
+    keys: FrameKeys,
+    used: tuple[Camera, ...],
+    slack: float,
+    agreement_slack: float,
+) -> np.ndarray:
+    """Who of the detected people is the person of interest: (frames, views), -1 for nobody. Doubts the calibration too."""
+    some = np.unique(np.linspace(0, len(keys) - 1, _DOUBTS).round().astype(int))
+    check_agreement(used, calibration, lambda rig: agreement(points[some], scores[some], rig, agreement_slack))
     person = np.full((len(keys), len(used)), -1)
     for sequence in np.unique(keys.sequence):
         rows = np.flatnonzero(keys.sequence == sequence)  # in the order of their numbers
-        person[rows] = associate(points[rows], scores[rows], used)
-    nobody = (person < 0)[..., None]
-    chosen = person[:, :, None, None]
-    scores = np.where(nobody, 0.0, np.take_along_axis(scores, chosen, axis=2)[:, :, 0])
-    points = np.take_along_axis(points, chosen[..., None], axis=2)[:, :, 0]
-    points = np.where(nobody[..., None], np.nan, points)
-    print(f"{folder}: the same person found in {(person >= 0).sum(axis=1).mean():.2f} of {len(used)} views on average")
-    return Detections(keys, names, skeleton, points, scores)
+        person[rows] = associate(points[rows], scores[rows], used, slack)
+    return person
+
+
+def _of(person: np.ndarray, values: np.ndarray, absent: float) -> np.ndarray:
+    """(frames, views, people, ...) values of one person a view: (frames, views, ...)."""
+    index = np.maximum(person, 0).reshape(*person.shape, *[1] * (values.ndim - 2))
+    chosen = np.take_along_axis(values, index, axis=2)[:, :, 0]
+    chosen[person < 0] = absent
+    return chosen
 
 
 def _boxes(
-    folder: Path,
-    seen: Detections,
-    keys: FrameKeys,
-    used: tuple[Camera, ...],
-    config: Target,
+    calibration: Path, folder: Path, seen: Detections, keys: FrameKeys, used: tuple[Camera, ...], config: Target
 ) -> tuple[np.ndarray, np.ndarray]:
     """The person's square in every (frame, view): (frames, views, 4) px, and (frames, views) text, where it is from."""
-    cuboid = None if config.volume_mm is None else np.array(config.volume_mm)
     if config.boxes == "volume":
-        outlines = boxes.outlines(used, boxes.volume(used) if cuboid is None else cuboid)
-        return np.broadcast_to(outlines, (len(keys), *outlines.shape)).copy(), np.full(
-            (len(keys), len(used)), "volume", dtype="U9"
-        )
+        box = np.repeat(_volume_boxes(used, config)[None], len(keys), axis=0)
+        return box, np.full(box.shape[:2], "volume")
     if (folder / "boxes.json").is_file():
-        box, score = boxes.read_coco(folder / "boxes.json", keys, seen.views)
-        box[score < config.min_box_score] = np.nan
+        found, score = boxes.read_coco(folder / "boxes.json", keys, seen.views, config.min_box_score)
+        marks, scores = boxes.marks(found), np.repeat(score[..., None], 3, axis=-1)
+        person = _same_person(calibration, marks, scores, keys, used, _BOX_SLACK, _BOX_AGREEMENT_SLACK)
+        box = _of(person, found, np.nan)
     else:
         box = boxes.around(seen.points)
     if not np.isfinite(box).any():
         raise ValueError(
-            f"{folder}: no box of a person in any frame (looked for boxes.json and target.detector: {config.detector}); "
+            f"{folder}: no box of a person in any frame (looked for boxes.json, target.detector: {config.detector}); "
             "target.boxes: volume needs none"
         )
     filled, kept = boxes.repair(crops.square(box, config.box_margin), keys)
     source = np.where(kept, "detection", "filled")
     blank = ~np.isfinite(filled).all(axis=-1)
-    if blank.any():
-        outlines = boxes.outlines(used, boxes.volume(used) if cuboid is None else cuboid)
-        filled = np.where(blank[..., None], outlines, filled)
+    if blank.any():  # a view without one box in the whole sequence
+        filled = np.where(blank[..., None], _volume_boxes(used, config), filled)
         source[blank] = "volume"
     return filled, source
+
+
+def _volume_boxes(used: tuple[Camera, ...], config: Target) -> np.ndarray:
+    """(views, 4) px, square: the capture volume's outline in every view."""
+    return boxes.outlines(used, boxes.volume(used) if config.volume_mm is None else np.array(config.volume_mm))
 
 
 def _write_frames(

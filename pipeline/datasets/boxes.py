@@ -12,18 +12,18 @@ from pipeline.datasets.calibration import common_place, simplified
 from pipeline.files.keys import FrameKeys
 from pipeline.geometry.camera import Camera
 
-# Of a box's neighbours in time: how far its centre may be from theirs, in their sides, and how much larger or smaller it may be.
+# Against its neighbours in time, a box may be off by so much of their side, and so much larger or smaller.
 _WINDOW, _SHIFT, _GROWTH = 5, 0.6, 1.8
 
 
-def read_coco(path: Path, keys: FrameKeys, views: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The best-scored box of every (frame, view) of a COCO results file.
+def read_coco(path: Path, keys: FrameKeys, views: Sequence[str], min_score: float) -> tuple[np.ndarray, np.ndarray]:
+    """The boxes of every (frame, view) in a COCO results file, the best-scored first.
 
-    An entry's `image_id` is `<sequence>/<camera>/<number>`, or `<camera>/<number>` where there is one sequence; its `bbox`
-    is x, y, width, height in px.
+    An entry's `image_id` is `<sequence>/<camera>/<number>`, or `<camera>/<number>` where there is one sequence; its
+    `bbox` is x, y, width, height in px. Entries below `min_score` are left out.
 
     Returns:
-        (frames, views, 4) px, x1 y1 x2 y2, and (frames, views) scores; NaN and 0 where there is none.
+        (frames, views, people, 4) px, x1 y1 x2 y2, NaN after the last, and (frames, views, people) scores.
 
     Raises:
         ValueError: not json, or an entry that is no box; the sentence names the file and the entry.
@@ -32,25 +32,33 @@ def read_coco(path: Path, keys: FrameKeys, views: Sequence[str]) -> tuple[np.nda
     rows = {(s, n): row for row, (s, n) in enumerate(zip(keys.sequence.tolist(), keys.number.tolist(), strict=True))}
     sequences = sorted(set(keys.sequence.tolist()))
     columns = {simplified(view): column for column, view in enumerate(views)}
-    box, score = (
-        np.full((len(keys), len(views), 4), np.nan),
-        np.zeros((len(keys), len(views))),
-    )
+    found: dict[tuple[int, int], list[np.ndarray]] = {}
     for at, entry in enumerate(entries):
         what = f"{path}: entry {at}"
         sequence, camera, number = _image_id(entry, sequences, what)
         row, column = rows.get((sequence, number)), columns.get(simplified(camera))
-        if row is None or column is None:
-            continue  # a frame or a view that the target leaves out
         values = _numbers(entry, what)
-        if values[4] > score[row, column]:
-            x, y, width, height, score[row, column] = values
-            box[row, column] = [x, y, x + width, y + height]
+        if row is not None and column is not None and values[4] >= min_score:  # others: left out by the target's params
+            found.setdefault((row, column), []).append(values)
+    people = max([len(some) for some in found.values()], default=1)
+    box = np.full((len(keys), len(views), people, 4), np.nan)
+    score = np.zeros((len(keys), len(views), people))
+    for place, some in found.items():
+        best_first = np.stack(sorted(some, key=lambda values: -float(values[4])))
+        box[place][: len(some)] = np.concatenate([best_first[:, :2], best_first[:, :2] + best_first[:, 2:4]], axis=-1)
+        score[place][: len(some)] = best_first[:, 4]
     return box, score
 
 
+def marks(box: np.ndarray) -> np.ndarray:
+    """(..., 4) px -> (..., 3, 2) px: top, middle and bottom, which are nearly the same points of a person in every view."""
+    x1, y1, x2, y2 = np.moveaxis(box, -1, 0)
+    middle = (x1 + x2) / 2
+    return np.stack([np.stack([middle, y], axis=-1) for y in (y1, (y1 + y2) / 2, y2)], axis=-2)
+
+
 def around(points: np.ndarray, margin: float = 0.0) -> np.ndarray:
-    """(..., joints, 2) px -> (..., 4) the box around what is known, its sides times 1 + margin; NaN for nothing or one."""
+    """(..., joints, 2) px -> (..., 4) the box around what is known, sides times 1 + margin; NaN for fewer than two."""
     known = np.isfinite(points).all(axis=-1, keepdims=True)
     low = np.where(known, points, np.inf).min(axis=-2)
     high = np.where(known, points, -np.inf).max(axis=-2)
@@ -107,8 +115,8 @@ def _repair_track(box: np.ndarray, time: np.ndarray) -> tuple[np.ndarray, np.nda
 def volume(cameras: Sequence[Camera]) -> np.ndarray:
     """A capture volume derived from the rig: (6,) world mm, xmin xmax ymin ymax zmin zmax.
 
-    It stands on the floor (z = 0), is 2 m high, and reaches around the place that the cameras look at as far as all of them
-    see a person's middle, between 0.5 and 3 m.
+    It stands on the floor (z = 0), is 2 m high, and reaches around the place that the cameras look at, as far as all of
+    them see a person's middle, 0.5 to 3 m.
 
     Raises:
         ValueError: the cameras do not look at a common place.

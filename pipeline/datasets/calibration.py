@@ -6,7 +6,7 @@ whether somebody wrote the inverse rotation; the geometry of the rig tells both.
 
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -34,6 +34,9 @@ _ALIASES |= {"millimetres": "mm", "millimeter": "mm", "millimeters": "mm"}
 _METRES, _MILLIMETRES = (0.3, 30.0), (300.0, 30000.0)
 # What an explicit unit may mean: from a rig on a desk to one around a pitch.
 _POSSIBLE_MM = (100.0, 300000.0)
+_AGREES = (
+    0.4  # agreement of the views from which a rig is not doubted; right ones reach 0.5 with a detector's rough boxes
+)
 
 
 @dataclass(frozen=True)
@@ -193,30 +196,73 @@ def common_place(cameras: Sequence[Camera]) -> tuple[np.ndarray, np.ndarray]:
     return (refined, seen) if seen.sum() >= best_seen.sum() else (best, best_seen)
 
 
-def check_looks(cameras: Sequence[Camera], path: Path) -> None:
-    """Refuse a rig whose cameras do not look at a common place, and say so when transposed rotations would mend it.
+_ADVICE = "expected the camera's axes from the world's, x_camera = R x_world + translation"
 
-    A rotation written the wrong way round (world axes from camera axes) is a proper rotation, and no other check sees it.
+
+def check_looks(cameras: Sequence[Camera], path: Path) -> None:
+    """Refuse a rig whose cameras do not look at a common place, or that would be upright with other rotations.
+
+    A rotation written the wrong way round (world axes from camera axes) is a proper rotation, and the world's origin stays
+    in the picture with it. But the camera then leans by its compass direction.
     """
     _, seen = common_place(cameras)
-    if seen.all():
-        return
     turned = [_transposed(camera) for camera in cameras]
-    blind = [index for index in range(len(cameras)) if not seen[index]]
-    advice = "expected the camera's axes from the world's, x_camera = R x_world + translation"
-    if common_place(turned)[1].all():
+    if not seen.all():
+        if common_place(turned)[1].all():
+            raise ValueError(
+                f"{path}: the cameras look at no common place, but with every rotation transposed they do; {_ADVICE}"
+            )
+        blind = ", ".join(camera.name for camera, sees in zip(cameras, seen, strict=True) if not sees)
         raise ValueError(
-            f"{path}: the cameras do not look at a common place, but with every rotation transposed they do; {advice}"
+            f"{path}: the cameras look at no common place (it is not in the picture of {blind}); {_ADVICE}; "
+            "target.views chooses among cameras"
         )
-    for index in range(len(cameras)):
-        tried = [turned[i] if i == index else camera for i, camera in enumerate(cameras)]
-        if common_place(tried)[1].all():
-            raise ValueError(f"{path}: camera {cameras[index].name}: the rotation is transposed; {advice}")
-    names = ", ".join(cameras[index].name for index in blind)
-    raise ValueError(
-        f"{path}: the cameras do not look at a common place (not seen by {names}); {advice}; "
-        "target.views chooses among cameras"
-    )
+    suspects = [i for i, camera in enumerate(cameras) if _lean(camera) > 45 and _lean(turned[i]) < 30]
+    mended = [turned[i] if i in suspects else camera for i, camera in enumerate(cameras)]
+    if suspects and all(_lean(camera) < 45 for camera in mended):
+        raise ValueError(_refusal(cameras, suspects, path, "they stand upright with the rotation transposed"))
+
+
+def check_agreement(cameras: Sequence[Camera], path: Path, agreement: Callable[[Sequence[Camera]], float]) -> None:
+    """Refuse a rig that agrees much better with what its views see when rotations are transposed.
+
+    Args:
+        cameras: the rig.
+        path: where it is from, for messages.
+        agreement: of a rig with the detections, 0 to 1 (geometry/association.py).
+    """
+    given = agreement(cameras)
+    if given >= _AGREES:
+        return
+    best, changed, rig = given, [], list(cameras)
+    while True:  # transpose the one that helps most, as long as one helps
+        trials = []
+        for i, camera in enumerate(rig):
+            turned = _transposed(camera)
+            if i not in changed and _lean(turned) <= max(_lean(camera), 30):
+                trials.append((agreement([*rig[:i], turned, *rig[i + 1 :]]), i, turned))
+        gain, i, turned = max(trials, key=lambda trial: trial[0], default=(0.0, -1, rig[0]))
+        if gain <= best:
+            break
+        best, rig[i] = gain, turned
+        changed.append(i)
+    if best > 1.3 * given and best - given > 0.05:
+        raise ValueError(
+            _refusal(
+                cameras, sorted(changed), path, f"what the views see agrees at {best:.0%} then, at {given:.0%} now"
+            )
+        )
+
+
+def _refusal(cameras: Sequence[Camera], indices: Sequence[int], path: Path, why: str) -> str:
+    names = ", ".join(cameras[i].name for i in indices)
+    which = f"the rotation of camera {names} seems" if len(indices) == 1 else f"the rotations of cameras {names} seem"
+    return f"{path}: {which} to be transposed ({why}); {_ADVICE}"
+
+
+def _lean(camera: Camera) -> float:
+    """Degrees between the picture's up and the world's, seen along the optical axis: 0 for a level camera."""
+    return float(np.degrees(np.abs(np.arctan2(camera.R[0, 2], -camera.R[1, 2]))))
 
 
 def _transposed(camera: Camera) -> Camera:

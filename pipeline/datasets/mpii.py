@@ -110,7 +110,7 @@ def _head_sizes(path: Path, count: int) -> np.ndarray:
         boxes = np.asarray(loadmat(path)["headboxes_src"], dtype=np.float64)
     except KeyError:
         raise ValueError(f"{path}: expected the matrix 'headboxes_src'") from None
-    except Exception as error:  # scipy raises half a dozen kinds for files that are not MATLAB's
+    except Exception as error:  # noqa: BLE001  scipy raises half a dozen kinds for files that are not MATLAB's
         raise ValueError(f"{path}: not readable as a MATLAB file ({error})") from None
     if boxes.shape != (2, 2, count):
         raise ValueError(f"{path}: expected headboxes_src of shape (2, 2, {count}), as valid.json, got {boxes.shape}")

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.geometry.camera import Camera
 
-_MIN_JOINTS = 4  # that two detections must share to be compared
+_MIN_JOINTS = 3  # that two detections must share to be compared
 _BLOCK = 256  # frames at a time, which bounds the memory
 _SEEDS = 64  # pairs of detections that a frame's hypotheses start from, the best first
 _KEPT = 8  # hypotheses of a frame that compete over time
@@ -46,6 +46,19 @@ def associate(
     return _follow(found, supports, places) if frames else np.zeros((0, views), dtype=int)
 
 
+def agreement(
+    points: np.ndarray, scores: np.ndarray, cameras: Sequence[Camera], slack: float = 0.04, min_score: float = 0.1
+) -> float:
+    """How well the views agree on somebody, over all frames: 1 when every two do to the pixel, 0 when no two do.
+
+    A calibration that belongs to other cameras, or has a rotation the wrong way round, agrees with little of what is seen.
+    Arguments as for `associate`; the frames need not be consecutive.
+    """
+    views = len(cameras)
+    best = [_hypotheses(costs)[1][0] for costs in _costs(points, scores, cameras, slack, min_score)]
+    return float(np.mean(best)) / (views * (views - 1) / 2)
+
+
 def _costs(
     points: np.ndarray, scores: np.ndarray, cameras: Sequence[Camera], slack: float, min_score: float
 ) -> np.ndarray:
@@ -53,7 +66,7 @@ def _costs(
 
     NaN where they share too few joints to tell.
     """
-    frames, views, people, joints, _ = points.shape
+    frames, views, people, _, _ = points.shape
     seen = np.isfinite(points).all(axis=-1) & (scores >= min_score)
     size = _places(points, scores, min_score)[..., 2]
     straight = np.stack([camera.undistort(points[:, view]) for view, camera in enumerate(cameras)], axis=1)
