@@ -1,5 +1,6 @@
 """A dressed person as shapes to draw: skin, hair, face, clothes, shoes, hands."""
 
+import math
 from dataclasses import dataclass, replace
 
 import cv2
@@ -163,8 +164,9 @@ class _Shapes:
         shape["world_from_local"], shape["centre"] = axes, centre
         shape["length"], shape["start_radius"], shape["end_radius"] = length, start, end
         if texture is None:
-            texture = axes / np.linalg.norm(axes, axis=0)
-        shape["texture_from_world"] = np.linalg.inv(texture)
+            texture = axes / np.sqrt((axes * axes).sum(axis=0))
+        # The columns are orthogonal, so the inverse is the transpose over their squared lengths.
+        shape["texture_from_world"] = (texture / (texture * texture).sum(axis=0)).T
         shape["texture_origin"] = centre if origin is None else origin
         self.shapes.append(shape)
         self.materials.append(material)
@@ -175,12 +177,13 @@ class _Shapes:
     ) -> None:  # fmt: skip
         """A round cone between two points; `flat` scales its thickness along `forward`."""
         along = end - start
-        length = float(np.linalg.norm(along))
+        length = math.sqrt(along @ along)
         z = along / length
         y = forward - z * (forward @ z)
-        y /= np.linalg.norm(y)
-        x = np.cross(y, z)
-        self.add(np.column_stack([x, flat * y, z]), start, material, length, start_radius, end_radius)
+        y = y / math.sqrt(y @ y)
+        # x = y cross z, written out: np.cross takes longer than all the rest.
+        x = (y[1] * z[2] - y[2] * z[1], y[2] * z[0] - y[0] * z[2], y[0] * z[1] - y[1] * z[0])
+        self.add(np.array([x, flat * y, z]).T, start, material, length, start_radius, end_radius)
 
     def blob(
         self, centre: np.ndarray, frame: np.ndarray, radii: tuple[float, float, float], material: np.ndarray,
@@ -245,7 +248,7 @@ def person_shapes(body: Body, looks: Appearance, pose: Pose) -> tuple[np.ndarray
         made.limb(
             thorax - 22 * chest[:, 2], p[f"{side}_shoulder"] - 8 * chest[:, 2], 66 * wide, 55 * wide, top, chest[:, 1]
         )
-        made.shapes[-1]["texture_from_world"], made.shapes[-1]["texture_origin"] = (chest.T, thorax)
+        made.shapes[-1]["texture_from_world"], made.shapes[-1]["texture_origin"] = chest.T, thorax
     if body.female:
         for sign in (1.0, -1.0):
             made.blob(

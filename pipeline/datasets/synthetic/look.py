@@ -152,7 +152,7 @@ def worsen(
     force = severity * spell.uniform(0.75, 1.15) * frame.uniform(0.85, 1.1)
     match kind:
         case "dark":
-            values["gain"] *= float(2.0 ** (-2.3 * force))
+            values["gain"] *= float(2.0 ** (-2.0 * force))
             values["noise"] += 0.014 * force
             values["colour_noise"] += 0.010 * force
         case "glare":

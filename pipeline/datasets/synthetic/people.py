@@ -278,11 +278,12 @@ def _develop(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
         picture = cv2.GaussianBlur(picture, (0, 0), float(blur))
     strength, bank = rng.uniform(0, 0.025), grain()
     start = int(rng.integers(0, len(bank) - picture.size))
-    return _print(picture, gain, contrast, saturation, cast, gamma, bank[start : start + picture.size], strength)
+    curve = np.linspace(0, 1, 4097) ** gamma
+    return _print(picture, gain, contrast, saturation, cast, curve, bank[start : start + picture.size], strength)
 
 
 @njit(cache=True)
-def _print(picture, gain, contrast, saturation, cast, gamma, noise, strength):
+def _print(picture, gain, contrast, saturation, cast, curve, noise, strength):
     made = np.empty(picture.shape, np.uint8)
     middle = 0.0
     for row in range(SIDE):
@@ -300,7 +301,7 @@ def _print(picture, gain, contrast, saturation, cast, gamma, noise, strength):
             for channel in range(3):
                 value = min(1.2, picture[row, column, channel] * gain) * cast[channel]
                 value = (value - middle) * contrast + middle
-                value = min(1.0, max(0.0, luma + (value - luma) * saturation)) ** gamma
+                value = curve[int(4096.0 * min(1.0, max(0.0, luma + (value - luma) * saturation)) + 0.5)]
                 value += strength * noise[(row * SIDE + column) * 3 + channel]
                 made[row, column, 2 - channel] = np.uint8(min(1.0, max(0.0, value)) * 255.0 + 0.5)
     return made
