@@ -44,7 +44,8 @@ def read_coco(path: Path, keys: FrameKeys, views: Sequence[str], min_score: floa
     box = np.full((len(keys), len(views), people, 4), np.nan)
     score = np.zeros((len(keys), len(views), people))
     for place, some in found.items():
-        best_first = np.stack(sorted(some, key=lambda values: -float(values[4])))
+        each = np.stack(some)
+        best_first = each[np.argsort(-each[:, 4], kind="stable")]
         box[place][: len(some)] = np.concatenate([best_first[:, :2], best_first[:, :2] + best_first[:, 2:4]], axis=-1)
         score[place][: len(some)] = best_first[:, 4]
     return box, score

@@ -10,6 +10,7 @@ from itertools import combinations
 import numpy as np
 
 from pipeline.geometry.camera import Camera
+from pipeline.geometry.epipolar import fundamental, sampson_distance
 
 _MIN_JOINTS = 3  # that two detections must share to be compared
 _BLOCK = 256  # frames at a time, which bounds the memory
@@ -72,9 +73,8 @@ def _costs(
     straight = np.stack([camera.undistort(points[:, view]) for view, camera in enumerate(cameras)], axis=1)
     costs = np.full((frames, views, views, people, people), np.nan)
     for a, b in combinations(range(views), 2):
-        distance = sampson(
-            fundamental(cameras[a], cameras[b]), straight[:, a, :, None], straight[:, b, None]
-        )  # (frames, people, people, joints)
+        one, other = np.broadcast_arrays(straight[:, a, :, None], straight[:, b, None])
+        distance = sampson_distance(one, other, fundamental(cameras[a], cameras[b]))  # (frames, people, people, joints)
         allowed = slack * (size[:, a, :, None] + size[:, b, None]) / 2
         both = seen[:, a, :, None] & seen[:, b, None] & np.isfinite(distance)
         relative = np.where(both, np.minimum(distance / allowed[..., None], 2.0), 0.0)
@@ -168,25 +168,3 @@ def _moves(before: np.ndarray, places_before: np.ndarray, now: np.ndarray, place
     new = np.where((now >= 0)[..., None], places_now[views, now], np.nan)[None]
     jump = np.linalg.norm(new[..., :2] - old[..., :2], axis=-1) / np.maximum(old[..., 2], new[..., 2])
     return np.nansum(np.minimum(jump, 1.0), axis=-1)
-
-
-def fundamental(first: Camera, second: Camera) -> np.ndarray:
-    """(3, 3) F with `x_second F x_first = 0` for undistorted homogeneous px of one point."""
-    rotation = second.R @ first.R.T
-    x, y, z = second.R @ (first.centre - second.centre)
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.linalg.inv(second.K).T @ cross @ rotation @ np.linalg.inv(first.K)
-
-
-def sampson(matrix: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """About how far two points are from being one point's images: px (Hartley and Zisserman, equation 11.9, its root).
-
-    Args:
-        matrix: (3, 3) F.
-        first: (..., 2) undistorted px in the first view, second: (..., 2) in the second; NaN gives NaN.
-    """
-    one, other = (np.concatenate([p, np.ones_like(p[..., :1])], axis=-1) for p in np.broadcast_arrays(first, second))
-    line, back = one @ matrix.T, other @ matrix
-    residual = (other * line).sum(axis=-1)
-    slope = (line[..., :2] ** 2).sum(axis=-1) + (back[..., :2] ** 2).sum(axis=-1)
-    return np.abs(residual) / np.sqrt(np.maximum(slope, 1e-300))
