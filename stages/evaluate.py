@@ -106,12 +106,15 @@ def main(
     write_table(joints, by_joint)
     write_table(curve, {"threshold": thresholds, "pckh": heights})
 
-    first = "" if peer else f"PCKh@0.5 {values['pckh_50']:.1f} %, "
+    told = f"{metrics}: {values['frames']} test frames"
+    if not np.isfinite(real).any():
+        print(f"{told}, of which no truth is known")
+        return
+    if not peer:
+        told += f", PCKh@0.5 {values['pckh_50']:.1f} %"
     what = "distance to the peer" if peer else "MPJPE"
-    print(
-        f"{metrics}: {first}{what} {values[f'{distance}_mm']:.1f} mm (median {values[f'{distance}_median_mm']:.1f}), "
-        f"{values['coverage']:.1f} % of the joints known, {values['frames']} test frames"
-    )
+    told += f", {what} {values[f'{distance}_mm']:.1f} mm (median {values[f'{distance}_median_mm']:.1f})"
+    print(f"{told}, {values['coverage']:.1f} % of the joints known")
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def render(
     colours = dict(zip([each.name for each in rounds], round_colours(len(rounds)), strict=True))
     sections = [
         ("rounds", "Rounds", _rounds(rounds, against) + _controls(controls)),
-        ("curves", "How precise the detections are", _key(colours) + _charts(rounds, colours, against)),
+        ("curves", "How precise the detections are", _charts(rounds, colours, against)),
         ("training", "Training", _training(rounds, colours)),
         ("joints", "By joint and view", _key(colours) + _bars(rounds, colours, against)),
         ("labels", "Pseudo labels", _labels(rounds)),
@@ -238,7 +238,7 @@ def _charts(rounds: Sequence[Round], colours: dict[str, str], against: str) -> s
                 for key, colour in zip(keys, ("var(--accent)", "var(--good)"), strict=True)
             ]
             charts.append(line_chart(title, "round", unit, series, limits, list(colours)))
-    return f'<div class="charts">{"".join(charts)}</div>'
+    return _key(colours) + f'<div class="charts">{"".join(charts)}</div>'
 
 
 def _training(rounds: Sequence[Round], colours: dict[str, str]) -> str:

@@ -129,8 +129,9 @@ def summary(rounds: Sequence[Round]) -> dict[str, Any]:
 
 
 def rounds_table(rounds: Sequence[Round]) -> dict[str, list[Any]]:
-    """A row a round; a column for every measure that a round has."""
-    keys = [measure.key for measure in MEASURES if any(measure.key in each.scores for each in rounds)]
+    """A row a round; a column for every measure that a round has, and for PCKh@0.5, which dvc.yaml plots, always."""
+    known = {key for each in rounds for key in each.scores} | {"pckh_50"}
+    keys = [measure.key for measure in MEASURES if measure.key in known]
     columns: dict[str, list[Any]] = {"round": [each.name for each in rounds]}
     return columns | {key: [each.scores.get(key, "") for each in rounds] for key in keys}
 
