@@ -162,7 +162,9 @@ def curves_table(rounds: Sequence[Round]) -> dict[str, list[Any]]:
 
 
 def read_controls(path: Path) -> list[Method]:
-    """Read the table of a self-training study: JSON or CSV rows of method, seed and measures.
+    """Read the table of a self-training study: JSON or CSV rows of method, round (or none), seed and measures.
+
+    Rows of one method and round are the seeds of one entry; entries keep the file's order.
 
     Raises:
         ValueError: the file is absent, or it has no rows with a `method` each.
@@ -175,17 +177,16 @@ def read_controls(path: Path) -> list[Method]:
         rows = loaded.get("rows", []) if isinstance(loaded, dict) else loaded
     if not rows or not all(isinstance(row, dict) and row.get("method") for row in rows):
         raise ValueError(f"{path}: expected rows with a 'method' each, got none such")
-    methods = list(dict.fromkeys(str(row["method"]) for row in rows))
+    names = [", ".join(str(row[key]) for key in ("method", "round") if row.get(key)) for row in rows]
     found = []
-    for method in methods:
-        own = [row for row in rows if str(row["method"]) == method]
-        values = {
-            measure.key: np.array(
-                [_number(row[measure.key]) for row in own if _number(row.get(measure.key)) is not None]
-            )
-            for measure in MEASURES
-        }
-        found.append(Method(method, {key: array for key, array in values.items() if len(array)}))
+    for name in dict.fromkeys(names):
+        own = [row for row, of in zip(rows, names, strict=True) if of == name]
+        values = {}
+        for measure in MEASURES:
+            known = [value for value in (_number(row.get(measure.key)) for row in own) if value is not None]
+            if known:
+                values[measure.key] = np.array(known)
+        found.append(Method(name, values))
     return found
 
 

@@ -209,6 +209,13 @@ def test_controls_stand_with_mean_and_range(world, monkeypatch):
     assert "benchmarks/self_training.py" in report(world, monkeypatch)
 
 
+def test_controls_keep_the_rounds_of_a_method_apart(world, monkeypatch):
+    rows = [{"method": "argmax", "round": f"r{k}", "seed": s, "pckh_50": 50.0 + 10 * k} for k in (1, 2) for s in (0, 1)]
+    (world.root / "study.json").write_text(json.dumps({"rows": rows, "params": {}}))
+    page = report(world, monkeypatch, controls=world.root / "study.json")
+    assert "argmax, r1</th><td>60.0<" in page and "argmax, r2</th><td>70.0<" in page
+
+
 def test_names_from_data_cannot_become_markup(world, monkeypatch):
     evil = "</script><img src=x onerror=alert(1)>"
     (world.root / "study.json").write_text(json.dumps([{"method": evil, "seed": 0, "pckh_50": 1.0}]))
