@@ -5,7 +5,7 @@ import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -87,8 +87,7 @@ def says_something(init: Path) -> bool:
 
 def overlap(one: str, other: str) -> bool:
     """Whether one path is the other or lies in it."""
-    a, b = PurePosixPath(one), PurePosixPath(other)
-    return a == b or a in b.parents or b in a.parents
+    return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
 
 
 def tainted(graph: dict[str, Stage], sources: set[str]) -> set[str]:
