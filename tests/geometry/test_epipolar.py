@@ -1,0 +1,61 @@
+"""Epipolar geometry from calibration alone."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.geometry import epipolar
+from pipeline.geometry.camera import Camera
+from tests.tiny_world import camera_ring
+
+POINTS = np.random.default_rng(4).uniform([-600, -600, 0], [600, 600, 1800], (30, 3))
+
+
+def test_two_images_of_a_point_satisfy_the_fundamental_matrix():
+    a, b, *_ = camera_ring(4)
+    F = epipolar.fundamental(a, b)
+    seen_a, seen_b = a.project(POINTS, distorted=False), b.project(POINTS, distorted=False)
+    assert epipolar.sampson_distance(seen_a, seen_b, F).max() < 1e-9  # px
+    np.testing.assert_allclose(np.abs(epipolar.fundamental(b, a)), np.abs(F.T), atol=1e-12)
+
+
+def test_side_by_side_cameras_measure_the_difference_of_the_rows():
+    # For a rectified pair the epipolar lines are the rows: a point 3 px too low, shared by both, is 3 / sqrt(2) off.
+    K = np.array([[800.0, 0, 320], [0, 800, 240], [0, 0, 1]])
+    left = Camera("left", (640, 480), K, np.eye(3), np.zeros(3), np.zeros(5))
+    right = replace(left, name="right", centre=np.array([200.0, 0, 0]))
+    F = epipolar.fundamental(left, right)
+    point = np.array([100.0, 50, 2000])
+    off = right.project(point) + [17, 3]
+    assert epipolar.sampson_distance(left.project(point), off, F) == pytest.approx(3 / np.sqrt(2))
+
+
+def test_cameras_at_one_place_have_no_epipolar_geometry():
+    a = camera_ring(4)[0]
+    with pytest.raises(ValueError, match="cameras cam01 and twin stand at the same place"):
+        epipolar.fundamental(a, replace(a, name="twin"))
+
+
+def test_the_median_distance_singles_out_the_view_that_disagrees():
+    cameras = camera_ring(5)
+    seen = np.stack([camera.project(POINTS) for camera in cameras])[None]  # (1, views, points, 2)
+    seen[0, 3] += [25, 25]
+    seen[0, 1, 0] = np.nan
+    candidates = np.isfinite(seen).all(axis=-1)
+    distances = epipolar.median_distances(seen, candidates, cameras)
+    assert distances.shape == (1, 5, 30)
+    assert np.isnan(distances[0, 1, 0])
+    others = np.delete(distances[0, :, 1:], 3, axis=0)
+    assert others.max() < 1e-6
+    assert np.median(distances[0, 3]) > 5
+
+
+def test_a_view_alone_has_no_median():
+    cameras = camera_ring(3)
+    seen = np.stack([camera.project(POINTS) for camera in cameras])[None]
+    candidates = np.zeros(seen.shape[:-1], dtype=bool)
+    candidates[:, 0] = True
+    distances = epipolar.median_distances(seen, candidates, cameras)
+    assert np.isnan(distances[0, 0]).all()  # no other candidate
+    assert np.isfinite(distances[0, 1]).all()
