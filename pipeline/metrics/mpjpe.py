@@ -6,6 +6,8 @@ another tool's result the same numbers are a distance to a peer, not an error.
 
 import numpy as np
 
+from pipeline.geometry.alignment import align
+
 
 def joint_distances(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """(..., joints, 3) against (..., joints, 3), mm -> (..., joints) mm, in the world as it is: nothing is aligned.
@@ -30,16 +32,7 @@ def aligned_distances(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
     Frames in which fewer than three joints are known on both sides are NaN: they fix no similarity.
     """
-    *frames, joints, _ = truth.shape
-    distances = np.full((int(np.prod(frames)), joints), np.nan)
-    both = np.isfinite(found).all(-1) & np.isfinite(truth).all(-1)
-    rows = zip(
-        distances, found.reshape(-1, joints, 3), truth.reshape(-1, joints, 3), both.reshape(-1, joints), strict=True
-    )
-    for distance, points, target, known in rows:
-        if known.sum() >= 3:
-            distance[known] = np.linalg.norm(_closest_similar(points[known], target[known]) - target[known], axis=-1)
-    return distances.reshape(*frames, joints)
+    return joint_distances(align(found, truth, scale=True), truth)
 
 
 def mean_known(distances: np.ndarray) -> float:
@@ -59,14 +52,3 @@ def coverage(found: np.ndarray, truth: np.ndarray) -> float:
     wanted = np.isfinite(truth).all(-1)
     have = np.isfinite(found).all(-1) & wanted
     return 100.0 * float(have.sum()) / float(wanted.sum()) if wanted.any() else float("nan")
-
-
-def _closest_similar(points: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """(n, 3) points moved by the rotation, scale and translation that fit (n, 3) target best (Umeyama 1991)."""
-    points_mean, target_mean = points.mean(0), target.mean(0)
-    centred, wanted = points - points_mean, target - target_mean
-    left, singular, right = np.linalg.svd(wanted.T @ centred)
-    mirror = np.array([1.0, 1.0, np.sign(np.linalg.det(left @ right))])
-    spread = (centred**2).sum()
-    scale = (singular * mirror).sum() / spread if spread > 0 else 1.0
-    return scale * centred @ (left * mirror @ right).T + target_mean
