@@ -11,10 +11,7 @@ import numpy as np
 
 
 def crop_from_image(
-    box: np.ndarray,
-    size: int | tuple[int, int],
-    rotation: float | np.ndarray = 0.0,
-    flip: bool | np.ndarray = False,
+    box: np.ndarray, size: int | tuple[int, int], rotation: float | np.ndarray = 0.0, flip: bool | np.ndarray = False
 ) -> np.ndarray:
     """The affine that brings a box of the picture to a crop of the given size.
 
@@ -36,10 +33,7 @@ def crop_from_image(
     mirror = np.where(flip, -1.0, 1.0)
     linear = np.stack(
         [
-            np.stack(
-                np.broadcast_arrays(mirror * scale_x * cosine, -mirror * scale_x * sine),
-                axis=-1,
-            ),
+            np.stack(np.broadcast_arrays(mirror * scale_x * cosine, -mirror * scale_x * sine), axis=-1),
             np.stack(np.broadcast_arrays(scale_y * sine, scale_y * cosine), axis=-1),
         ],
         axis=-2,
@@ -56,13 +50,7 @@ def inverse(affine: np.ndarray) -> np.ndarray:
     (a, b, x), (c, d, y) = (np.moveaxis(affine[..., row, :], -1, 0) for row in (0, 1))
     determinant = a * d - b * c
     return (
-        np.stack(
-            [
-                np.stack([d, -b, b * y - d * x], axis=-1),
-                np.stack([-c, a, c * x - a * y], axis=-1),
-            ],
-            axis=-2,
-        )
+        np.stack([np.stack([d, -b, b * y - d * x], axis=-1), np.stack([-c, a, c * x - a * y], axis=-1)], axis=-2)
         / (determinant[..., None, None])
     )
 
@@ -132,29 +120,15 @@ def _reduce(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The part of the picture that the crop shows, `factor` times smaller, and picture px from its px."""
     width, height = size
-    corners = np.array(
-        [
-            [-0.5, -0.5],
-            [width - 0.5, -0.5],
-            [-0.5, height - 0.5],
-            [width - 0.5, height - 0.5],
-        ]
-    )
+    corners = np.array([[-0.5, -0.5], [width - 0.5, -0.5], [-0.5, height - 0.5], [width - 0.5, height - 0.5]])
     seen = transform(inverse(affine), corners)
     x1, y1 = np.maximum(np.floor(seen.min(axis=0)).astype(int) - 2 * factor, 0)
-    x2, y2 = np.minimum(
-        np.ceil(seen.max(axis=0)).astype(int) + 2 * factor,
-        [picture.shape[1], picture.shape[0]],
-    )
+    x2, y2 = np.minimum(np.ceil(seen.max(axis=0)).astype(int) + 2 * factor, [picture.shape[1], picture.shape[0]])
     if x2 <= x1 or y2 <= y1:  # the crop lies outside the picture
         return np.zeros((1, 1, 3), dtype=np.uint8), np.array([[1.0, 0.0, -1e6], [0.0, 1.0, -1e6]])
     part = picture[y1:y2, x1:x2]
     below, right = -part.shape[0] % factor, -part.shape[1] % factor
     part = cv2.copyMakeBorder(part, 0, below, 0, right, cv2.BORDER_CONSTANT)
-    small = cv2.resize(
-        part,
-        (part.shape[1] // factor, part.shape[0] // factor),
-        interpolation=cv2.INTER_AREA,
-    )
+    small = cv2.resize(part, (part.shape[1] // factor, part.shape[0] // factor), interpolation=cv2.INTER_AREA)
     middle = (factor - 1) / 2
     return small, np.array([[factor, 0.0, x1 + middle], [0.0, factor, y1 + middle]])

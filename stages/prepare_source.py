@@ -48,23 +48,9 @@ def main(data: Path, out: Path, metrics: Path, config: Source) -> None:
         affines[row], size = crops.stored(records.box[row], config.cache_margin, config.cache_size)
         return pictures.encode(crops.warp(picture, affines[row], size), config.jpeg_quality)
 
-    jpegs = tqdm(
-        parallel.in_order(cut, range(len(records))),
-        total=len(records),
-        unit="crop",
-        disable=None,
-    )
+    jpegs = tqdm(parallel.in_order(cut, range(len(records))), total=len(records), unit="crop", disable=None)
     samples.write(
-        out,
-        mpii.SKELETON,
-        records.key,
-        records.split,
-        joints,
-        visible,
-        records.box,
-        records.head,
-        affines,
-        jpegs,
+        out, mpii.SKELETON, records.key, records.split, joints, visible, records.box, records.head, affines, jpegs
     )
     count = {split: int((records.split == split).sum()) for split in ("train", "valid")}
     atomic.write_json(

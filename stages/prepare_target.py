@@ -27,7 +27,7 @@ from pipeline.skeleton import get
 # How far off an epipolar line one person's detections may be, as a fraction of the person's size: joints; boxes, of which
 # only gross errors are to be refused; and boxes when the calibration is doubted.
 _JOINT_SLACK, _BOX_SLACK, _BOX_AGREEMENT_SLACK = 0.04, 0.2, 0.08
-_DOUBTS = 50  # frames, spread over all, that the calibration is compared with
+_DOUBTS = 200  # (frame, view)s, spread over all, that the calibration is compared with
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def _same_person(
     agreement_slack: float,
 ) -> np.ndarray:
     """Who of the detected people is the person of interest: (frames, views), -1 for nobody. Doubts the calibration too."""
-    some = np.unique(np.linspace(0, len(keys) - 1, _DOUBTS).round().astype(int))
+    some = np.unique(np.linspace(0, len(keys) - 1, max(_DOUBTS // len(used), 8)).round().astype(int))
     check_agreement(used, calibration, lambda rig: agreement(points[some], scores[some], rig, agreement_slack))
     person = np.full((len(keys), len(used)), -1)
     for sequence in np.unique(keys.sequence):

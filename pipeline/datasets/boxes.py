@@ -131,16 +131,7 @@ def volume(cameras: Sequence[Camera]) -> np.ndarray:
     radius = 500.0
     while radius < 3000.0 and all(_sees(camera, middle + (radius + 100.0) * circle) for camera in cameras):
         radius += 100.0
-    return np.array(
-        [
-            place[0] - radius,
-            place[0] + radius,
-            place[1] - radius,
-            place[1] + radius,
-            0.0,
-            2000.0,
-        ]
-    )
+    return np.array([place[0] - radius, place[0] + radius, place[1] - radius, place[1] + radius, 0.0, 2000.0])
 
 
 def outline(camera: Camera, cuboid: np.ndarray, picture: tuple[int, int]) -> np.ndarray:
@@ -161,10 +152,7 @@ def outline(camera: Camera, cuboid: np.ndarray, picture: tuple[int, int]) -> np.
     if not len(seen):
         return np.full(4, np.nan)
     edge = np.array([picture[0] - 0.5, picture[1] - 0.5])
-    low, high = (
-        np.clip(seen.min(axis=0), -0.5, edge),
-        np.clip(seen.max(axis=0), -0.5, edge),
-    )
+    low, high = (np.clip(seen.min(axis=0), -0.5, edge), np.clip(seen.max(axis=0), -0.5, edge))
     return np.concatenate([low, high]) if (high - low >= 1).all() else np.full(4, np.nan)
 
 

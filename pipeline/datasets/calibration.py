@@ -20,23 +20,12 @@ from pipeline.geometry.camera import Camera
 Units = Literal["auto", "m", "mm"]
 
 _MM = {"m": 1000.0, "mm": 1.0}
-_ALIASES = {
-    "m": "m",
-    "metre": "m",
-    "metres": "m",
-    "meter": "m",
-    "meters": "m",
-    "mm": "mm",
-    "millimetre": "mm",
-}
+_ALIASES = {"m": "m", "metre": "m", "metres": "m", "meter": "m", "meters": "m", "mm": "mm", "millimetre": "mm"}
 _ALIASES |= {"millimetres": "mm", "millimeter": "mm", "millimeters": "mm"}
 # A rig's typical distance between two cameras, in its file's own numbers: the two ranges do not touch.
 _METRES, _MILLIMETRES = (0.3, 30.0), (300.0, 30000.0)
 # What an explicit unit may mean: from a rig on a desk to one around a pitch.
 _POSSIBLE_MM = (100.0, 300000.0)
-_AGREES = (
-    0.4  # agreement of the views from which a rig is not doubted; right ones reach 0.5 with a detector's rough boxes
-)
 
 
 @dataclass(frozen=True)
@@ -94,10 +83,7 @@ def _unit(path: Path, cameras: Sequence[Camera], asked: Units, stated: str | Non
                 f"{path}: {source} says {unit}, but then the cameras stand {baseline * _MM[unit] / 1000:.4g} m apart; "
                 f"is it {other}?"
             )
-        return (
-            unit,
-            f"{path}: units are {unit} ({source}); cameras stand {baseline * _MM[unit] / 1000:.2f} m apart",
-        )
+        return (unit, f"{path}: units are {unit} ({source}); cameras stand {baseline * _MM[unit] / 1000:.2f} m apart")
     for unit, (low, high) in (("m", _METRES), ("mm", _MILLIMETRES)):
         if low <= baseline <= high and not (unit == "mm" and baseline < _METRES[1]):
             return unit, (
@@ -177,11 +163,7 @@ def common_place(cameras: Sequence[Camera]) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         (3,) world mm, and (views,) bool: who has it in the picture. NaN and all False where no two cameras look at one.
     """
-    best, best_seen, best_key = (
-        np.full(3, np.nan),
-        np.zeros(len(cameras), dtype=bool),
-        (1, np.inf),
-    )
+    best, best_seen, best_key = (np.full(3, np.nan), np.zeros(len(cameras), dtype=bool), (1, np.inf))
     for a, b in combinations(cameras, 2):
         point = _nearest_to_axes([a, b])
         seen = np.array([_in_picture(camera, point) for camera in cameras])
@@ -224,34 +206,44 @@ def check_looks(cameras: Sequence[Camera], path: Path) -> None:
 
 
 def check_agreement(cameras: Sequence[Camera], path: Path, agreement: Callable[[Sequence[Camera]], float]) -> None:
-    """Refuse a rig that agrees much better with what its views see when rotations are transposed.
+    """Refuse a rig that agrees much better with what its views see when some rotations are transposed.
 
     Args:
         cameras: the rig.
         path: where it is from, for messages.
-        agreement: of a rig with the detections, 0 to 1 (geometry/association.py).
+        agreement: of a rig with the detections, the mean over its pairs of views, 0 to 1 (geometry/association.py).
     """
+    turned = [_transposed(camera) for camera in cameras]
     given = agreement(cameras)
-    if given >= _AGREES:
-        return
-    best, changed, rig = given, [], list(cameras)
-    while True:  # transpose the one that helps most, as long as one helps
-        trials = []
-        for i, camera in enumerate(rig):
-            turned = _transposed(camera)
-            if i not in changed and _lean(turned) <= max(_lean(camera), 30):
-                trials.append((agreement([*rig[:i], turned, *rig[i + 1 :]]), i, turned))
-        gain, i, turned = max(trials, key=lambda trial: trial[0], default=(0.0, -1, rig[0]))
-        if gain <= best:
-            break
-        best, rig[i] = gain, turned
-        changed.append(i)
-    if best > 1.3 * given and best - given > 0.05:
-        raise ValueError(
-            _refusal(
-                cameras, sorted(changed), path, f"what the views see agrees at {best:.0%} then, at {given:.0%} now"
-            )
-        )
+    nobody, everybody = frozenset[int](), frozenset(range(len(cameras)))
+    best, changed = max(_mended(cameras, turned, start, agreement) for start in (nobody, everybody))
+    # What changes is the pairs with a changed camera in them: these must gain, and the cameras not fall over.
+    views, kept = len(cameras), len(cameras) - len(changed)
+    share = 1 - kept * (kept - 1) / (views * (views - 1))
+    standing = all(_lean(turned[i]) <= max(_lean(cameras[i]), 30) for i in changed)
+    if changed and standing and best - given > 0.25 * share:
+        why = f"what the views see agrees at {best:.0%} then, at {given:.0%} now"
+        raise ValueError(_refusal(cameras, changed, path, why))
+
+
+def _mended(
+    cameras: Sequence[Camera],
+    turned: Sequence[Camera],
+    start: frozenset[int],
+    agreement: Callable[[Sequence[Camera]], float],
+) -> tuple[float, list[int]]:
+    """From some transposed cameras on, turn the one that helps most as long as one helps: agreement, who is turned."""
+
+    def of(which: frozenset[int]) -> float:
+        return agreement([turned[i] if i in which else camera for i, camera in enumerate(cameras)])
+
+    which, best = start, of(start)
+    while True:
+        trials = [(of(which ^ {i}), which ^ {i}) for i in range(len(cameras))]
+        score, trial = max(trials, key=lambda pair: pair[0])
+        if score <= best:
+            return best, sorted(which)
+        which, best = trial, score
 
 
 def _refusal(cameras: Sequence[Camera], indices: Sequence[int], path: Path, why: str) -> str:
@@ -277,10 +269,7 @@ def _nearest_to_axes(cameras: Sequence[Camera]) -> np.ndarray:
     total = off.sum(axis=0)
     if np.linalg.cond(total) > 1e6:
         return np.full(3, np.nan)
-    return np.linalg.solve(
-        total,
-        (off @ np.stack([camera.centre for camera in cameras])[..., None]).sum(axis=0),
-    )[:, 0]
+    return np.linalg.solve(total, (off @ np.stack([camera.centre for camera in cameras])[..., None]).sum(axis=0))[:, 0]
 
 
 def _in_picture(camera: Camera, point: np.ndarray) -> bool:

@@ -45,10 +45,7 @@ def decode(data: bytes, path: Path | str) -> np.ndarray:
     if not _is_whole(data):
         raise ValueError(f"{path}: the picture is truncated ({len(data)} bytes, and its end is missing)")
     try:
-        picture = cv2.imdecode(
-            np.frombuffer(data, np.uint8),
-            cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION,
-        )
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:  # e.g. a header that announces more pixels than OpenCV allows
         picture = None
     if picture is None:

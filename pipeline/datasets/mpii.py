@@ -76,11 +76,7 @@ def _split(path: Path, split: str, pictures: Path) -> tuple[np.ndarray, ...]:
             raise ValueError(f"{what}: expected the picture's name as 'image', got {record['image']!r}")
         images.inside(pictures, record["image"], what)
         names.append(record["image"])
-        box[row] = _box(
-            _numbers(record, "center", (2,), what),
-            float(_numbers(record, "scale", (), what)),
-            what,
-        )
+        box[row] = _box(_numbers(record, "center", (2,), what), float(_numbers(record, "scale", (), what)), what)
         labelled = _numbers(record, "joints_vis", (len(SKELETON),), what) > 0
         one_based = _numbers(record, "joints", (len(SKELETON), 2), what)
         joints[row] = np.where(labelled[:, None], one_based - 1, np.nan)

@@ -17,11 +17,7 @@ def workers() -> int:
     return int(os.environ.get("POSE_WORKERS", 0)) or len(os.sched_getaffinity(0))
 
 
-def in_order(
-    function: Callable[[Item], Result],
-    items: Iterable[Item],
-    threads: int | None = None,
-) -> Iterator[Result]:
+def in_order(function: Callable[[Item], Result], items: Iterable[Item], threads: int | None = None) -> Iterator[Result]:
     """`map(function, items)` on several threads; at most a few items are in flight, so memory does not grow."""
     cv2.setNumThreads(1)  # one picture a core, not one picture on all cores
     threads = threads or workers()
