@@ -2,15 +2,18 @@
 
 import argparse
 import dataclasses
+import hashlib
 import os
 import sys
+import tempfile
 import types
 import typing
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from pipeline import params
+from pipeline import locks, params
 
 
 def run(
@@ -20,7 +23,7 @@ def run(
     name: str | None = None,
     argv: Sequence[str] | None = None,
 ) -> None:
-    """Call a stage's `main` with what the command line says.
+    """Call a stage's `main` with what the command line says, when no other process does so with the same flags here.
 
     A parameter of `main` that is annotated `Path` or `str` is a flag that must be given (`views_folder` is
     `--views-folder`); `Path | None` or `str | None` one that may be left out. A parameter annotated with a dataclass is
@@ -62,7 +65,8 @@ def run(
     try:
         for key, hint in sections.items():
             given[key] = params.load(hint, file, name if key == "config" else None)
-        main(**given)
+        with _alone(main, sys.argv[1:] if argv is None else argv):
+            main(**given)
     except (ValueError, OSError) as error:
         if os.environ.get("POSE_DEBUG") == "1":
             raise
@@ -71,6 +75,15 @@ def run(
     except KeyboardInterrupt:
         print("error: stopped by Ctrl-C", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def _alone(main: Callable[..., None], arguments: Sequence[str]) -> AbstractContextManager[object]:
+    """A lock on a stage's outputs: a killed `dvc` leaves its stage running, and that one would write the same files."""
+    if os.environ.get("RANK", "0") != "0":  # the first of torchrun's processes holds it for all
+        return nullcontext()
+    what = [os.getcwd(), main.__globals__.get("__file__", ""), main.__qualname__, *arguments]
+    name = hashlib.sha256("\0".join(what).encode()).hexdigest()[:16]
+    return locks.held(Path(tempfile.gettempdir(), f"rigpose-{os.getuid()}-{name}.lock"))
 
 
 def _sentence(error: ValueError | OSError) -> str:

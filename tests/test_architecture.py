@@ -20,13 +20,14 @@ PARAMS = pipeline_graph.read("params.yaml")
 # What each part of pipeline/ may import from the others; a part may always import itself.
 ARROWS = {
     "params": set(),
+    "locks": set(),
     "runtime": set(),
     "skeleton": set(),
     "heatmaps": set(),
-    "cli": {"params"},
+    "cli": {"params", "locks"},
     "geometry": {"skeleton", "heatmaps"},
     "crops": {"geometry.camera"},
-    "files": {"geometry.camera", "skeleton"},
+    "files": {"geometry.camera", "skeleton", "locks"},
     "datasets": {"files", "crops", "geometry.camera", "skeleton"},
     "models": {"heatmaps", "geometry", "skeleton", "params", "files.atomic"},
     "training": {"heatmaps", "geometry", "skeleton", "crops", "files", "metrics"},

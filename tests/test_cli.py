@@ -1,5 +1,8 @@
 """A stage that only writes down what it was given."""
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,6 +117,41 @@ def test_ctrl_c_is_status_130_without_a_traceback(capsys: pytest.CaptureFixture[
         cli.run(main, argv=[])
     assert stop.value.code == 130
     assert capsys.readouterr().err.count("\n") == 1
+
+
+SLOW = """
+import time
+from pathlib import Path
+from pipeline import cli
+
+def main(out: Path) -> None:
+    print("begun", flush=True)
+    time.sleep(1)
+    with out.open("a") as file:
+        file.write("done\\n")
+
+cli.run(main)
+"""
+
+
+def test_the_same_command_waits_for_one_that_a_killed_dvc_left_running(tmp_path: Path) -> None:
+    Path("slow.py").write_text(SLOW)
+    command = [sys.executable, "slow.py", "--out"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "TMPDIR": str(tmp_path)}
+
+    def start(out: str) -> subprocess.Popen[str]:
+        pipe = subprocess.PIPE
+        return subprocess.Popen([*command, out], env=environment, stdout=pipe, stderr=pipe, text=True)
+
+    first = start("a")
+    assert first.stdout is not None
+    assert first.stdout.readline() == "begun\n"
+    second, third = start("a"), start("b")
+    assert third.communicate()[1] == ""  # other files, no need to wait
+    assert f"waiting for process {first.pid}" in second.communicate()[1]
+    first.communicate()
+    assert Path("a").read_text() == "done\ndone\n"
+    assert list(tmp_path.glob("*.lock")) == []
 
 
 def test_the_help_is_the_module_docstring(capsys: pytest.CaptureFixture[str]) -> None:

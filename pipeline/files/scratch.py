@@ -5,16 +5,16 @@ is named after all that decides the result: a checkpoint is found again by the s
 inputs, params or code.
 """
 
-import fcntl
 import hashlib
 import os
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from importlib import metadata
 from modulefinder import ModuleFinder
 from pathlib import Path
+
+from pipeline import locks
 
 _ROOT = Path(__file__).resolve().parents[2]
 _LIBRARIES = ("torch", "torchvision", "numpy", "opencv-python-headless")  # other versions give other bytes
@@ -24,8 +24,7 @@ _LIBRARIES = ("torch", "torchvision", "numpy", "opencv-python-headless")  # othe
 def open(stage: str | Path, inputs: Sequence[Path], *params: object) -> Iterator[Path]:
     """A folder for the checkpoints of one training, removed when the block ends without an error.
 
-    The block starts when no other run of the stage is left in this workspace: a killed `dvc` leaves its training running,
-    and that one would write the same outputs. Write checkpoints with `atomic.replacing`.
+    Where another process has the folder, this one waits for it. Write checkpoints with `atomic.replacing`.
 
     Args:
         stage: the stage's source file, `__file__`; its name is the folder's, its imports are part of the fingerprint.
@@ -36,23 +35,21 @@ def open(stage: str | Path, inputs: Sequence[Path], *params: object) -> Iterator
         ValueError: POSE_SCRATCH is not an absolute path.
     """
     stage = Path(stage)
-    base = Path(os.environ.get("POSE_SCRATCH") or Path("data", "scratch").absolute())
+    elsewhere = os.environ.get("POSE_SCRATCH")
+    base = Path(elsewhere) if elsewhere else Path("data", "scratch").absolute()
     if not base.is_absolute():
         raise ValueError(f"POSE_SCRATCH: expected an absolute path, got '{base}'")
     base.mkdir(parents=True, exist_ok=True)
     folder = base / f"{stage.stem}-{fingerprint(stage, inputs, *params)[:16]}"
-    workspace = hashlib.sha256(os.fsencode(Path.cwd())).hexdigest()[:8]
     parent = os.getppid()
-    with ExitStack() as held:
-        # Outputs belong to a workspace, checkpoints to a fingerprint; a shared POSE_SCRATCH has many workspaces.
-        held.enter_context(_locked(base / f"{stage.stem}-{workspace}.lock"))
-        held.enter_context(_locked(folder.with_suffix(".lock")))
+    with locks.held(folder.with_suffix(".lock")):
         folder.mkdir(exist_ok=True)
         yield folder
-        # Where dvc was killed, the next `dvc repro` may be waiting for the lock: the checkpoints let it end at once.
+        # A killed dvc leaves its training running, and the next `dvc repro` waits for it: then the checkpoints let that
+        # one end at once.
         if os.getppid() == parent:
             shutil.rmtree(folder)
-            if not os.environ.get("POSE_SCRATCH"):
+            if not elsewhere:  # what is shared may be of use to others
                 _remove_stale(base, stage.stem)
 
 
@@ -82,31 +79,9 @@ def _version(library: str) -> str:
         return "none"
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock that ends with the process, whatever ends that."""
-    while True:
-        with path.open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                print(f"waiting for process {file.read() or '?'}, which holds {path}", file=sys.stderr, flush=True)
-                fcntl.flock(file, fcntl.LOCK_EX)
-            if not (path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno()))):
-                continue  # whoever held it has removed it
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
-            try:
-                yield
-            finally:
-                path.unlink()
-            return
-
-
 def _remove_stale(base: Path, stage: str) -> None:
-    """What other trainings of the stage left behind in this workspace; none of them can be running."""
-    for left in sorted(base.glob(f"{stage}-" + "[0-9a-f]" * 16)):
-        shutil.rmtree(left)
-        left.with_suffix(".lock").unlink(missing_ok=True)
+    """What other trainings of the stage have left, but for those that still run."""
+    for folder in sorted(base.glob(f"{stage}-" + "[0-9a-f]" * 16)):
+        with locks.held(folder.with_suffix(".lock"), wait=False) as free:
+            if free:
+                shutil.rmtree(folder)

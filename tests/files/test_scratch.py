@@ -93,11 +93,20 @@ def test_a_second_run_waits_for_the_first(toy: Path) -> None:
     first = start(toy, pause=0.2)
     assert first.stdout is not None
     first.stdout.readline()
-    second = start(toy, rate=0.2)  # other params, but the same output
-    _, err = finish(second)
-    assert err.startswith(f"waiting for process {first.pid}, which holds {Path('data/scratch').absolute()}")
-    assert Path("sum.txt").read_text() == repr(sum(0.2 * number for number in range(1, 11)))
+    out, err = finish(start(toy))
+    assert err.startswith(f"waiting for process {first.pid}, which writes the same")
+    assert out.startswith("from step 0")
     finish(first)
+
+
+def test_what_a_run_leaves_behind_spares_those_that_still_run(toy: Path) -> None:
+    first = start(toy, pause=0.2)
+    assert first.stdout is not None
+    first.stdout.readline()
+    finish(start(toy, rate=0.2))
+    assert len(list(Path("data/scratch").glob("toy-*/checkpoint.txt"))) == 1
+    finish(first)
+    assert list(Path("data/scratch").iterdir()) == []
 
 
 def test_a_run_whose_dvc_was_killed_leaves_its_work_to_the_next(toy: Path) -> None:
