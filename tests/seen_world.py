@@ -1,0 +1,92 @@
+"""The tiny world as a perfect detector sees it, for the stages from heatmaps to labels; tests spoil what they need to."""
+
+import runpy
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import crops, heatmaps
+from pipeline.files import heatmaps as heatmap_file
+from pipeline.files.frames import Frames
+from pipeline.geometry import agreement
+from pipeline.skeleton import get
+from tests import tiny_world
+
+PARAMS = """
+triangulate:
+  confidence_threshold: 0.3
+  reproj_threshold_px: 10.0
+  min_inliers: 3
+  min_ray_angle_deg: 5.0
+rpsm:
+  space_mm: 2200.0
+  first_bins: 12
+  next_bins: 2
+  depth: 6
+  limb_tolerance_mm: 150.0
+  floor: 0.01
+  reproj_threshold_px: 10.0
+pseudo:
+  source: triangulation
+  confidence_threshold: 0.3
+  ransac: true
+  ransac_inliers: 3
+  reproj_threshold_px: 10.0
+  epipolar_threshold_px: null
+  use_reprojection: true
+  label_outlier_views: true
+  min_ray_angle_deg: 5.0
+  weighting: hard
+  boxes: prepared
+  box_margin: 0.3
+rounds:
+  r1:
+    teacher: r0
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What the detector says, to be changed in place before `write`.
+
+    Attributes:
+        world: its truth, cameras and frames; 6 frames of the train split, then 4 of the test split.
+        points: (frames, views, joints, 2) px of the full picture.
+        scores: (frames, views, joints).
+    """
+
+    world: tiny_world.World
+    points: np.ndarray
+    scores: np.ndarray
+
+    def write(self) -> None:
+        """r0's heatmaps.h5: 32 px maps over the frames' boxes, a peak at every point as high as its score."""
+        world, skeleton, views = self.world, get("mpii_16"), tuple(camera.name for camera in self.world.cameras)
+        map_from_image = crops.crop_from_image(Frames.read(world.frames).box, 32)
+        peaks = crops.transform(map_from_image, self.points)
+        maps = heatmaps.draw(peaks, (32, 32), 1.5) * self.scores[..., None, None]
+        windows, corners = heatmaps.windows(maps, heatmap_file.WINDOW)
+        path = world.data("r0") / "heatmaps.h5"
+        with heatmap_file.writing(path, world.keys, views, skeleton, (32, 32)) as writer:
+            writer.append(self.points, self.scores, crops.inverse(map_from_image), windows, corners)
+
+
+def build(root: Path, views: int = 4) -> Seen:
+    world = tiny_world.build(root, rounds=1, views=views, train=6, test=4)
+    points = agreement.project(world.joints, world.cameras)
+    return Seen(world, points, np.full(points.shape[:-1], 0.9))
+
+
+def runner(monkeypatch: pytest.MonkeyPatch, stage: str) -> Callable[..., None]:
+    """Run a stage through its own command line: `run(flag=value, ...)`."""
+
+    def run(**flags: object) -> None:
+        given = [str(word) for name, value in flags.items() for word in (f"--{name}", value)]
+        monkeypatch.setattr(sys, "argv", [stage, *given])
+        runpy.run_module(f"stages.{stage}", run_name="__main__")
+
+    return run

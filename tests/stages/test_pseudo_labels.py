@@ -1,0 +1,283 @@
+"""The pseudo_labels stage through its own command line: who becomes a label, who does not, and why."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline.files import frames as frames_file
+from pipeline.files.frames import Frames
+from pipeline.files.labels import Labels, Reason
+from pipeline.files.poses import Poses
+from pipeline.geometry import agreement
+from tests import seen_world
+from tests.seen_world import PARAMS, Seen
+
+TRAIN = slice(0, 6)
+Run = Callable[..., tuple[Labels, dict]]
+
+
+@pytest.fixture
+def seen(tmp_path: Path) -> Seen:
+    return seen_world.build(tmp_path)
+
+
+@pytest.fixture
+def label(seen: Seen, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Make r1's labels; keyword arguments change the section `pseudo`, `override` is the round's own."""
+
+    def run(round: str = "r1", override: dict | None = None, **changed: object) -> tuple[Labels, dict]:
+        seen.write()
+        yaml = YAML(typ="safe")
+        values = yaml.load(PARAMS)
+        values["pseudo"].update(changed)
+        if override is not None:
+            values["rounds"]["r1"]["pseudo"] = override
+        file = seen.world.root / "params.yaml"
+        yaml.dump(values, file)
+        teacher, student = seen.world.data("r0"), seen.world.data("r1")
+        metrics = seen.world.metrics("r1") / "pseudo_labels.json"
+        seen_world.runner(monkeypatch, "pseudo_labels")(
+            heatmaps=teacher / "heatmaps.h5",
+            poses=teacher / "poses.h5",
+            rpsm=teacher / "rpsm.h5",
+            cameras=seen.world.rig,
+            frames=seen.world.frames,
+            out=student / "labels.h5",
+            metrics=metrics,
+            round=round,
+            params=file,
+        )
+        return Labels.read(student / "labels.h5"), json.loads(metrics.read_text())
+
+    return run
+
+
+def clean(seen: Seen) -> np.ndarray:
+    """(6, views, joints, 2) px, where the train split's joints really are."""
+    return agreement.project(seen.world.joints, seen.world.cameras)[TRAIN]
+
+
+def set_teacher(seen: Seen, name: str, joints: np.ndarray) -> None:
+    """Let the teacher's poses be these."""
+    old = Poses.read(seen.world.data("r0") / name)
+    replace(old, joints=joints).write(seen.world.data("r0") / name)
+
+
+def test_what_all_views_agree_on_is_a_label_in_the_train_split_and_nowhere_else(seen, label):
+    labels, values = label()
+    np.testing.assert_allclose(labels.points[TRAIN], clean(seen), atol=1e-3)  # px
+    assert (labels.weights[TRAIN] == 1).all()
+    assert (labels.reason[TRAIN] == Reason.ACCEPTED).all()
+    assert (labels.reason[6:] == Reason.TEST_SPLIT).all()
+    assert np.isnan(labels.points[6:]).all()
+    assert not labels.weights[6:].any()
+    np.testing.assert_array_equal(labels.box, np.round(Frames.read(seen.world.frames).box, 4))
+    assert values["frames"] == 6
+    assert values["labels"] == 6 * 4 * 16
+    assert values["coverage"] == 100
+    assert values["labelled_views"]["4"] == 100
+    assert values["by_joint"]["left_wrist"] == 100
+
+
+def test_the_view_that_is_wrong_is_taught_by_the_three_that_are_right(seen, label):
+    seen.points[0, 1, 5] += [70, 0]
+    labels, _ = label()
+    np.testing.assert_allclose(labels.points[TRAIN], clean(seen), atol=1e-3)
+    labels, _ = label(label_outlier_views=False)
+    assert labels.reason[0, 1, 5] == Reason.OUTLIER_VIEW
+    assert (labels.reason[TRAIN] == Reason.ACCEPTED).sum() == 6 * 4 * 16 - 1
+
+
+def test_without_reprojection_the_agreeing_views_keep_their_own_peaks(seen, label):
+    rng = np.random.default_rng(0)
+    seen.points[:] += rng.normal(0, 1, seen.points.shape)
+    seen.points[0, 1, 5] += [70, 0]
+    labels, _ = label(use_reprojection=False)
+    assert labels.reason[0, 1, 5] == Reason.OUTLIER_VIEW
+    accepted = labels.reason[TRAIN] == Reason.ACCEPTED
+    np.testing.assert_allclose(labels.points[TRAIN][accepted], seen.points[TRAIN][accepted], atol=1e-3)
+    assert np.isnan(labels.points[0, 1, 5]).all()
+
+
+def test_every_refusal_has_its_reason(seen, label):
+    seen.points[0, :2, 5] += [[50, 0], [0, 60]]
+    seen.scores[1, 1:, 6] = 0.1
+    seen.points[2, :, 7] = np.nan
+    labels, values = label()
+    assert (labels.reason[0, :, 5] == Reason.TOO_FEW_INLIERS).all()
+    assert (labels.reason[1, :, 6] == Reason.LOW_CONFIDENCE).all()
+    assert (labels.reason[2, :, 7] == Reason.LOW_CONFIDENCE).all()
+    assert (labels.reason[TRAIN] == Reason.ACCEPTED).sum() == 6 * 64 - 12
+    refused = labels.reason != Reason.ACCEPTED
+    assert np.isnan(labels.points[refused]).all()
+    assert not labels.weights[refused].any()
+    assert values["refused"]["too_few_inliers"] == pytest.approx(100 * 4 / 384, abs=1e-3)
+    assert values["refused"]["low_confidence"] == pytest.approx(100 * 8 / 384, abs=1e-3)
+    assert values["coverage"] == pytest.approx(100 * 372 / 384, abs=1e-3)
+    assert values["labelled_views"]["0"] == pytest.approx(100 * 3 / 96, abs=1e-3)
+
+
+def test_a_view_without_a_picture_is_never_labelled(seen, label):
+    old = Frames.read(seen.world.frames)
+    jpegs = [
+        b"" if (frame, view) == (2, 3) else old.jpeg[old.jpeg_start[row] : old.jpeg_start[row + 1]].tobytes()
+        for row, (frame, view) in enumerate(np.ndindex(len(old), 4))
+    ]
+    frames_file.write(seen.world.frames, old.keys, old.views, old.box, old.crop_from_image, jpegs)
+    labels, values = label()
+    assert (labels.reason[2, 3] == Reason.VIEW_MISSING).all()
+    assert (labels.reason[2, :3] == Reason.ACCEPTED).all()
+    assert values["coverage"] == 100  # of what can be labelled
+
+
+def test_a_joint_outside_of_a_picture_is_no_label_there(seen, label):
+    beyond = seen.world.joints[0, 0] + [0, 0, -1500]  # under the floor, and under the pictures
+    seen.points[0, :, 0] = agreement.project(beyond[None], seen.world.cameras)[:, 0]
+    below = seen.points[0, :, 0, 1] > 511.5
+    assert below.any()
+    labels, _ = label()
+    np.testing.assert_array_equal(labels.reason[0, :, 0] == Reason.OUTSIDE, below)
+
+
+def test_without_ransac_the_confident_peaks_themselves_are_the_labels(seen, label):
+    seen.points[0, :2, 5] += [[50, 0], [0, 60]]
+    seen.scores[1, 1:, 6] = 0.1
+    labels, values = label(ransac=False)
+    assert (labels.reason[1, 1:, 6] == Reason.LOW_CONFIDENCE).all()
+    assert (labels.reason[TRAIN] == Reason.ACCEPTED).sum() == 6 * 64 - 3
+    np.testing.assert_allclose(labels.points[0, :, 5], seen.points[0, :, 5], atol=1e-3)
+    assert "reproj_px_median" not in values
+    labels, _ = label(ransac=False, confidence_threshold=0.0)
+    assert (labels.reason[TRAIN] == Reason.ACCEPTED).all()
+
+
+def test_a_threshold_that_nothing_exceeds_labels_every_joint_that_can_be_triangulated(seen, label):
+    seen.points[:] += np.random.default_rng(0).normal(0, 25, seen.points.shape)
+    seen.points[0, 2:, 3] = np.nan
+    labels, _ = label(ransac_inliers=2, reproj_threshold_px=1e9, min_ray_angle_deg=0.0)
+    refused = labels.reason[TRAIN] != Reason.ACCEPTED
+    assert (labels.reason[TRAIN][refused] == Reason.OUTSIDE).all()
+    assert refused.mean() < 0.02
+
+
+def test_the_epipolar_gate_keeps_a_view_that_contradicts_the_others_from_proposing(seen, label):
+    seen.points[0, 0, 4] += [0, 200]
+    seen.points[0, 3, 4] = np.nan
+    labels, _ = label(ransac_inliers=2)
+    plain = labels.points[0, :, 4]
+    np.testing.assert_allclose(plain, clean(seen)[0, :, 4], atol=1e-3)
+    seen.points[0, 2, 4] += [0, 200]  # now any two of the three may be right
+    labels, _ = label(ransac_inliers=2, epipolar_threshold_px=5.0)
+    assert (labels.reason[0, :, 4] == Reason.LOW_CONFIDENCE).all()
+    assert (labels.reason[1:6] == Reason.ACCEPTED).all()
+
+
+def test_rpsm_joints_are_labels_where_enough_views_saw_them_there(seen, label):
+    joints = seen.world.joints.copy()
+    joints[0, 3] += [200, 0, 0]  # nobody saw it there
+    joints[1, 4] = np.nan
+    set_teacher(seen, "rpsm.h5", joints)
+    seen.points[2, :2, 5] += 60  # two still agree
+    labels, _ = label(source="rpsm", ransac_inliers=2)
+    assert (labels.reason[0, :, 3] == Reason.TOO_FEW_INLIERS).all()
+    assert (labels.reason[1, :, 4] == Reason.NO_POSE).all()
+    assert (labels.reason[TRAIN] == Reason.ACCEPTED).sum() == 6 * 64 - 8
+    accepted = labels.reason[TRAIN] == Reason.ACCEPTED
+    np.testing.assert_allclose(labels.points[TRAIN][accepted], clean(seen)[accepted], atol=1e-3)
+    labels, _ = label(source="rpsm", ransac_inliers=3)
+    assert (labels.reason[2, :, 5] == Reason.TOO_FEW_INLIERS).all()
+
+
+def test_agreeing_views_that_look_the_same_way_are_refused(seen, label):
+    set_teacher(seen, "rpsm.h5", seen.world.joints)
+    for source in ("triangulation", "rpsm"):
+        labels, _ = label(source=source, min_ray_angle_deg=89.9)
+        refused = labels.reason[TRAIN] == Reason.RAY_ANGLE
+        assert 0 < refused.mean() < 1
+        assert (refused.all(axis=1) == refused.any(axis=1)).all()  # in all views or in none
+
+
+def test_weights_by_agreement_are_the_share_of_the_rig_that_stands_behind_a_joint(seen, label):
+    seen.points[0, 1, 5] += [70, 0]
+    seen.points[1, 2, 6] = np.nan
+    labels, _ = label(weighting="agreement")
+    np.testing.assert_allclose(labels.weights[0, :, 5], 0.75, atol=1e-4)
+    np.testing.assert_allclose(labels.weights[1, :, 6], 1, atol=1e-4)  # the three that saw it agree
+
+
+def test_boxes_go_around_the_teachers_poses_in_both_splits(seen, label):
+    joints = seen.world.joints.copy()
+    joints[3] = np.nan
+    joints[4, 2] += 5000  # a joint gone astray makes no box larger
+    set_teacher(seen, "poses.h5", joints)
+    labels, _ = label(boxes="poses", box_margin=0.5)
+    prepared = Frames.read(seen.world.frames).box
+    np.testing.assert_allclose(labels.box[3], prepared[3], atol=1e-3)
+    shown = agreement.project(seen.world.joints, seen.world.cameras)
+    low, high = shown.min(axis=2), shown.max(axis=2)
+    for frame in (0, 4, 8):  # the last one is of the test split
+        sides = labels.box[frame, :, 2:] - labels.box[frame, :, :2]
+        np.testing.assert_allclose(sides[:, 0], sides[:, 1], atol=1e-3)
+        np.testing.assert_allclose(sides[:, 0], 1.5 * (high - low)[frame].max(axis=-1), rtol=0.02)
+        centre = (labels.box[frame, :, 2:] + labels.box[frame, :, :2]) / 2
+        np.testing.assert_allclose(centre, (low + high)[frame] / 2, atol=4)
+
+
+def test_a_round_may_have_settings_of_its_own(seen, label):
+    seen.points[0, 1, 5] += [70, 0]
+    labels, _ = label(override={"ransac_inliers": 4})
+    assert (labels.reason[0, :, 5] == Reason.TOO_FEW_INLIERS).all()
+
+
+def test_the_same_detections_give_the_same_bytes(seen, label):
+    label()
+    path = seen.world.data("r1") / "labels.h5"
+    first = path.read_bytes()
+    label()
+    assert path.read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"ransac_inliers": 5}, "pseudo.ransac_inliers: 5 views can never agree where there are 4"),
+        ({"ransac_inliers": 1}, "pseudo.ransac_inliers: one view cannot agree with itself, got 1"),
+        ({"reproj_threshold_px": -10.0}, "pseudo.reproj_threshold_px: expected more than 0 px, got -10.0"),
+        ({"epipolar_threshold_px": 0}, "pseudo.epipolar_threshold_px: expected more than 0 px, or null, got 0.0"),
+        ({"confidence_threshold": -0.1}, "pseudo.confidence_threshold: expected 0 or more and less than 1, got -0.1"),
+        ({"min_ray_angle_deg": 90}, "pseudo.min_ray_angle_deg: expected 0 or more and less than 90, got 90.0"),
+        ({"box_margin": -1}, "pseudo.box_margin: expected 0 or more, got -1.0"),
+        ({"source": "dlt"}, "pseudo.source: expected one of triangulation, rpsm, got 'dlt'"),
+        ({"inliers": 3}, "pseudo.inliers: no such parameter"),
+        ({"override": {"inliers": 3}}, "rounds.r1.pseudo.inliers: no such parameter"),
+        (
+            {"override": {"weighting": "soft"}},
+            "rounds.r1.pseudo.weighting: expected one of hard, agreement, got 'soft'",
+        ),
+        ({"round": "r7"}, "rounds has no 'r7'; it has r1"),
+    ],
+)
+def test_mistakes_are_sentences(label, capsys, changed, sentence):
+    with pytest.raises(SystemExit) as stopped:
+        label(**changed)
+    assert stopped.value.code == 1
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert error.count("\n") == 1
+
+
+def test_poses_of_other_frames_are_refused(seen, label, capsys):
+    old = Poses.read(seen.world.data("r0") / "poses.h5")
+    rows = np.arange(9)
+    few = Poses(
+        old.keys.take(rows), old.views, old.skeleton, old.joints[:9], old.inliers[:9], old.error[:9], old.status[:9]
+    )
+    few.write(seen.world.data("r0") / "poses.h5")
+    with pytest.raises(SystemExit):
+        label()
+    assert "speaks of other frames (9 against 10)" in capsys.readouterr().err

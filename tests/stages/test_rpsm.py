@@ -1,0 +1,102 @@
+"""The rpsm stage through its own command line."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.files.heatmaps import Heatmaps, map_blocks
+from pipeline.files.poses import Poses, Status
+from tests import seen_world
+from tests.seen_world import PARAMS, Seen
+
+
+@pytest.fixture
+def seen(tmp_path: Path) -> Seen:
+    return seen_world.build(tmp_path)
+
+
+@pytest.fixture
+def rpsm(seen: Seen, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Poses, dict, dict]]:
+    def run(params: str = PARAMS) -> tuple[Poses, dict, dict]:
+        seen.write()
+        file = seen.world.root / "params.yaml"
+        file.write_text(params)
+        data, metrics = seen.world.data("r0"), seen.world.metrics("r0")
+        shared = {"heatmaps": data / "heatmaps.h5", "cameras": seen.world.rig, "params": file}
+        seen_world.runner(monkeypatch, "triangulate")(
+            **shared, out=data / "poses.h5", metrics=metrics / "triangulate.json"
+        )
+        seen_world.runner(monkeypatch, "rpsm")(
+            **shared,
+            poses=data / "poses.h5",
+            out=data / "rpsm.h5",
+            metrics=metrics / "rpsm.json",
+            limbs=data / "limbs.json",
+        )
+        found = Poses.read(data / "rpsm.h5")
+        return found, json.loads((metrics / "rpsm.json").read_text()), json.loads((data / "limbs.json").read_text())
+
+    return run
+
+
+def test_bodies_are_found_in_clean_maps_and_limbs_are_written_down(seen, rpsm):
+    found, values, limbs = rpsm()
+    assert np.linalg.norm(found.joints - seen.world.joints, axis=-1).mean() < 30  # mm, maps of 32 px
+    assert (found.status == Status.KNOWN).all()
+    assert values["coverage"] == 100
+    assert values["views_mean"] > 3.5
+    assert sorted(limbs) == ["ann", "bob"]
+    assert len(limbs["ann"]) == 15
+    true = np.linalg.norm(seen.world.joints[:6, 5] - seen.world.joints[:6, 4], axis=-1)
+    mirrored = np.linalg.norm(seen.world.joints[:6, 0] - seen.world.joints[:6, 1], axis=-1)
+    expected = (np.median(true) + np.median(mirrored)) / 2
+    assert limbs["ann"]["left_knee-left_ankle"] == pytest.approx(expected, abs=0.01)
+
+
+def test_a_joint_that_rays_give_up_on_is_found_by_the_body(seen, rpsm):
+    seen.points[2, :2, 10] += [[50, 0], [0, 60]]  # two of four views are wrong about a wrist
+    seen.scores[2, :2, 10] = 0.5
+    found, _, _ = rpsm()
+    rays = Poses.read(seen.world.data("r0") / "poses.h5")
+    assert np.isnan(rays.joints[2, 10]).all()
+    assert np.linalg.norm(found.joints[2, 10] - seen.world.joints[2, 10]) < 60
+    assert found.inliers[2, 2:, 10].all()
+    assert not found.inliers[2, :2, 10].any()
+
+
+def test_a_frame_in_which_nobody_is_seen_has_no_pose(seen, rpsm):
+    seen.points[3], seen.scores[3] = np.nan, 0
+    found, values, _ = rpsm()
+    assert (found.status[3] == Status.NO_ROOT).all()
+    assert np.isnan(found.joints[3]).all()
+    assert values["refused"]["no_root"] == pytest.approx(10)
+
+
+def test_maps_are_read_in_blocks_and_the_blocks_are_the_whole(seen):
+    seen.write()
+    path = seen.world.data("r0") / "heatmaps.h5"
+    blocks = list(map_blocks(path, frames=4))
+    assert [(rows.start, rows.stop) for rows, _ in blocks] == [(0, 4), (4, 8), (8, 10)]
+    whole = Heatmaps.read(path).maps(slice(None))
+    np.testing.assert_array_equal(np.concatenate([maps for _, maps in blocks]), whole)
+    assert whole.max() == pytest.approx(0.9, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (("space_mm: 2200.0", "space_mm: 0"), "rpsm.space_mm: expected more than 0, got 0.0"),
+        (("tolerance_mm: 150.0", "tolerance_mm: -1"), "rpsm.limb_tolerance_mm: expected more than 0, got -1.0"),
+        (("first_bins: 12", "first_bins: 1"), "rpsm.first_bins: a grid has two ends, got 1"),
+        (("depth: 6", "depth: -1"), "rpsm.depth: expected 0 or more, got -1"),
+        (("floor: 0.01", "floor: .nan"), "rpsm.floor: expected a finite number, got nan"),
+    ],
+)
+def test_mistakes_are_sentences(rpsm, capsys, change, sentence):
+    with pytest.raises(SystemExit) as stopped:
+        rpsm(PARAMS.replace(*change))
+    assert stopped.value.code == 1
+    assert sentence in capsys.readouterr().err

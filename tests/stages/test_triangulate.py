@@ -1,0 +1,117 @@
+"""The triangulate stage through its own command line."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.files.cameras import write_cameras
+from pipeline.files.poses import Poses, Status
+from tests import seen_world
+from tests.seen_world import PARAMS, Seen
+
+
+@pytest.fixture
+def seen(tmp_path: Path) -> Seen:
+    return seen_world.build(tmp_path)
+
+
+@pytest.fixture
+def triangulate(seen: Seen, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Poses, dict]]:
+    def run(params: str = PARAMS, write: bool = True) -> tuple[Poses, dict]:
+        if write:
+            seen.write()
+        file = seen.world.root / "params.yaml"
+        file.write_text(params)
+        data, metrics = seen.world.data("r0"), seen.world.metrics("r0") / "triangulate.json"
+        seen_world.runner(monkeypatch, "triangulate")(
+            heatmaps=data / "heatmaps.h5", cameras=seen.world.rig, out=data / "poses.h5", metrics=metrics, params=file
+        )
+        return Poses.read(data / "poses.h5"), json.loads(metrics.read_text())
+
+    return run
+
+
+def test_what_every_view_sees_is_where_it_was(seen, triangulate):
+    poses, values = triangulate()
+    np.testing.assert_allclose(poses.joints, seen.world.joints, atol=1e-3)  # mm
+    assert values["coverage"] == 100
+    assert values["views_mean"] == 4
+    assert values["reproj_px_median"] == 0
+    assert set(values["refused"].values()) == {0}
+    assert poses.views == ("cam01", "cam02", "cam03", "cam04")
+
+
+def test_a_joint_that_two_views_miss_is_refused_and_says_why(seen, triangulate):
+    seen.points[0, :2, 5] += [[50, 0], [0, 60]]
+    seen.points[1, 1:, 5] = np.nan
+    poses, values = triangulate()
+    assert poses.status[0, 5] == Status.NO_AGREEMENT
+    assert poses.status[1, 5] == Status.TOO_FEW_VIEWS
+    assert np.isnan(poses.joints[[0, 1], 5]).all()
+    assert poses.known.sum() == 10 * 16 - 2
+    assert values["refused"]["no_agreement"] == pytest.approx(100 / 160)
+    assert values["coverage"] == pytest.approx(100 * 158 / 160)
+
+
+def test_views_find_their_cameras_by_name(seen, triangulate):
+    write_cameras(seen.world.rig, seen.world.cameras[::-1])
+    poses, _ = triangulate()
+    np.testing.assert_allclose(poses.joints, seen.world.joints, atol=1e-3)
+
+
+def test_the_same_detections_give_the_same_bytes(seen, triangulate):
+    seen.points[:] += np.random.default_rng(0).normal(0, 2, seen.points.shape)
+    triangulate()
+    path = seen.world.data("r0") / "poses.h5"
+    first = path.read_bytes()
+    triangulate()
+    assert path.read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (("min_inliers: 3", "min_inliers: 5"), "triangulate.min_inliers: 5 views can never agree where there are 4"),
+        (("min_inliers: 3", "min_inliers: 1"), "triangulate.min_inliers: one ray makes no point, got 1"),
+        (("px: 10.0", "px: -1.0"), "triangulate.reproj_threshold_px: expected more than 0 px, got -1.0"),
+        (("threshold: 0.3", "threshold: 1.0"), "triangulate.confidence_threshold: expected 0 or more"),
+        (("angle_deg: 5.0", "angle_deg: 90.0"), "triangulate.min_ray_angle_deg: expected 0 or more"),
+        (("min_inliers: 3", "inliers: 3"), "triangulate.inliers: no such parameter"),
+    ],
+)
+def test_mistakes_are_sentences_and_leave_the_earlier_poses_alone(seen, triangulate, capsys, change, sentence):
+    triangulate()
+    path = seen.world.data("r0") / "poses.h5"
+    before = path.read_bytes()
+    with pytest.raises(SystemExit) as stopped:
+        triangulate(PARAMS.replace(*change, 1))
+    assert stopped.value.code == 1
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert error.count("\n") == 1
+    assert path.read_bytes() == before
+
+
+def test_one_view_is_refused(tmp_path, monkeypatch, capsys):
+    lonely = seen_world.build(tmp_path, views=1)
+    lonely.write()
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    with pytest.raises(SystemExit):
+        seen_world.runner(monkeypatch, "triangulate")(
+            heatmaps=lonely.world.data("r0") / "heatmaps.h5",
+            cameras=lonely.world.rig,
+            out=tmp_path / "poses.h5",
+            metrics=tmp_path / "m.json",
+            params=tmp_path / "params.yaml",
+        )
+    assert "expected at least two views to triangulate from, got 1" in capsys.readouterr().err
+
+
+def test_a_calibration_without_one_of_the_cameras_is_refused(seen, triangulate, capsys):
+    write_cameras(seen.world.rig, seen.world.cameras[1:])
+    with pytest.raises(SystemExit):
+        triangulate()
+    assert "no camera is called 'cam01'; the calibration has cam02, cam03, cam04" in capsys.readouterr().err
