@@ -1,5 +1,6 @@
 """Videos, decoded frame by frame: nothing that the header says is believed, and memory stays the same at any length."""
 
+import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,12 +10,18 @@ import numpy as np
 
 SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
 
+_ERRORS = 2  # OpenCV's log level without warnings
+
 
 @contextmanager
 def _open(path: Path) -> Iterator[cv2.VideoCapture]:
     if path.stat().st_size == 0:
         raise ValueError(f"{path}: the video is empty (0 bytes)")
-    capture = cv2.VideoCapture(str(path))
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: what is wrong is said here, in one sentence
+    ffmpeg = cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG)
+    level = cv2.setLogLevel(_ERRORS)
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG if ffmpeg else cv2.CAP_ANY)
+    cv2.setLogLevel(level)
     try:
         if not capture.isOpened():
             raise ValueError(f"{path}: not a video that OpenCV can open; it may be truncated")

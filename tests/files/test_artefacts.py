@@ -1,0 +1,299 @@
+"""Artefacts: what was written is read again, equal values give equal bytes, other files are refused, nothing is half."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from pipeline.files import atomic, frames, hdf5, heatmaps, pictures, samples
+from pipeline.files.cameras import read_cameras, write_cameras
+from pipeline.files.detections import Detections
+from pipeline.files.frames import Frames
+from pipeline.files.heatmaps import Heatmaps
+from pipeline.files.keys import FrameKeys
+from pipeline.files.labels import Labels, Reason
+from pipeline.files.poses import Poses, Status
+from pipeline.files.samples import Samples
+from pipeline.files.truth import Truth
+from pipeline.skeleton import get
+from tests.tiny_world import camera_ring
+
+SKELETON = get("mpii_16")
+VIEWS = ("cam_01", "kamera ß")
+KEYS = FrameKeys(
+    np.array(["walk", "walk", "sit"]),
+    np.array([3, 7, 0], dtype=np.int32),
+    np.array(["train", "test", "test"]),
+    np.array(["ann", "ann", "bob"]),
+)
+
+
+def jpeg(grey: int) -> bytes:
+    return pictures.encode(np.full((12, 16, 3), grey, np.uint8))
+
+
+def numbers(*shape: int, holes: bool = False) -> np.ndarray:
+    """Multiples of 1/8, exact in every float format; some of them NaN if there are to be holes."""
+    rng = np.random.default_rng(sum(shape))
+    values = rng.integers(-800, 800, shape) / 8
+    if holes:
+        values[rng.random(shape) < 0.2] = np.nan
+    return values
+
+
+def write_detections(path: Path) -> None:
+    Detections(KEYS, VIEWS, SKELETON, numbers(3, 2, 16, 2, holes=True), numbers(3, 2, 16) / 100).write(path)
+
+
+def write_poses(path: Path) -> None:
+    status = np.full((3, 16), Status.RAYS_PARALLEL, dtype=np.uint8)
+    inliers = numbers(3, 2, 16) > 0
+    Poses(KEYS, VIEWS, SKELETON, numbers(3, 16, 3, holes=True), inliers, numbers(3, 16), status).write(path)
+
+
+def write_labels(path: Path) -> None:
+    reason = np.full((3, 2, 16), Reason.OUTSIDE, dtype=np.uint8)
+    points, box = numbers(3, 2, 16, 2, holes=True), numbers(3, 2, 4)
+    Labels(KEYS, VIEWS, SKELETON, points, abs(numbers(3, 2, 16)), reason, box).write(path)
+
+
+def write_truth(path: Path) -> None:
+    Truth(KEYS, SKELETON, numbers(3, 16, 3, holes=True), numbers(3), "peer").write(path)
+
+
+def write_frames(path: Path) -> None:
+    jpegs = (b"" if row == 4 else jpeg(20 * row) for row in range(6))
+    frames.write(path, KEYS, VIEWS, numbers(3, 2, 4), numbers(3, 2, 2, 3), jpegs)
+
+
+def write_samples(path: Path) -> None:
+    split, key = np.array(["train", "valid"]), np.array(["a.jpg#0", "ü.jpg#1"])
+    joints = numbers(2, 16, 2, holes=True)
+    visible = np.isfinite(joints[..., 0])
+    jpegs = (jpeg(grey) for grey in (10, 200))
+    samples.write(path, SKELETON, key, split, joints, visible, numbers(2, 4), numbers(2), numbers(2, 2, 3), jpegs)
+
+
+def write_heatmaps(path: Path) -> None:
+    with heatmaps.writing(path, KEYS, VIEWS, SKELETON, (24, 20)) as writer:
+        for block in (slice(0, 2), slice(2, 3)):
+            windows = abs(numbers(3, 2, 16, 2, 16, 16))[block]
+            corners = np.tile([[0, 0], [8, 4]], (3, 2, 16, 1, 1))[block]
+            writer.append(
+                numbers(3, 2, 16, 2)[block], numbers(3, 2, 16)[block], numbers(3, 2, 2, 3)[block], windows, corners
+            )
+
+
+WRITERS: dict[str, tuple[Callable[[Path], None], Callable[[Path], object]]] = {
+    "detections": (write_detections, Detections.read),
+    "poses": (write_poses, Poses.read),
+    "labels": (write_labels, Labels.read),
+    "truth": (write_truth, Truth.read),
+    "frames": (write_frames, Frames.read),
+    "samples": (write_samples, Samples.read),
+    "heatmaps": (write_heatmaps, Heatmaps.read),
+}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_equal_values_give_equal_bytes_under_any_name(tmp_path, kind):
+    write, _ = WRITERS[kind]
+    write(tmp_path / "a.h5")
+    write(tmp_path / "deeper/b.h5")
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "deeper/b.h5").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.h5", "deeper"]  # no scratch is left
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_what_is_no_such_artefact_is_refused(tmp_path, kind):
+    write, read = WRITERS[kind]
+    path = tmp_path / "a.h5"
+    with pytest.raises(ValueError, match=f"a.h5: there is no such file; expected {kind}"):
+        read(path)
+    path.write_text("not HDF5")
+    with pytest.raises(ValueError, match=r"a.h5: not a readable HDF5 file"):
+        read(path)
+    with h5py.File(path, "w"):
+        pass
+    with pytest.raises(ValueError, match=f"expected {kind}, got an HDF5 file of another program"):
+        read(path)
+    other = "truth" if kind != "truth" else "poses"
+    WRITERS[other][0](path)
+    with pytest.raises(ValueError, match=f"expected {kind}, got {other}"):
+        read(path)
+    write(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"a.h5: not a readable HDF5 file"):
+        read(path)
+
+
+def test_keys_come_back_and_find_one_another(tmp_path):
+    write_truth(tmp_path / "a.h5")
+    keys = Truth.read(tmp_path / "a.h5").keys
+    for field in ("sequence", "number", "split", "person"):
+        np.testing.assert_array_equal(getattr(keys, field), getattr(KEYS, field))
+    some = KEYS.take(np.array([2, 0]))
+    assert KEYS.rows_of(some).tolist() == [2, 0]
+    assert some.rows_of(KEYS).tolist() == [1, -1, 0]
+    KEYS.require_same(keys, "x")
+    with pytest.raises(ValueError, match="x: speaks of other frames"):
+        KEYS.require_same(some, "x")
+
+
+def test_keys_that_cannot_be_right():
+    with pytest.raises(ValueError, match="columns of different lengths"):
+        FrameKeys(KEYS.sequence, KEYS.number[:2], KEYS.split, KEYS.person)
+    with pytest.raises(ValueError, match="split must be 'train' or 'test', got 'dev'"):
+        FrameKeys(KEYS.sequence, KEYS.number, np.array(["train", "dev", "test"]), KEYS.person)
+
+
+def test_detections_come_back(tmp_path):
+    write_detections(tmp_path / "a.h5")
+    found = Detections.read(tmp_path / "a.h5")
+    assert found.views == VIEWS
+    assert found.skeleton == SKELETON
+    np.testing.assert_array_equal(found.points, numbers(3, 2, 16, 2, holes=True))
+    np.testing.assert_allclose(found.scores, numbers(3, 2, 16) / 100, rtol=1e-6)
+
+
+def test_frames_come_back_and_a_missing_view_is_known(tmp_path):
+    write_frames(tmp_path / "a.h5")
+    found = Frames.read(tmp_path / "a.h5")
+    assert found.present.tolist() == [[True, True], [True, True], [False, True]]
+    assert found.picture(1, 1).mean() == pytest.approx(60, abs=1)  # grey value of row 3
+    assert found.picture(2, 1).shape == (12, 16, 3)
+    np.testing.assert_array_equal(found.box, numbers(3, 2, 4))
+
+
+def test_frames_without_all_their_pictures_are_not_written(tmp_path):
+    with pytest.raises(ValueError, match="5 pictures for 3 frames of 2 views"):
+        frames.write(tmp_path / "a.h5", KEYS, VIEWS, numbers(3, 2, 4), numbers(3, 2, 2, 3), [jpeg(0)] * 5)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_samples_come_back_and_arrays_may_be_filled_on_the_way(tmp_path):
+    affines = np.full((2, 2, 3), np.nan)
+
+    def made():
+        for row in range(2):
+            affines[row] = row
+            yield jpeg(row)
+
+    joints, none = numbers(2, 16, 2), np.ones((2, 16), dtype=bool)
+    names = np.array(["a", "b"])
+    samples.write(tmp_path / "a.h5", SKELETON, names, names, joints, none, numbers(2, 4), numbers(2), affines, made())
+    found = Samples.read(tmp_path / "a.h5")
+    assert found.crop_from_image[1, 0, 0] == 1
+    assert found.key.tolist() == ["a", "b"]
+    assert len(found) == 2
+
+
+def test_heatmaps_come_back_as_whole_maps(tmp_path):
+    write_heatmaps(tmp_path / "a.h5")
+    found = Heatmaps.read(tmp_path / "a.h5")
+    windows = abs(numbers(3, 2, 16, 2, 16, 16)).astype(np.float16).astype(np.float32)
+    maps = found.maps(slice(None))
+    assert maps.shape == (3, 2, 16, 20, 24)
+    np.testing.assert_array_equal(maps[..., :4, :8], windows[..., 0, :4, :8])
+    np.testing.assert_array_equal(maps[..., 16:, 16:], windows[..., 1, 12:, 8:])
+    both = np.maximum(windows[..., 0, 4:, 8:], windows[..., 1, :12, :8])
+    np.testing.assert_array_equal(maps[..., 4:16, 8:16], both)
+    assert len(Heatmaps.read(tmp_path / "a.h5", windows=False).windows) == 0
+
+
+def test_heatmaps_with_too_few_frames_are_not_written(tmp_path):
+    with pytest.raises(ValueError, match="heatmaps of 0 frames were written, 3 were announced"):
+        with heatmaps.writing(tmp_path / "a.h5", KEYS, VIEWS, SKELETON, (24, 20)):
+            pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_poses_labels_and_truth_come_back(tmp_path):
+    write_poses(tmp_path / "p.h5")
+    poses = Poses.read(tmp_path / "p.h5")
+    np.testing.assert_array_equal(poses.joints, numbers(3, 16, 3, holes=True))
+    np.testing.assert_array_equal(poses.known, np.isfinite(numbers(3, 16, 3, holes=True)).all(-1))
+    write_labels(tmp_path / "l.h5")
+    labels = Labels.read(tmp_path / "l.h5")
+    np.testing.assert_array_equal(labels.points, numbers(3, 2, 16, 2, holes=True))
+    assert (labels.reason == Reason.OUTSIDE).all()
+    write_truth(tmp_path / "t.h5")
+    truth = Truth.read(tmp_path / "t.h5")
+    np.testing.assert_array_equal(truth.head, numbers(3))
+    assert truth.origin == "peer"
+
+
+def test_cameras_come_back(tmp_path):
+    cameras = camera_ring(5)
+    write_cameras(tmp_path / "c.toml", cameras)
+    for found, known in zip(read_cameras(tmp_path / "c.toml"), cameras, strict=True):
+        assert found.name == known.name
+        assert found.size == known.size
+        for field in ("K", "R", "centre", "distortion"):
+            np.testing.assert_allclose(getattr(found, field), getattr(known, field), atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (None, "there is no such file; expected a calibration"),
+        ("[cam", "not readable as TOML"),
+        ("[metadata]\nunits = 'm'\n", "expected metadata.units = 'mm'"),
+    ],
+)
+def test_a_foreign_camera_file_is_refused(tmp_path, text, sentence):
+    if text is not None:
+        (tmp_path / "c.toml").write_text(text)
+    with pytest.raises(ValueError, match=sentence):
+        read_cameras(tmp_path / "c.toml")
+
+
+def test_a_failure_leaves_the_earlier_file_and_no_scratch(tmp_path):
+    path = tmp_path / "a.h5"
+    path.write_text("earlier")
+
+    def fail() -> None:
+        with hdf5.writing(path, "poses") as file:
+            file.create_dataset("x", data=np.zeros(3))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert path.read_text() == "earlier"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.h5"]
+
+
+def test_a_directory_is_replaced_as_a_whole(tmp_path):
+    path = tmp_path / "out"
+    path.mkdir()
+    (path / "old").write_text("old")
+    with atomic.replacing(path) as scratch:
+        scratch.mkdir()
+        (scratch / "new").write_text("new")
+    assert [entry.name for entry in path.iterdir()] == ["new"]
+
+
+def test_json_has_sorted_keys_few_digits_and_no_nan(tmp_path):
+    values = {"b": np.float32(0.1), "a": {"z": float("nan"), "y": (1, np.int64(2))}, "c": 1 / 3}
+    atomic.write_json(tmp_path / "m.json", values)
+    expected = '{\n  "a": {\n    "y": [\n      1,\n      2\n    ]\n  },\n  "b": 0.1,\n  "c": 0.3333\n}\n'
+    assert (tmp_path / "m.json").read_text() == expected
+
+
+def test_many_pictures_are_found_again_across_chunks(tmp_path):
+    rng = np.random.default_rng(0)
+    data = [rng.integers(0, 256, size, dtype=np.uint8).tobytes() for size in (400_000, 0, 900_000, 5, 1_300_000)]
+    with hdf5.writing(tmp_path / "a.h5", "frames") as file:
+        starts = pictures.append(file, data)
+    with h5py.File(tmp_path / "a.h5") as file:
+        whole = file["jpeg"][...].tobytes()
+    assert [whole[a:b] for a, b in pairwise(starts)] == data
+
+
+def test_bytes_that_are_no_jpeg_are_refused():
+    with pytest.raises(ValueError, match="3 bytes that are no JPEG"):
+        pictures.decode(np.array([1, 2, 3], dtype=np.uint8))

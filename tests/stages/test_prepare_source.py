@@ -1,0 +1,197 @@
+"""Prepare source through its own command line: MPII's layout becomes crops with joints, boxes and head sizes."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from pipeline import crops
+from pipeline.files.samples import Samples
+from tests import raw_world
+
+JOINTS = [[60 + 4 * joint, 40 + 7 * joint] for joint in range(16)]  # 1-based px
+
+
+def record(image: str, **changes: object) -> dict[str, object]:
+    """A person of 120 px around (90, 100) in a picture of 200 x 180 px."""
+    base = {"image": image, "center": [91.0, 92.0], "scale": 0.6, "joints": JOINTS, "joints_vis": [1] * 16}
+    return base | changes
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> Path:
+    """Two pictures to train on, one of them with two people, and one to validate on."""
+    folder = tmp_path / "people"
+    (folder / "annot").mkdir(parents=True)
+    (folder / "images").mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        picture = cv2.resize(rng.integers(0, 256, (18, 20), dtype=np.uint8), (200, 180))
+        cv2.imwrite(str(folder / "images" / name), picture)
+    put(folder, "train", [record("b.jpg"), record("a.jpg"), record("b.jpg", center=[30.0, 30.0], scale=0.2)])
+    put(folder, "valid", [record("c.jpg")])
+    heads = np.array([[[50.0], [40.0]], [[80.0], [80.0]]])  # (2, 2, 1): x1 y1, x2 y2
+    savemat(folder / "annot/gt_valid.mat", {"headboxes_src": heads})
+    return folder
+
+
+def put(folder: Path, split: str, records: object) -> None:
+    (folder / f"annot/{split}.json").write_text(json.dumps(records))
+
+
+def prepare(folder: Path, monkeypatch: pytest.MonkeyPatch, **params: object) -> Samples:
+    out = folder.parent / "out"
+    flags = {"data": folder, "out": out / "source.h5", "metrics": out / "source.json"}
+    raw_world.run("prepare_source", flags, folder.parent, monkeypatch, **params)
+    return Samples.read(out / "source.h5")
+
+
+def test_keys_splits_boxes_and_heads(people, monkeypatch):
+    samples = prepare(people, monkeypatch)
+    assert samples.key.tolist() == ["b.jpg#0", "a.jpg#0", "b.jpg#1", "c.jpg#0"]
+    assert samples.split.tolist() == ["train", "train", "train", "valid"]
+    # centre (91, 92 + 15 * 0.6) is (90, 100) from 0; the side is 200 * 0.6 * 1.25
+    np.testing.assert_allclose(samples.box[0], [15, 25, 165, 175])  # px
+    np.testing.assert_allclose(samples.head, [np.nan, np.nan, np.nan, 0.6 * 50])  # px
+    np.testing.assert_allclose(samples.joints[0], np.array(JOINTS) - 1.0)  # px, from 0
+    assert samples.visible.all()
+
+
+def test_crops_show_the_picture_where_their_affine_says(people, monkeypatch):
+    samples = prepare(people, monkeypatch, jpeg_quality=100)
+    picture = cv2.imread(str(people / "images/b.jpg"))
+    for row in (0, 2):
+        crop = samples.picture(row)
+        expected = crops.warp(picture, samples.crop_from_image[row], len(crop))
+        assert abs(crop.astype(int) - expected.astype(int)).mean() < 3  # grey values
+    box = crops.transform(samples.crop_from_image[0], samples.box[0].reshape(2, 2))
+    np.testing.assert_allclose(box[1] - box[0], 48, atol=1.0)  # px: source.cache_size
+    small = crops.transform(samples.crop_from_image[2], samples.box[2].reshape(2, 2))
+    np.testing.assert_allclose(small[1] - small[0], 48, atol=1.0)  # 50 px in the picture
+
+
+def test_nothing_is_enlarged(people, monkeypatch):
+    samples = prepare(people, monkeypatch, cache_size=400)
+    np.testing.assert_allclose(samples.crop_from_image[0, :, :2], np.eye(2))
+    assert samples.picture(0).shape[0] == 210  # px: 150 times 1.4
+
+
+def test_joints_without_a_label_or_outside_are_nan(people, monkeypatch):
+    outside = [[300, 20], *JOINTS[1:]]
+    put(people, "train", [record("a.jpg", joints=outside, joints_vis=[1] * 15 + [0])])
+    samples = prepare(people, monkeypatch)
+    assert np.isnan(samples.joints[0, [0, 15]]).all()
+    assert np.isfinite(samples.joints[0, 1:15]).all()
+    assert samples.visible[0].tolist() == [False, *[True] * 14, False]
+
+
+def test_equal_bytes_for_any_number_of_workers(people, monkeypatch):
+    made = []
+    for workers in ("1", "4"):
+        monkeypatch.setenv("POSE_WORKERS", workers)
+        prepare(people, monkeypatch)
+        made.append([path.read_bytes() for path in sorted((people.parent / "out").iterdir())])
+    assert made[0] == made[1]
+
+
+def test_without_head_boxes_the_head_size_is_not_known(people, monkeypatch):
+    (people / "annot/gt_valid.mat").unlink()
+    assert np.isnan(prepare(people, monkeypatch).head).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"joints": [[float("nan"), 3.0], *JOINTS[1:]]}, "train.json: record 1: 'joints' holds NaN or infinity"),
+        ({"joints": JOINTS[:15]}, "record 1: expected 'joints' of shape (16, 2), got (15, 2)"),
+        ({"joints": "many"}, "record 1: 'joints' holds something that is no number"),
+        ({"scale": -1.0}, "record 1: scale must be positive, got -1"),
+        ({"scale": None}, "record 1: 'scale' holds NaN"),
+        ({"image": 5}, "record 1: expected the picture's name as 'image', got 5"),
+        ({"image": "../a.jpg"}, "record 1: expected the name of a file inside"),
+        ({"image": "/etc/passwd"}, "record 1: expected the name of a file inside"),
+        ({"image": "C:\\a.jpg"}, "record 1: expected the name of a file inside"),
+        ({"image": ""}, "record 1: expected the name of a file inside"),
+        ({"image": "d.jpg"}, "d.jpg: there is no such picture"),
+    ],
+)
+def test_records_that_cannot_be_right(people, monkeypatch, capsys, changes, sentence):
+    out = people.parent / "out"
+    prepare(people, monkeypatch)
+    earlier = {path: path.read_bytes() for path in out.iterdir()}
+    capsys.readouterr()
+    put(people, "train", [record("b.jpg"), record("a.jpg") | changes])
+    with pytest.raises(SystemExit) as ended:
+        prepare(people, monkeypatch)
+    assert ended.value.code == 1
+    assert sentence in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in out.iterdir()} == earlier
+
+
+def damage(folder: Path, what: str) -> None:
+    picture = folder / "images/a.jpg"
+    match what:
+        case "truncated":
+            picture.write_bytes(picture.read_bytes()[: picture.stat().st_size // 2])
+        case "empty":
+            picture.write_bytes(b"")
+        case "text":
+            picture.write_text("no picture at all")
+        case "json":
+            (folder / "annot/train.json").write_text('[{"image": ')
+        case "mapping":
+            put(folder, "train", {"records": []})
+        case "list":
+            put(folder, "train", [3])
+        case "key":
+            put(folder, "train", [{"image": "a.jpg"}])
+        case "absent":
+            (folder / "annot/valid.json").unlink()
+        case "heads":
+            savemat(folder / "annot/gt_valid.mat", {"headboxes_src": np.zeros((2, 2, 7))})
+        case "matlab":
+            (folder / "annot/gt_valid.mat").write_text("no matrix")
+
+
+@pytest.mark.parametrize(
+    ("what", "sentence"),
+    [
+        ("truncated", "a.jpg: the picture is truncated"),
+        ("empty", "a.jpg: the picture is empty"),
+        ("text", "a.jpg: not a picture"),
+        ("json", "train.json: not readable as json"),
+        ("mapping", "train.json: expected a list of records"),
+        ("list", "record 0: expected a mapping, got int"),
+        ("key", "record 0: 'center' is missing"),
+        ("absent", "valid.json: there is no such file"),
+        ("heads", "expected headboxes_src of shape (2, 2, 1), as valid.json, got (2, 2, 7)"),
+        ("matlab", "gt_valid.mat: not readable as a MATLAB file"),
+    ],
+)
+def test_files_that_cannot_be_right(people, monkeypatch, capsys, what, sentence):
+    damage(people, what)
+    with pytest.raises(SystemExit) as ended:
+        prepare(people, monkeypatch)
+    assert ended.value.code == 1
+    message = capsys.readouterr().err.strip()
+    assert sentence in message
+    assert "\n" not in message
+    assert not (people.parent / "out/source.h5").exists()
+
+
+@pytest.mark.parametrize(
+    ("params", "sentence"),
+    [
+        ({"cache_size": 4}, "source.cache_size: expected at least 16 px, got 4"),
+        ({"cache_margin": -1}, "source.cache_margin: expected 0 to 4, got -1"),
+        ({"jpeg_quality": 0}, "source.jpeg_quality: expected 1 to 100, got 0"),
+        ({"layout": "coco"}, "source.layout: expected one of mpii, got 'coco'"),
+    ],
+)
+def test_params_that_cannot_be_right(people, monkeypatch, capsys, params, sentence):
+    with pytest.raises(SystemExit):
+        prepare(people, monkeypatch, **params)
+    assert sentence in capsys.readouterr().err
