@@ -10,8 +10,6 @@ import numpy as np
 
 SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
 
-_ERRORS = 2  # OpenCV's log level without warnings
-
 
 @contextmanager
 def _open(path: Path) -> Iterator[cv2.VideoCapture]:
@@ -19,9 +17,9 @@ def _open(path: Path) -> Iterator[cv2.VideoCapture]:
         raise ValueError(f"{path}: the video is empty (0 bytes)")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: what is wrong is said here, in one sentence
     ffmpeg = cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG)
-    level = cv2.setLogLevel(_ERRORS)
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG if ffmpeg else cv2.CAP_ANY)
-    cv2.setLogLevel(level)
+    cv2.utils.logging.setLogLevel(level)
     try:
         if not capture.isOpened():
             raise ValueError(f"{path}: not a video that OpenCV can open; it may be truncated")
