@@ -1,19 +1,21 @@
 """Does the pipeline give the same bytes again? Scratch clones of HEAD, run from nothing, compared.
 
 By default two clones at a small size (presets/small.yaml) must end with the same dvc.lock, which has a hash of every file
-that any stage reads or writes. With --committed one clone runs as it is and is compared with what is committed: a stage that
-saw the same inputs must give the same outputs, unless it trains, and each number of metrics/summary.json must stay within a
-tolerance. Exit status 1 where that does not hold.
+that any stage reads or writes; the second one is killed and started again three times on its way. With --committed one
+clone runs as it is and is compared with what is committed: a stage that saw the same inputs must give the same outputs,
+unless it trains, and each number of metrics/summary.json must stay within a tolerance. Exit status 1 where that does not
+hold.
 """
 
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,7 @@ def main() -> None:
         print(f"note: HEAD is checked, without the {len(dirty.splitlines())} changes that are not committed")
     with tempfile.TemporaryDirectory(prefix="reproduce-") as scratch:
         if given.committed:
-            clone = _clone(Path(scratch, "clone"))
+            clone = _clone(Path(scratch, "fresh"))
             locked, summary = _stages(clone), _numbers(clone)
             _run(clone)
             wrong = [*_unlike(locked, _stages(clone)), *_off(summary, _numbers(clone), given.relative, given.absolute)]
@@ -47,7 +49,10 @@ def main() -> None:
             clones = [_clone(Path(scratch, name)) for name in ("first", "second")]
             for clone in clones:
                 preset.write(given.preset, clone / "params.yaml")
-                _run(clone)
+            seconds = _run(clones[0])
+            # all of its processes, then dvc alone, whose stage goes on without it
+            kill_after = ((0.15 * seconds, True), (0.25 * seconds, False), (0.3 * seconds, True))
+            _run(clones[1], kill_after)
             wrong = _differing(*map(_stages, clones))
     for line in wrong:
         print(line)
@@ -60,18 +65,32 @@ def _clone(folder: Path) -> Path:
     return folder
 
 
-def _run(clone: Path) -> None:
-    """The whole pipeline from nothing, in silence unless it fails."""
+def _run(clone: Path, kill_after: Sequence[tuple[float, bool]] = ()) -> float:
+    """The whole pipeline from nothing, in silence unless it fails; before, so often killed as asked for. Its seconds."""
+    for made in ("dvc.lock", "metrics", "plots"):
+        subprocess.run(["git", "rm", "-rq", "--ignore-unmatch", made], cwd=clone, check=True)
     begin = time.monotonic()
-    # The clone's own code, wherever the environment's package was installed from.
     environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "POSE_SCRATCH")}
-    command = ["dvc", "repro", "--force"]
-    done = subprocess.run(
-        command, cwd=clone, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    if done.returncode:
-        sys.exit(f"{done.stdout}\nerror: `{' '.join(command)}` failed in a clone of HEAD, see above")
-    print(f"{clone.name}: {len(_stages(clone))} stages in {time.monotonic() - begin:.0f} s", flush=True)
+    with tempfile.TemporaryFile("w+") as log:
+
+        def start() -> subprocess.Popen[str]:
+            options: dict[str, Any] = {"stdout": log, "stderr": log, "stdin": subprocess.DEVNULL}
+            return subprocess.Popen(["dvc", "repro"], cwd=clone, env=environment, start_new_session=True, **options)
+
+        for seconds, everything in kill_after:
+            process = start()
+            try:
+                process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                (os.killpg if everything else os.kill)(process.pid, signal.SIGKILL)
+                process.wait()
+        if start().wait():
+            log.seek(0)
+            sys.exit(f"{log.read()}\nerror: `dvc repro` failed in a clone of HEAD, see above")
+    took = time.monotonic() - begin
+    killed = f", killed {len(kill_after)} times" if kill_after else ""
+    print(f"{clone.name} clone: {len(_stages(clone))} stages in {took:.0f} s{killed}", flush=True)
+    return took
 
 
 def _stages(clone: Path) -> dict[str, dict[str, Any]]:
