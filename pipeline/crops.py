@@ -76,7 +76,7 @@ def square(box: np.ndarray, margin: float = 0.0) -> np.ndarray:
     return np.concatenate([centre - half, centre + half], axis=-1)
 
 
-def stored(box: np.ndarray, margin: float, size: int) -> tuple[np.ndarray, int]:
+def stored(box: np.ndarray, margin: float, size: float) -> tuple[np.ndarray, int]:
     """How to keep a person's crop for later: more than the box, at whole pixels, reduced but never enlarged.
 
     Args:

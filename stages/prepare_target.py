@@ -46,7 +46,7 @@ class Target:
     box_margin: float  # around a detection, as a fraction of its longer side
     min_box_score: float  # in [0, 1]; a box below it counts as missing
     volume_mm: tuple[float, ...] | None  # xmin xmax ymin ymax zmin zmax, world; null: derived from the rig
-    cache_size: int  # px that the side of a box has in its stored crop, at most: nothing is enlarged
+    cache_size: int  # px that the side of a person's box has in its stored crop, at most: nothing is enlarged
     cache_margin: float  # how much more than the box is stored, as a fraction of its side
     jpeg_quality: int  # of the stored crops, 1 to 100
 
@@ -97,7 +97,7 @@ def main(
         print(note)
     seen = _detections(calibration, detections, keys, used, config)
     box, source = _boxes(calibration, detections, seen, keys, used, config)
-    _write_frames(out, recordings, keys, used, box, config)
+    _write_frames(out, recordings, keys, used, box, _stored_sides(box, source, used, config), config)
     write_cameras(cameras, used)
     seen.write(joints)
     count = {split: int((keys.split == split).sum()) for split in ("train", "test")}
@@ -187,7 +187,7 @@ def _boxes(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The person's square in every (frame, view): (frames, views, 4) px, and (frames, views) text, where it is from."""
     if config.boxes == "volume":
-        box = np.repeat(_volume_boxes(used, config)[None], len(keys), axis=0)
+        box = np.repeat(boxes.outlines(used, _volume(used, config))[None], len(keys), axis=0)
         return box, np.full(box.shape[:2], "volume")
     if (folder / "boxes.json").is_file():
         found, score = boxes.read_coco(folder / "boxes.json", keys, seen.views, config.min_box_score)
@@ -205,14 +205,22 @@ def _boxes(
     source = np.where(kept, "detection", "filled")
     blank = ~np.isfinite(filled).all(axis=-1)
     if blank.any():  # a view without one box in the whole sequence
-        filled = np.where(blank[..., None], _volume_boxes(used, config), filled)
+        filled = np.where(blank[..., None], boxes.outlines(used, _volume(used, config)), filled)
         source[blank] = "volume"
     return filled, source
 
 
-def _volume_boxes(used: tuple[Camera, ...], config: Target) -> np.ndarray:
-    """(views, 4) px, square: the capture volume's outline in every view."""
-    return boxes.outlines(used, boxes.volume(used) if config.volume_mm is None else np.array(config.volume_mm))
+def _volume(used: tuple[Camera, ...], config: Target) -> np.ndarray:
+    return boxes.volume(used) if config.volume_mm is None else np.array(config.volume_mm)
+
+
+def _stored_sides(box: np.ndarray, source: np.ndarray, used: tuple[Camera, ...], config: Target) -> np.ndarray:
+    """(frames, views) px of a box's side in its stored crop. The volume's is larger: a person in it is to be as large."""
+    sides = np.full(source.shape, float(config.cache_size))
+    if (source == "volume").any():
+        larger = (box[..., 2] - box[..., 0]) / boxes.person_sides(used, _volume(used, config))
+        sides = np.where(source == "volume", sides * np.fmax(larger, 1.0), sides)
+    return sides
 
 
 def _write_frames(
@@ -221,6 +229,7 @@ def _write_frames(
     keys: FrameKeys,
     used: tuple[Camera, ...],
     box: np.ndarray,
+    sides: np.ndarray,
     config: Target,
 ) -> None:
     """Cut every (frame, view) out of its picture. All px are the calibration's, also where a video's own differ."""
@@ -234,7 +243,7 @@ def _write_frames(
                 f"{source if isinstance(source, Path) else view.path}: frame {keys.number[frame]} is "
                 f"{picture.shape[1]}x{picture.shape[0]}, the view's first is {size[1]}x{size[0]}"
             )
-        affine, side = crops.stored(box[frame, column], config.cache_margin, config.cache_size)
+        affine, side = crops.stored(box[frame, column], config.cache_margin, sides[frame, column])
         affines[frame, column] = affine
         crop = crops.warp(picture, crops.compose(affine, calibrated_from_picture), side)
         return pictures.encode(crop, config.jpeg_quality)

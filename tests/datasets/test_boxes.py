@@ -116,3 +116,9 @@ def test_marks_of_one_person_agree_between_views():
     marks = boxes.marks(boxes.around(shown))
     np.testing.assert_allclose(marks[..., 0, 1], shown[..., 1].min(-1))
     np.testing.assert_allclose(marks[..., 2, 1], shown[..., 1].max(-1))
+
+
+def test_a_person_s_side_is_told_from_the_volume():
+    cameras = camera_ring(4)  # 4.2 m from the middle, f = 700 px
+    sides = boxes.person_sides(cameras, np.array([-500.0, 500, -500, 500, 0, 2000]))
+    np.testing.assert_allclose(sides, 1.25 * 1800 * 700 / 4200, rtol=0.1)  # px
