@@ -1,10 +1,10 @@
 """What a run of the pipeline brought, in a few lines: the first model against the last, and where to read more."""
 
-import json
+import csv
 import sys
 from pathlib import Path
 
-# name in metrics/summary.json, what it is, unit
+# column of plots/rounds.csv, what it is, unit
 _SHOWN = (
     ("pckh_50", "PCKh@0.5", "%"),
     ("pckh_25", "PCKh@0.25", "%"),
@@ -15,18 +15,21 @@ _SHOWN = (
 )
 
 
-def main(summary: Path, page: Path) -> None:
-    try:
-        rounds = json.loads(summary.read_text(encoding="utf-8"))["rounds"]
-    except FileNotFoundError:
-        sys.exit(f"error: {summary}: there is no such file; run `dvc repro` first")
-    first, *_, last = sorted(rounds, key=lambda name: (len(name), name))
-    print(f"\nOn the held-out frames, model {first} (source labels alone) -> model {last} (after self-training):")
+def lines(table: Path, page: Path) -> list[str]:
+    """Sentences about the table's first and last row."""
+    with table.open(encoding="utf-8", newline="") as file:
+        first, *_, last = csv.DictReader(file)
+    said = [f"On the held-out frames, model {first['round']} -> model {last['round']}:"]
     for key, name, unit in _SHOWN:
-        if key in rounds[first] and key in rounds[last]:
-            print(f"  {name:<28} {rounds[first][key]:8.1f} -> {rounds[last][key]:6.1f} {unit}")
-    print(f"Report: {page.resolve()}")
+        if first.get(key) and last.get(key):
+            said.append(f"  {name:<28} {float(first[key]):7.1f} -> {float(last[key]):6.1f} {unit}")
+    return [*said, f"Report: {page.resolve()}"]
 
 
 if __name__ == "__main__":
-    main(Path("metrics/summary.json"), Path("plots/report.html"))
+    try:
+        print("", *lines(Path("plots/rounds.csv"), Path("plots/report.html")), sep="\n")
+    except FileNotFoundError as error:
+        sys.exit(f"error: {error.filename}: there is no such file; run `dvc repro` first")
+    except ValueError:
+        sys.exit("error: plots/rounds.csv: expected at least two rows; params.yaml names no round")
