@@ -12,7 +12,7 @@ import numpy as np
 from pipeline import cli
 from pipeline.datasets import trc
 from pipeline.files import truth as truths
-from pipeline.files.frames import Frames
+from pipeline.files.frames import read_keys
 from pipeline.files.keys import FrameKeys
 from pipeline.skeleton import Skeleton, get
 
@@ -30,7 +30,7 @@ class Truth:
 
 
 def main(truth: Path, frames: Path, out: Path, config: Truth) -> None:
-    keys = Frames.read(frames).keys
+    keys = read_keys(frames)
     skeleton = get(_SKELETON)
     joints = np.full((len(keys), len(skeleton), 3), np.nan)
     for sequence, path in _files(truth, keys).items():

@@ -97,7 +97,7 @@ def _unit(path: Path, cameras: Sequence[Camera], asked: Units, stated: str | Non
 
 def _camera(path: Path, table_name: str, table: dict[str, Any]) -> Camera:
     name = table.get("name", table_name)
-    if not isinstance(name, str) or not simplified(name):
+    if not isinstance(name, str) or not simplified(name) or not name.isprintable():
         raise ValueError(f"{path}: [{table_name}] name: expected text with a letter or digit, got {name!r}")
     what = f"{path}: camera {name}"
     if table.get("fisheye", False):
@@ -182,21 +182,17 @@ _ADVICE = "expected the camera's axes from the world's, x_camera = R x_world + t
 
 
 def check_looks(cameras: Sequence[Camera], path: Path) -> None:
-    """Refuse a rig whose cameras do not look at a common place, or that would be upright with other rotations.
+    """Refuse a rig with a camera that shares its view with no other, or that would be upright with other rotations.
 
     A rotation written the wrong way round (world axes from camera axes) is a proper rotation, and the world's origin stays
     in the picture with it. But the camera then leans by its compass direction.
     """
-    _, seen = common_place(cameras)
     turned = [_transposed(camera) for camera in cameras]
-    if not seen.all():
-        if common_place(turned)[1].all():
-            raise ValueError(
-                f"{path}: the cameras look at no common place, but with every rotation transposed they do; {_ADVICE}"
-            )
-        blind = ", ".join(camera.name for camera, sees in zip(cameras, seen, strict=True) if not sees)
+    blind = _alone(cameras)
+    if blind:
+        mends = "; with every rotation transposed, all do" if not _alone(turned) else ""
         raise ValueError(
-            f"{path}: the cameras look at no common place (it is not in the picture of {blind}); {_ADVICE}; "
+            f"{path}: camera {cameras[blind[0]].name} sees nothing that another camera sees{mends}; {_ADVICE}; "
             "target.views chooses among cameras"
         )
     suspects = [i for i, camera in enumerate(cameras) if _lean(camera) > 45 and _lean(turned[i]) < 30]
@@ -246,6 +242,20 @@ def _mended(
         which, best = trial, score
 
 
+def _alone(cameras: Sequence[Camera]) -> list[int]:
+    """The cameras that have no point between 0.3 and 30 m ahead in common with any other camera."""
+    depths = np.geomspace(300.0, 30000.0, 24)
+    grid = np.stack(np.meshgrid([0.1, 0.5, 0.9], [0.1, 0.5, 0.9]), axis=-1).reshape(-1, 2)
+    alone = []
+    for i, camera in enumerate(cameras):
+        pixels = np.concatenate([grid * camera.size, np.ones((len(grid), 1))], axis=-1)
+        rays = pixels @ np.linalg.inv(camera.K).T
+        ahead = (rays[:, None] * depths[:, None]).reshape(-1, 3) @ camera.R + camera.centre  # world mm
+        if not any(_in_picture(other, ahead).any() for k, other in enumerate(cameras) if k != i):
+            alone.append(i)
+    return alone
+
+
 def _refusal(cameras: Sequence[Camera], indices: Sequence[int], path: Path, why: str) -> str:
     names = ", ".join(cameras[i].name for i in indices)
     which = f"the rotation of camera {names} seems" if len(indices) == 1 else f"the rotations of cameras {names} seem"
@@ -272,9 +282,11 @@ def _nearest_to_axes(cameras: Sequence[Camera]) -> np.ndarray:
     return np.linalg.solve(total, (off @ np.stack([camera.centre for camera in cameras])[..., None]).sum(axis=0))[:, 0]
 
 
-def _in_picture(camera: Camera, point: np.ndarray) -> bool:
-    x, y = camera.project(point, distorted=False)  # far outside, the lens polynomial folds back into the picture
-    return bool(-0.5 <= x <= camera.size[0] - 0.5 and -0.5 <= y <= camera.size[1] - 0.5)
+def _in_picture(camera: Camera, points: np.ndarray) -> np.ndarray:
+    """(..., 3) world mm -> (...) bool. Without distortion: far outside, the lens polynomial folds back into the picture."""
+    shown = camera.project(points, distorted=False)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(((shown >= -0.5) & (shown <= np.array(camera.size) - 0.5)).all(axis=-1))
 
 
 def _off_axis(camera: Camera, point: np.ndarray) -> float:

@@ -19,6 +19,7 @@ from pipeline.geometry.camera import Camera
 
 # Codecs pad or cut to multiples of 16, and exporters shrink by as much. More than that is another picture format.
 _SIZE_TOLERANCE = 16  # px
+_LAST_NUMBER = 2**31 - 1
 _BLACK = 24  # grey value that the bars of an exporter stay below on average
 
 
@@ -60,11 +61,18 @@ def find(folder: Path, cameras: Sequence[Camera], wanted: Sequence[str], calibra
     if not folder.is_dir():
         raise ValueError(f"{folder}: expected a folder with a video or a picture folder a camera")
     chosen = [_camera(name, cameras, calibration) for name in wanted] if wanted else list(cameras)
+    twice = sorted({camera.name for camera in chosen if chosen.count(camera) > 1})
+    if twice:
+        raise ValueError(f"target.views: the view {twice[0]} is there twice")
     layout = _layout(folder, cameras)
     found = []
     for name, entries in layout:
         where = folder if len(layout) == 1 and name == _sequence_name(folder) else folder / name
-        by_camera = {simplified(camera_name(entry)): entry for entry in entries}
+        by_camera: dict[str, Path] = {}
+        for entry in entries:
+            other = by_camera.setdefault(simplified(camera_name(entry)), entry)
+            if other != entry:
+                raise ValueError(f"{where}: {other.name} and {entry.name} are the same camera's; expected one of them")
         unknown = sorted(set(by_camera) - {simplified(camera.name) for camera in cameras})
         if unknown and not wanted:
             raise ValueError(
@@ -151,6 +159,8 @@ def frame_number(path: Path) -> int:
     digits = re.findall(r"\d+", path.name[: -len(path.suffix)] if path.suffix else path.name)
     if not digits:
         raise ValueError(f"{path}: expected a frame number in the name")
+    if int(digits[-1]) > _LAST_NUMBER:
+        raise ValueError(f"{path}: expected a frame number up to {_LAST_NUMBER} at the end of the name")
     return int(digits[-1])
 
 

@@ -4,6 +4,7 @@ One table a camera: name, size, matrix, distortions, rotation (Rodrigues vector)
 `x_camera = R x_world + translation`. Ours says its units in `[metadata]`: mm.
 """
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ def write_cameras(path: Path, cameras: tuple[Camera, ...]) -> None:
     for camera in cameras:
         rotation = Rotation.from_matrix(camera.R).as_rotvec()
         lines += [
-            f"[{camera.name}]",
-            f'name = "{camera.name}"',
+            f"[{_text(camera.name)}]",
+            f"name = {_text(camera.name)}",
             f"size = {[int(side) for side in camera.size]}",
             f"matrix = {_numbers(camera.K)}",
             f"distortions = {_numbers(camera.distortion)}",
@@ -70,6 +71,11 @@ def _camera(table: dict[str, Any]) -> Camera:
         distortion=np.array(table["distortions"], dtype=np.float64),
         convention=table["convention"],
     )
+
+
+def _text(name: str) -> str:
+    """A quoted key or value; JSON's quoting is TOML's for printable text."""
+    return json.dumps(name, ensure_ascii=False)
 
 
 def _numbers(values: np.ndarray) -> str:

@@ -59,6 +59,12 @@ class Frames:
             )
 
 
+def read_keys(path: Path) -> FrameKeys:
+    """Which frames a file is about, without its pictures."""
+    with hdf5.reading(path, KIND) as file:
+        return FrameKeys.get(file)
+
+
 def write(
     path: Path,
     keys: FrameKeys,

@@ -51,9 +51,9 @@ def test_the_place_that_all_cameras_look_at(rig):
     assert seen.all()
 
 
-def test_cameras_that_look_away_are_named(rig):
-    away = camera_looking_at(np.array([0.0, 9000.0, 1000.0]), np.array([3000.0, 6000.0, 2000.0]), "cam9")
-    with pytest.raises(ValueError, match="it is not in the picture of cam9"):
+def test_a_camera_that_looks_away_is_named(rig):
+    away = camera_looking_at(np.array([0.0, 90000.0, 1000.0]), np.array([0.0, 60000.0, 2000.0]), "cam9")
+    with pytest.raises(ValueError, match="camera cam9 sees nothing that another camera sees"):
         calibration.check_looks((*rig, away), Path("c.toml"))
 
 
@@ -101,3 +101,20 @@ def test_what_the_views_see_tells_who_is_transposed(count, wrong):
 
 def test_disagreement_that_no_rotation_mends_is_no_reason_to_refuse():
     calibration.check_agreement(ring(4), Path("c.toml"), lambda rig: 0.05)
+
+
+def test_cameras_along_a_corridor_need_no_place_that_all_see():
+    middles = np.arange(5) * 3000.0
+    cameras = [
+        camera_looking_at(np.array([x, 0.0, 1000.0]), np.array([x, -4000.0, 1800.0]), f"cam{i}")
+        for i, x in enumerate(middles)
+    ]
+    assert not calibration.common_place(cameras)[1].all()
+    calibration.check_looks(cameras, Path("c.toml"))
+
+
+def test_a_name_that_would_break_the_file_is_refused(tmp_path):
+    path = written(tmp_path, camera_ring(2))
+    path.write_text(path.read_text().replace('name = "Cam_01"', 'name = "cam\\n[metadata]"'))
+    with pytest.raises(ValueError, match="expected text with a letter or digit"):
+        calibration.read(path)

@@ -67,6 +67,21 @@ def test_two_pictures_of_one_frame_are_refused(tmp_path):
         find(tmp_path)
 
 
+def test_one_camera_twice_is_refused(tmp_path):
+    put_pictures(tmp_path / "cam01", [1])
+    put_pictures(tmp_path / "cam_01", [1])
+    put_pictures(tmp_path / "cam02", [1])
+    with pytest.raises(ValueError, match="cam01 and cam_01 are the same camera's"):
+        find(tmp_path)
+    with pytest.raises(ValueError, match=r"target.views: the view cam02 is there twice"):
+        find(tmp_path, ("cam02", "cam_02"))
+
+
+def test_a_time_stamp_is_no_frame_number():
+    with pytest.raises(ValueError, match="expected a frame number up to"):
+        rig.frame_number(Path("frame_1700000000123.jpg"))
+
+
 def test_an_empty_folder_says_what_was_expected(tmp_path):
     with pytest.raises(ValueError, match="expected a video or a picture folder a camera"):
         find(tmp_path)

@@ -1,6 +1,7 @@
 """Artefacts: what was written is read again, equal values give equal bytes, other files are refused, nothing is half."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -235,6 +236,13 @@ def test_cameras_come_back(tmp_path):
         assert found.size == known.size
         for field in ("K", "R", "centre", "distortion"):
             np.testing.assert_allclose(getattr(found, field), getattr(known, field), atol=1e-7)
+
+
+def test_cameras_may_have_names_with_dots_and_quotes(tmp_path):
+    names = ("cam.1", 'left "A"', "kamera ß")
+    named = tuple(replace(camera, name=name) for camera, name in zip(camera_ring(3), names, strict=True))
+    write_cameras(tmp_path / "c.toml", named)
+    assert tuple(camera.name for camera in read_cameras(tmp_path / "c.toml")) == names
 
 
 @pytest.mark.parametrize(
