@@ -25,7 +25,7 @@ from pipeline.datasets.synthetic.motion import ACTIONS, SEATED, sample_path, sam
 from pipeline.geometry.camera import Camera
 
 _ROOM = np.array([3400.0, 5600.0, 2800.0])  # half width, half depth, height
-_AZIMUTHS = (-100.0, -35.0, 35.0, 100.0, 0.0, -68.0, 68.0, 180.0)  # deg from the front of the stage
+_AZIMUTHS = (-78.0, -30.0, 30.0, 78.0, 0.0, -52.0, 52.0, 180.0)  # deg from the front of the stage
 _HEIGHTS = (1650.0, 2350.0, 1900.0, 2550.0, 2100.0, 2300.0, 1750.0, 2450.0)
 _SHADOW_HALF, _SHADOW_CELLS = 2600.0, 208
 
