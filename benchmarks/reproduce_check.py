@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from benchmarks import preset
 from pipeline import params
@@ -70,27 +70,33 @@ def _run(clone: Path, kill_after: Sequence[tuple[float, bool]] = ()) -> float:
     for made in ("dvc.lock", "metrics", "plots"):
         subprocess.run(["git", "rm", "-rq", "--ignore-unmatch", made], cwd=clone, check=True)
     begin = time.monotonic()
-    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "POSE_SCRATCH")}
     with tempfile.TemporaryFile("w+") as log:
-
-        def start() -> subprocess.Popen[str]:
-            options: dict[str, Any] = {"stdout": log, "stderr": log, "stdin": subprocess.DEVNULL}
-            return subprocess.Popen(["dvc", "repro"], cwd=clone, env=environment, start_new_session=True, **options)
-
         for seconds, everything in kill_after:
-            process = start()
+            process = _start(clone, log)
             try:
                 process.wait(seconds)
             except subprocess.TimeoutExpired:
                 (os.killpg if everything else os.kill)(process.pid, signal.SIGKILL)
                 process.wait()
-        if start().wait():
+        process = _start(clone, log)
+        try:
+            status = process.wait()
+        except BaseException:  # such as Ctrl-C, which does not reach a session of its own
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+        if status:
             log.seek(0)
             sys.exit(f"{log.read()}\nerror: `dvc repro` failed in a clone of HEAD, see above")
     took = time.monotonic() - begin
     killed = f", killed {len(kill_after)} times" if kill_after else ""
     print(f"{clone.name} clone: {len(_stages(clone))} stages in {took:.0f} s{killed}", flush=True)
     return took
+
+
+def _start(clone: Path, log: IO[str]) -> subprocess.Popen[bytes]:
+    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "POSE_SCRATCH")}
+    options: dict[str, Any] = {"stdout": log, "stderr": log, "stdin": subprocess.DEVNULL}
+    return subprocess.Popen(["dvc", "repro"], cwd=clone, env=environment, start_new_session=True, **options)
 
 
 def _stages(clone: Path) -> dict[str, dict[str, Any]]:
