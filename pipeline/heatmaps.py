@@ -123,7 +123,7 @@ def windows(maps: np.ndarray, window: int, floor: float = 1e-4) -> tuple[np.ndar
 
     Returns:
         (..., 2, rows, columns) float16 and (..., 2, 2) int16, the x y of each window's top-left px. Where there is no
-        such peak the values are 0.
+        such peak, and where the second window overlaps the first, the values are 0.
     """
     *batch, height, width = maps.shape
     rest = np.nan_to_num(np.asarray(maps, dtype=np.float32).reshape(-1, height, width))  # a copy
@@ -132,7 +132,6 @@ def windows(maps: np.ndarray, window: int, floor: float = 1e-4) -> tuple[np.ndar
     each = np.arange(len(rest))[:, None, None]
     kept = np.zeros((len(rest), 2, rows, columns), dtype=np.float16)
     corners = np.zeros((len(rest), 2, 2), dtype=np.int16)
-    whole = rest.copy()
     for k in range(2):
         y, x = np.divmod(rest.reshape(len(rest), -1).argmax(axis=1), width)
         found = rest[np.arange(len(rest)), y, x] > 0
@@ -140,7 +139,7 @@ def windows(maps: np.ndarray, window: int, floor: float = 1e-4) -> tuple[np.ndar
         corners[:, k, 1] = np.where(found, np.clip(y - rows // 2, 0, height - rows), 0)
         y = corners[:, k, 1, None, None] + np.arange(rows)[:, None]
         x = corners[:, k, 0, None, None] + np.arange(columns)
-        kept[:, k] = np.where(found[:, None, None], whole[each, y, x], 0)
+        kept[:, k] = np.where(found[:, None, None], rest[each, y, x], 0)
         rest[each, y, x] = 0
     return kept.reshape(*batch, 2, rows, columns), corners.reshape(*batch, 2, 2)
 

@@ -171,7 +171,15 @@ def _best_on_grid(energy, limb_mm, order, parents, bins, step, tolerance, chosen
     a shell, and what the child has to say is the maximum of its shifted energies.
     """
     frames, joints, _ = energy.shape
-    said = np.zeros((bins, bins, bins))
+    longest = 0.0
+    for length in limb_mm.flat:
+        longest = max(longest, length) if length == length else longest
+    padding = min(int((longest + tolerance) / step), bins - 1)
+    width = bins + 2 * padding
+    # Both with a margin, so that a shift is one long loop without borders; nothing is ever read from `said`'s margin.
+    shifted = np.full((width, width, width), -np.inf)
+    said = np.zeros((width, width, width))
+    middle = slice(padding, padding + bins)
     for frame in range(frames):
         for joint in order:
             parent = parents[joint]
@@ -180,18 +188,17 @@ def _best_on_grid(energy, limb_mm, order, parents, bins, step, tolerance, chosen
             length = limb_mm[frame, joint]
             own = energy[frame, joint].reshape(bins, bins, bins)
             above = energy[frame, parent].reshape(bins, bins, bins)
+            if np.isnan(length):  # the child's best is the same for all of the parent's places
+                continue
+            shifted[middle, middle, middle] = own
             said[:] = -np.inf
-            if np.isnan(length):
-                said[:] = own.max()
-            else:
-                reach = min(int((length + tolerance) / step), bins - 1)
-                for dx in range(-reach, reach + 1):
-                    for dy in range(-reach, reach + 1):
-                        for dz in range(-reach, reach + 1):
-                            if abs(step * np.sqrt(dx * dx + dy * dy + dz * dz) - length) > tolerance:
-                                continue
-                            _take_maximum(said, own, dx, dy, dz)
-            above += said
+            reach = min(int((length + tolerance) / step), bins - 1)
+            for dx in range(-reach, reach + 1):
+                for dy in range(-reach, reach + 1):
+                    for dz in range(-reach, reach + 1):
+                        if abs(step * np.sqrt(dx * dx + dy * dy + dz * dz) - length) <= tolerance:
+                            _take_maximum(said.ravel(), shifted.ravel(), bins, padding, dx, dy, dz)
+            above += said[middle, middle, middle]
         for k in range(joints - 1, -1, -1):  # from the root outwards
             joint = order[k]
             parent = parents[joint]
@@ -215,15 +222,18 @@ def _best_on_grid(energy, limb_mm, order, parents, bins, step, tolerance, chosen
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _take_maximum(said, own, dx, dy, dz):
-    """said(i) = max(said(i), own(i + offset)) wherever both are on the grid."""
-    bins = said.shape[0]
-    first, last = max(0, -dz), min(bins, bins - dz)
-    for x in range(max(0, -dx), min(bins, bins - dx)):
-        for y in range(max(0, -dy), min(bins, bins - dy)):
-            target, source = said[x, y], own[x + dx, y + dy]
-            for z in range(first, last):
-                target[z] = max(target[z], source[z + dz])
+def _take_maximum(said, shifted, bins, padding, dx, dy, dz):
+    """said(i) = max(said(i), shifted(i + offset)) for all places of the grid, flat, a plane at a time."""
+    width = bins + 2 * padding
+    first = (padding * width + padding) * width + padding
+    length = (bins - 1) * width + bins  # from the first place of a plane to its last
+    for x in range(bins):
+        start = first + x * width * width
+        target = said[start : start + length]
+        start += (dx * width + dy) * width + dz
+        source = shifted[start : start + length]
+        for i in range(length):
+            target[i] = max(target[i], source[i])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
