@@ -5,7 +5,7 @@ augmentation, and its 3D joints by the same robust triangulation. What differs i
 
 - source only: more training on the source, no target picture at all
 - argmax: the teacher's own peaks in each view, all of them
-- argmax, confident: those of them with a high score
+- argmax, confident: those of them with a score above 0.7, about as often right as the accepted labels of self-training
 - triangulated, unfiltered: the peaks of all views made one 3D joint by RANSAC, reprojected, none refused
 - self-training: the pipeline as params.yaml describes it
 - oracle: the truth (only here; no stage of the pipeline can see it)
@@ -53,7 +53,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "self-training": {},
     "source only": {"retrain": {"target_share": 0.0}},
     "argmax": {"pseudo": {"ransac": False, "source": "triangulation", "confidence_threshold": 0.0}},
-    "argmax, confident": {"pseudo": {"ransac": False, "source": "triangulation", "confidence_threshold": 0.5}},
+    "argmax, confident": {"pseudo": {"ransac": False, "source": "triangulation", "confidence_threshold": 0.7}},
     "triangulated, unfiltered": {
         "pseudo": {"ransac": True, "source": "triangulation", "ransac_inliers": 2, "reproj_threshold_px": 1e6}
     },
