@@ -14,7 +14,12 @@ Result = TypeVar("Result")
 
 def workers() -> int:
     """How many threads: `POSE_WORKERS`, or the cores that this process may use. It changes no byte of any output."""
-    return int(os.environ.get("POSE_WORKERS", 0)) or len(os.sched_getaffinity(0))
+    asked = os.environ.get("POSE_WORKERS", "")
+    if asked:
+        if not asked.isdecimal() or int(asked) < 1:
+            raise ValueError(f"POSE_WORKERS: expected a whole number from 1, got '{asked}'")
+        return int(asked)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def in_order(function: Callable[[Item], Result], items: Iterable[Item], threads: int | None = None) -> Iterator[Result]:

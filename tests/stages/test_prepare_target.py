@@ -108,6 +108,17 @@ def test_the_person_of_interest_is_found_beside_a_bystander(raw, monkeypatch):
     assert (seen.scores[:, :, -1] == 0).all()
 
 
+def test_a_view_that_misses_the_person_has_no_detection(raw, monkeypatch):
+    joints = raw_world.people(get("body_25b").joints, 6, (-900.0, 700.0))
+    bystander = raw.cameras[2].project(joints[2])
+    (raw.detections / "cam03_json/cam03.0002.json").write_text(raw_world.openpose([bystander]))
+    raw.prepare_target(monkeypatch, detector="openpose_body_25b")
+    seen = Detections.read(raw.out / "detections.h5")
+    assert np.isnan(seen.points[2, 2]).all()
+    assert not seen.scores[2, 2].any()
+    assert np.isfinite(seen.points[2, [0, 1, 3], :-1]).all()
+
+
 def test_boxes_are_made_from_joints_where_there_are_no_boxes(raw, monkeypatch):
     (raw.detections / "boxes.json").unlink()
     raw.prepare_target(monkeypatch, detector="openpose_body_25b", box_margin=0.5)
@@ -257,6 +268,11 @@ def test_a_camera_without_pictures(raw, refused):
 def test_transposed_rotations(raw, refused, wrong, params):
     raw_world.write_calibration(raw.calibration, raw.cameras, transposed=wrong)
     assert "transposed" in refused(**params)
+
+
+def test_a_transposed_rotation_without_any_detection(raw, refused):
+    raw_world.write_calibration(raw.calibration, raw.cameras, transposed=("cam03",))
+    assert "the rotation of camera Cam_03 seems to be transposed" in refused(boxes="volume")
 
 
 def test_metres_that_call_themselves_millimetres(raw, refused):
