@@ -1,0 +1,193 @@
+"""pretrain, export_heatmaps and retrain through their own command lines, on a world that trains in seconds."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline import cli
+from pipeline.files import pictures, samples
+from pipeline.files.detections import Detections
+from pipeline.files.frames import Frames
+from pipeline.files.heatmaps import Heatmaps
+from pipeline.files.labels import Labels
+from pipeline.models import build
+from pipeline.skeleton import get
+from stages import export_heatmaps, pretrain, retrain
+from tests import tiny_world
+from tests.pipeline_graph import read
+
+ROWS = 10
+
+
+@pytest.fixture(autouse=True)
+def on_the_processor(monkeypatch):
+    monkeypatch.setenv("POSE_DEVICE", "cpu")
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    """Twelve frames of four cameras with pseudo labels, ten labelled pictures, a network of 64 px, eight steps."""
+    monkeypatch.chdir(tmp_path)
+    made = tiny_world.build(tmp_path, rounds=1, train=3, test=2)
+    rng = np.random.default_rng(3)
+    skeleton = get("mpii_16")
+    samples.write(
+        tmp_path / "source.h5",
+        skeleton,
+        np.array([f"picture_{row}" for row in range(ROWS)]),
+        np.array(["train"] * (ROWS - 2) + ["valid"] * 2),
+        rng.uniform(8, 56, (ROWS, len(skeleton), 2)),
+        np.ones((ROWS, len(skeleton)), dtype=bool),
+        np.tile([-0.5, -0.5, 63.5, 63.5], (ROWS, 1)),
+        np.full(ROWS, 10.0),
+        np.tile(np.eye(3)[:2], (ROWS, 1, 1)),
+        (pictures.encode(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)) for _ in range(ROWS)),
+    )
+    change(made, lambda values: None)
+    return made
+
+
+def change(world, edit):
+    values = read("params.yaml")
+    values["runtime"].update(threads=1, precision="float32")
+    values["network"].update(input_size=64, width=8, deconv_channels=8)
+    for section in ("pretrain", "retrain"):
+        values[section]["batch_size"] = 4
+        values[section]["schedule"]["steps"] = 8
+    edit(values)
+    YAML().dump(values, world.root / "params.yaml")
+
+
+def run_pretrain(world, out="model.pt"):
+    flags = ["--source", "source.h5", "--out", out, "--metrics", "train.json", "--curve", "training.csv"]
+    cli.run(pretrain.main, argv=flags)
+    return world.root / out
+
+
+def run_export(world, model, out="heatmaps.h5", *more):
+    cli.run(export_heatmaps.main, argv=["--model", str(model), "--frames", str(world.frames), "--out", out, *more])
+    return Heatmaps.read(world.root / out)
+
+
+def run_retrain(world, model, out="student.pt"):
+    labels = str(world.data("r1") / "labels.h5")
+    flags = ["--init", str(model), "--source", "source.h5", "--frames", str(world.frames), "--labels", labels]
+    cli.run(retrain.main, argv=[*flags, "--out", out, "--metrics", "retrain.json", "--curve", "retrain.csv"])
+    return world.root / out
+
+
+def test_the_same_inputs_give_the_same_bytes_and_another_seed_others(world):
+    first = run_pretrain(world, "a.pt").read_bytes()
+    assert run_pretrain(world, "b.pt").read_bytes() == first
+    change(world, lambda values: values["runtime"].update(seed=99))
+    assert run_pretrain(world, "c.pt").read_bytes() != first
+    assert list((world.root / "data" / "scratch").glob("*")) == []
+
+
+def test_every_frame_and_view_gets_maps_and_peaks_that_lie_in_its_box(world):
+    found = run_export(world, run_pretrain(world))
+    frames = Frames.read(world.frames)
+    found.keys.require_same(frames.keys, "heatmaps")
+    assert found.views == frames.views
+    assert found.map_size == (16, 16)
+    seen = np.isfinite(found.points).all(-1)
+    margin = 2 * (frames.box[..., 2] - frames.box[..., 0])[..., None, None] / 16  # two map px
+    inside = (found.points > frames.box[:, :, None, :2] - margin) & (found.points < frames.box[:, :, None, 2:] + margin)
+    assert inside[seen].all()
+    assert ((found.scores > 0) == seen).all()
+
+
+def test_the_flip_test_changes_maps_but_not_their_meaning(world):
+    model = run_pretrain(world)
+    plain = run_export(world, model, "plain.h5")
+    change(world, lambda values: values["export"].update(flip_test=True))
+    flipped = run_export(world, model, "flipped.h5")
+    assert not np.array_equal(plain.windows, flipped.windows)
+    np.testing.assert_array_equal(plain.image_from_map, flipped.image_from_map)
+
+
+def test_a_rounds_boxes_move_what_the_network_sees(world):
+    model = run_pretrain(world)
+    path = world.data("r1") / "labels.h5"
+    labels = Labels.read(path)
+    moved = world.root / "moved.h5"
+    box = labels.box + np.array([5.0, 0, 5, 0])
+    Labels(*[getattr(labels, k) for k in ("keys", "views", "skeleton", "points", "weights", "reason")], box).write(
+        moved
+    )
+    one, other = (run_export(world, model, f"{p.stem}.h5", "--labels", str(p)) for p in (path, moved))
+    np.testing.assert_allclose(other.image_from_map[..., 0, 2] - one.image_from_map[..., 0, 2], 5.0, atol=1e-3)  # px
+
+
+def test_foreign_detections_stand_in_for_the_first_teacher_by_name(world):
+    frames = Frames.read(world.frames)
+    foreign = get("body_25b")
+    points = np.full((len(frames), 4, len(foreign), 2), np.nan)
+    wrist = foreign.index("left_wrist")
+    points[:, :, wrist] = (frames.box[..., :2] + frames.box[..., 2:]) / 2
+    scores = np.where(np.isfinite(points).all(-1), 0.8, 0.0)
+    Detections(frames.keys, frames.views, foreign, points, scores).write(world.root / "detections.h5")
+    model = run_pretrain(world)
+    change(world, lambda values: values["export"].update(first_teacher="detections"))
+    found = run_export(world, model, "heatmaps.h5", "--detections", "detections.h5")
+    ours = get("mpii_16").index("left_wrist")
+    np.testing.assert_allclose(found.points[:, :, ours], points[:, :, wrist])
+    assert np.isnan(np.delete(found.points, ours, axis=2)).all()
+    assert found.maps(slice(0, 1))[0, 0, ours].max() == pytest.approx(0.8, abs=0.1)
+
+
+def test_detections_that_were_asked_for_and_are_not_there_are_an_error(world, capsys):
+    frames = Frames.read(world.frames)
+    skeleton = get("mpii_16")
+    nothing = np.full((len(frames), 4, 16, 2), np.nan)
+    Detections(frames.keys, frames.views, skeleton, nothing, np.zeros((len(frames), 4, 16))).write(Path("none.h5"))
+    model = run_pretrain(world)
+    change(world, lambda values: values["export"].update(first_teacher="detections"))
+    with pytest.raises(SystemExit, match="1"):
+        run_export(world, model, "heatmaps.h5", "--detections", "none.h5")
+    assert "export.first_teacher" in capsys.readouterr().err
+    assert not Path("heatmaps.h5").exists()
+
+
+def test_a_student_learns_from_pseudo_labels_and_the_control_does_not_see_them(world):
+    model = run_pretrain(world)
+    student = run_retrain(world, model).read_bytes()
+    change(world, lambda values: values["retrain"].update(target_share=0.0))
+    control = run_retrain(world, model, "control.pt").read_bytes()
+    assert student != control
+    path = world.data("r1") / "labels.h5"
+    labels = Labels.read(path)
+    fields = [labels.keys, labels.views, labels.skeleton, labels.points + 3, labels.weights, labels.reason, labels.box]
+    path.unlink()
+    Labels(*fields).write(path)
+    assert run_retrain(world, model, "control2.pt").read_bytes() == control
+    change(world, lambda values: None)
+    assert run_retrain(world, model, "student2.pt").read_bytes() != student
+
+
+def test_a_round_without_a_single_label_ends_in_a_sentence(world, capsys):
+    model = run_pretrain(world)
+    path = world.data("r1") / "labels.h5"
+    labels = Labels.read(path)
+    path.unlink()
+    Labels(
+        labels.keys,
+        labels.views,
+        labels.skeleton,
+        labels.points * np.nan,
+        labels.weights * 0,
+        labels.reason,
+        labels.box,
+    ).write(path)
+    with pytest.raises(SystemExit, match="1"):
+        run_retrain(world, model)
+    assert "not one pseudo label was accepted" in capsys.readouterr().err
+    assert not (world.root / "student.pt").exists()
+
+
+def test_a_saved_model_keeps_its_architecture(world):
+    network, _ = build.load(run_pretrain(world))
+    assert network.input_size == 64
+    assert network.skeleton == "mpii_16"
