@@ -181,7 +181,7 @@ class Study:
         return rows
 
     def label(self, method: str, values: dict[str, Any], name: str, teacher: Path, labels: Path, folder: Path) -> None:
-        if method == "oracle":
+        if method in _NO_TEACHER:  # of the source-only control, no label is ever read
             true_labels(self.frames, self.cameras, self.truth).write(labels)
         else:
             params_file = folder / "params.json"  # JSON is YAML
