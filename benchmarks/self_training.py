@@ -217,6 +217,37 @@ def true_labels(frames: Path, cameras: Path, truth: Path) -> Labels:
     return Labels(seen.keys, seen.views, true.skeleton, points, wanted.astype(np.float32), reason, seen.box)
 
 
+def _figures(row: dict[str, Any]) -> dict[str, Any]:
+    """A row without what only a single run is looked at for; the labels' figures beside the model's."""
+    labels = {f"label_{key}": row["labels"][key] for key in ("coverage", "pckh_50") if "labels" in row}
+    if row["method"] in _NO_TEACHER:
+        labels = {}
+    return {key: value for key, value in row.items() if not isinstance(value, dict)} | labels
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Markdown: each method's last round, mean over the seeds (lowest to highest)."""
+    columns = {
+        "pckh_50": "PCKh@0.5 %",
+        "pckh_25": "PCKh@0.25 %",
+        "mpjpe_abs_mm": "MPJPE mm",
+        "mpjpe_abs_median_mm": "median mm",
+        "mpjpe_abs_rpsm_mm": "MPJPE mm, RPSM",
+        "label_coverage": "labelled %",
+        "label_pckh_50": "of these right %",
+    }
+    last = {row["method"]: row["round"] for row in rows}
+    lines = ["| labels from | " + " | ".join(columns.values()) + " |", "| --- |" + " ---: |" * len(columns)]
+    for method, name in last.items():
+        cells = []
+        for key in columns:
+            values = [row[key] for row in rows if row["method"] == method and row["round"] == name and key in row]
+            spread = f"{np.mean(values):.1f} ({min(values):.1f} to {max(values):.1f})" if values else ""
+            cells.append(spread)
+        lines.append(f"| {method}, {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def _line(row: dict[str, Any]) -> str:
     names = ("pckh_50", "pckh_25", "mpjpe_abs_mm", "mpjpe_abs_median_mm", "mpjpe_abs_rpsm_mm", "coverage")
     return ", ".join(f"{name} {row[name]:.1f}" for name in names if name in row) + f"; labels {row.get('labels')}"
@@ -240,7 +271,8 @@ def main() -> None:
         rows.append(first)
         for method in flags.methods:
             rows += study.run(method)
-            write_json(flags.out, {"rows": rows, "params": values})
+            write_json(flags.out, {"rows": [_figures(row) for row in rows], "params": values})
+    print(table([_figures(row) for row in rows]))
 
 
 if __name__ == "__main__":

@@ -62,17 +62,19 @@ class PoseResNet(nn.Module):
 
     def __init__(self, joints: int, block: str, layers: Sequence[int], width: int, deconv_channels: int) -> None:
         super().__init__()
-        kind = {"basic": BasicBlock, "bottleneck": Bottleneck}[block]
+        kind: type[BasicBlock] | type[Bottleneck] = BasicBlock if block == "basic" else Bottleneck
         self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
         channels = width
+        stages: list[nn.Module] = []
         for i, blocks in enumerate(layers):
             stage: list[nn.Module] = []
             for k in range(blocks):
                 stage.append(kind(channels, width * 2**i, stride=2 if i > 0 and k == 0 else 1))
                 channels = width * 2**i * kind.expansion
-            setattr(self, f"layer{i + 1}", nn.Sequential(*stage))
+            stages.append(nn.Sequential(*stage))
+        self.layer1, self.layer2, self.layer3, self.layer4 = stages
         deconv: list[nn.Module] = []
         for _ in range(3):
             deconv += [

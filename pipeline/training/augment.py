@@ -70,7 +70,7 @@ def vary_crop(
 
 def vary_pixels(picture: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.ndarray:
     """Vary light, colour, focus and noise of a (height, width, 3) uint8 picture; returns uint8."""
-    values = picture.astype(np.float32)
+    values: np.ndarray = picture.astype(np.float32)
     gains = np.exp(augment.contrast * rng.standard_normal() + augment.colour * rng.standard_normal(3))
     offset = 255 * augment.brightness * rng.standard_normal()
     values = (values - 128) * gains.astype(np.float32) + np.float32(128 + offset)

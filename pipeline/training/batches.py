@@ -4,7 +4,7 @@ Everything about a step is drawn from (seed, step), so a training that was inter
 had happened, and threads that prepare batches ahead change nothing.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -59,7 +59,7 @@ class Batch:
 
 
 def batches(
-    pools: Sequence[Pool], steps: range, batch_size: int, size: int, sigma: float, augment: Augment, seed: int
+    pools: Sequence[Pool], steps: Iterable[int], batch_size: int, size: int, sigma: float, augment: Augment, seed: int
 ) -> Iterator[Batch]:
     """The batches of some steps, in order.
 
