@@ -9,12 +9,13 @@ import json
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import cv2
@@ -92,6 +93,19 @@ class Synthesize:
             raise ValueError(f"synthesize.look.jpeg_quality: expected 1 to 100, got {self.look.jpeg_quality}")
 
 
+def _start_worker() -> None:
+    """One thread for OpenCV, and no life after the stage: a pool's workers outlive a parent that was killed."""
+    cv2.setNumThreads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
 def main(people: Path, rig: Path, truth: Path, config: Synthesize, workers: int | None = None) -> None:
     """Write the three folders; `workers` is the number of processes and changes no byte."""
     folders = {path: path.with_name(f".{path.name}.partial") for path in (people, rig, truth)}
@@ -100,7 +114,7 @@ def main(people: Path, rig: Path, truth: Path, config: Synthesize, workers: int 
         partial_folder.mkdir(parents=True)
     workers = workers or os.cpu_count() or 1
     # A fresh interpreter a worker: no inherited locks or threads, and the same on every system.
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start_worker) as pool:
         total = (
             config.people.train + config.people.valid + sum(n for _, _, n in _sequences(config)) * config.rig.cameras
         )

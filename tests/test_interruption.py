@@ -48,7 +48,7 @@ RUN = """
 import atexit, os, runpy, signal, sys
 from pipeline.training import loop
 
-loop.train.__defaults__ = tuple(4 if value == 500 else value for value in loop.train.__defaults__)  # checkpoint_every
+loop.train.__defaults__ = tuple(4 if value == 100 else value for value in loop.train.__defaults__)  # checkpoint_every
 kill_at, count, replace = int(sys.argv.pop(1)), 0, os.replace
 
 def replace_or_die(*paths):

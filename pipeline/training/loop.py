@@ -72,7 +72,7 @@ def train(
     half: bool,
     record_every: int,
     checkpoint: Path | None = None,
-    checkpoint_every: int = 500,
+    checkpoint_every: int = 100,
 ) -> Iterator[Record]:
     """Train `model` in place; when the iterator ends, the model holds the averaged weights.
 
