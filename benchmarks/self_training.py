@@ -166,6 +166,7 @@ class Study:
                     self.source,
                     self.frames,
                     labels,
+                    self.cameras,
                     folder / "model.pt",
                     folder / "train.json",
                     folder / "training.csv",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import torch
 from tqdm import tqdm
 
 from pipeline import cli, skeleton
@@ -19,6 +20,7 @@ from pipeline.training import validation
 from pipeline.training.augment import Augment
 from pipeline.training.batches import Batch, batches
 from pipeline.training.loop import Schedule, train
+from pipeline.training.losses import loss_against_targets
 from pipeline.training.pools import pool_of_samples
 
 
@@ -61,9 +63,12 @@ def main(
         size, seed = network.input_size, runtime.seed
         return batches([pool], steps, pretrain.batch_size, size, pretrain.sigma, pretrain.augment, seed)
 
+    def loss_terms(maps: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
+        return {"heatmap": loss_against_targets(maps, batch, schedule.foreground)}
+
     with scratch.open(__file__, [source], runtime, network, pretrain, str(device), half) as folder:
         checkpoint, every = folder / "checkpoint.pt", max(1, schedule.steps // 20)
-        records = list(train(model, from_step, as_input, schedule, device, half, every, checkpoint))
+        records = list(train(model, from_step, as_input, loss_terms, schedule, device, half, every, checkpoint))
         found = validation.source_pckh(partial(predict, model, device=device), samples, names, network.input_size)
         build.save(out, network, model.state_dict())
         write_table(curve, {"step": [r.step for r in records], "loss": [round(r.loss, 6) for r in records]})

@@ -4,12 +4,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
+import torch
 from tqdm import tqdm
 
 from pipeline import cli, skeleton
 from pipeline.files import scratch
 from pipeline.files.atomic import write_json
+from pipeline.files.cameras import read_cameras
 from pipeline.files.frames import Frames
 from pipeline.files.labels import Labels
 from pipeline.files.samples import Samples
@@ -20,7 +23,9 @@ from pipeline.runtime import Runtime, half_precision, start_torch
 from pipeline.training import validation
 from pipeline.training.augment import Augment
 from pipeline.training.batches import Batch, batches
+from pipeline.training.epipolar import EpipolarLoss
 from pipeline.training.loop import Schedule, train
+from pipeline.training.losses import loss_against_targets
 from pipeline.training.pools import pool_of_labels, pool_of_samples
 
 
@@ -35,6 +40,10 @@ class Retrain:
         sigma: map px, of the Gaussian targets.
         schedule: see training/loop.py.
         augment: of the student's pictures, see training/augment.py; the teacher saw them as they are.
+        epipolar_weight: per px; how much the views' distance from each other's epipolar lines counts beside the heatmap
+            loss, see training/epipolar.py. Above 0 the views of a moment come into a batch together.
+        epipolar_huber_px: distances above it (px of the full picture) count linearly, below it squared.
+        epipolar_joints: "labelled", those with a pseudo label, or "all".
     """
 
     batch_size: int
@@ -42,6 +51,9 @@ class Retrain:
     sigma: float
     schedule: Schedule
     augment: Augment
+    epipolar_weight: float
+    epipolar_huber_px: float
+    epipolar_joints: Literal["labelled", "all"]
 
     def __post_init__(self) -> None:
         if self.batch_size < 2:
@@ -50,6 +62,12 @@ class Retrain:
             raise ValueError(f"retrain.target_share: expected a number in [0, 1], got {self.target_share}")
         if self.sigma <= 0:
             raise ValueError(f"retrain.sigma: expected more than 0 map px, got {self.sigma}")
+        if self.epipolar_weight < 0:
+            raise ValueError(f"retrain.epipolar_weight: expected 0 or more, got {self.epipolar_weight}")
+        if self.epipolar_weight > 0 and self.target_share == 0:
+            raise ValueError("retrain.epipolar_weight: compares views of the target, but retrain.target_share is 0")
+        if self.epipolar_huber_px <= 0:
+            raise ValueError(f"retrain.epipolar_huber_px: expected more than 0 px, got {self.epipolar_huber_px}")
 
 
 def main(
@@ -57,6 +75,7 @@ def main(
     source: Path,
     frames: Path,
     labels: Path,
+    cameras: Path,
     out: Path,
     metrics: Path,
     curve: Path,
@@ -69,9 +88,15 @@ def main(
     names = skeleton.get(network.skeleton)
     samples = Samples.read(source)
     schedule = retrain.schedule
+    epipolar = None
+    if retrain.epipolar_weight > 0:
+        labelled_only = retrain.epipolar_joints == "labelled"
+        epipolar = EpipolarLoss(read_cameras(cameras), names.flipped, retrain.epipolar_huber_px, labelled_only)
     pools = []
     if retrain.target_share > 0:
-        pools.append(pool_of_labels(Frames.read(frames), Labels.read(labels), names, retrain.target_share))
+        pools.append(
+            pool_of_labels(Frames.read(frames), Labels.read(labels), names, retrain.target_share, epipolar is not None)
+        )
     if retrain.target_share < 1:
         pools.append(pool_of_samples(samples, "train", names, 1 - retrain.target_share))
 
@@ -80,12 +105,24 @@ def main(
         size, seed = network.input_size, runtime.seed
         return batches(pools, steps, retrain.batch_size, size, retrain.sigma, retrain.augment, seed)
 
-    with scratch.open(__file__, [init, source, frames, labels], runtime, retrain, str(device), half) as folder:
+    def loss_terms(maps: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
+        terms = {"heatmap": loss_against_targets(maps, batch, schedule.foreground)}
+        if epipolar is not None:
+            terms["epipolar"] = retrain.epipolar_weight * epipolar(maps, batch)
+        return terms
+
+    with scratch.open(__file__, [init, source, frames, labels, cameras], runtime, retrain, str(device), half) as folder:
         checkpoint, every = folder / "checkpoint.pt", max(1, schedule.steps // 20)
-        records = list(train(model, from_step, as_input, schedule, device, half, every, checkpoint))
+        records = list(train(model, from_step, as_input, loss_terms, schedule, device, half, every, checkpoint))
         found = validation.source_pckh(partial(predict, model, device=device), samples, names, network.input_size)
         build.save(out, network, model.state_dict())
-        write_table(curve, {"step": [r.step for r in records], "loss": [round(r.loss, 6) for r in records]})
+        columns: dict[str, list[float]] = {
+            "step": [r.step for r in records],
+            "loss": [round(r.loss, 6) for r in records],
+        }
+        if epipolar is not None:
+            columns |= {name: [round(r.terms[name], 6) for r in records] for name in records[0].terms}
+        write_table(curve, columns)
         write_json(metrics, {"loss": records[-1].loss, "source_pckh_50": found, "steps": schedule.steps})
     kind = "bfloat16" if half else "float32"
     print(f"{out}: {schedule.steps} steps of {retrain.batch_size} ({kind}, {device}); source PCKh@0.5 {found:.1f} %")

@@ -7,6 +7,7 @@ had happened, and threads that prepare batches ahead change nothing.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from pipeline.training.augment import Augment, vary_crop, vary_pixels
 
 _AHEAD = 4  # batches that are prepared while one is trained on
 _THREADS = 2  # OpenCV and NumPy leave the interpreter's lock for most of their work
+
+# Half-pixel rule, the only one that a mirrored picture keeps: a map's pixel covers 4x4 pixels of the crop.
+_CROP_FROM_MAP = np.array([[4.0, 0.0, 1.5], [0.0, 4.0, 1.5]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +33,8 @@ class Pool:
         weights: (rows, joints) >= 0.
         flipped: (joints,) index of each joint's mirror image.
         share: how much of each batch comes from this pool.
+        moments: rows that come together into a batch, the views of one moment each; None: every row comes alone.
+        view: (rows,) which camera took the picture, where `moments` says that it is one of several; else None.
     """
 
     picture: Callable[[int], np.ndarray]
@@ -38,6 +44,8 @@ class Pool:
     weights: np.ndarray
     flipped: tuple[int, ...]
     share: float = 1.0
+    moments: Sequence[np.ndarray] | None = None
+    view: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.box)
@@ -51,11 +59,19 @@ class Batch:
         pictures: (batch, size, size, 3) uint8 BGR.
         targets: (batch, joints, map, map) float32 Gaussians of height 1.
         weights: (batch, joints) float32; 0 where a joint is unknown or lies outside the picture.
+        image_from_map: (batch, 2, 3) px of the full picture from px of the heatmap.
+        mirrored: (batch,) bool; the picture is its mirror image, so its left wrist is the person's right one.
+        moment: (batch,) int, the same for the views of one moment; -1 for a picture that stands alone.
+        view: (batch,) int, which camera took the picture; -1 for a picture that stands alone.
     """
 
     pictures: np.ndarray
     targets: np.ndarray
     weights: np.ndarray
+    image_from_map: np.ndarray
+    mirrored: np.ndarray
+    moment: np.ndarray
+    view: np.ndarray
 
 
 def batches(
@@ -65,23 +81,26 @@ def batches(
 
     Args:
         pools: each gives its share of every batch (shares are normalised, at least one picture each), and goes through
-            all its rows in a new order before any comes again.
+            all its rows in a new order before any comes again. Of a pool with moments come as many whole ones as fit into
+            its share, but at least one.
         steps: which steps; a resumed training asks for the rest.
         size: px, side of the network's input.
         sigma: map px, of the targets.
     """
-    counts = _counts([pool.share for pool in pools], batch_size)
-    orders = [_Order(len(pool), (seed, i)) for i, pool in enumerate(pools)]
+    drawn = [_drawn(pool, count) for pool, count in zip(pools, _counts(pools, batch_size), strict=True)]
+    orders = [_Order(len(units), (seed, i)) for i, (units, _) in enumerate(drawn)]
 
     def make(step: int) -> Batch:
-        made = []
-        for i, (pool, count, order) in enumerate(zip(pools, counts, orders, strict=True)):
+        made: list[tuple[Any, ...]] = []
+        for i, (pool, (units, count), order) in enumerate(zip(pools, drawn, orders, strict=True)):
             for k in range(count):
                 place = step * count + k
-                rng = np.random.default_rng([seed, i, place, 1])
-                made.append(example(pool, order[place], size, sigma, augment, rng))
-        pictures, targets, weights = zip(*made, strict=True)
-        return Batch(np.stack(pictures), np.stack(targets), np.stack(weights))
+                first = len(made)
+                for number, row in enumerate(units[order[place]], start=1):
+                    rng = np.random.default_rng([seed, i, place, number])
+                    moment, view = (-1, -1) if pool.view is None else (first, pool.view[row])
+                    made.append((*example(pool, row, size, sigma, augment, rng), moment, view))
+        return Batch(*(np.stack(column) for column in zip(*made, strict=True)))
 
     with ThreadPoolExecutor(_THREADS) as executor:
         waiting: list[Future[Batch]] = []
@@ -99,8 +118,8 @@ def batches(
 
 def example(
     pool: Pool, row: int, size: int, sigma: float, augment: Augment, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One varied picture: ((size, size, 3) uint8, (joints, map, map) float32 targets, (joints,) float32 weights)."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool]:
+    """One varied picture: the first five fields of a `Batch`, without the axis of the batch."""
     crop_from_image = crops.crop_from_image(pool.box[row], size)
     crop_from_image, mirrored = vary_crop(crop_from_image, size, augment, rng)
     crop_from_stored = crops.compose(crop_from_image, crops.inverse(pool.stored_from_image[row]))
@@ -112,7 +131,8 @@ def example(
         points, weights = points[list(pool.flipped)], weights[list(pool.flipped)]
     inside = ((points > -0.5) & (points < size - 0.5)).all(axis=-1)  # NaN is not inside
     targets = heatmaps.draw(map_from_crop(points), (size // 4, size // 4), sigma)
-    return picture, targets.astype(np.float32), (weights * inside).astype(np.float32)
+    image_from_map = crops.compose(crops.inverse(crop_from_image), _CROP_FROM_MAP)
+    return picture, targets.astype(np.float32), (weights * inside).astype(np.float32), image_from_map, mirrored
 
 
 def network_input(
@@ -125,9 +145,7 @@ def network_input(
     """
     crop_from_image = crops.crop_from_image(box, size)
     found = crops.warp(picture, crops.compose(crop_from_image, crops.inverse(stored_from_image)), size)
-    # Half-pixel rule, the only one that a mirrored picture keeps: a map's pixel covers 4x4 pixels of the crop.
-    crop_from_map = np.array([[4.0, 0.0, 1.5], [0.0, 4.0, 1.5]])
-    return found, crops.compose(crops.inverse(crop_from_image), crop_from_map)
+    return found, crops.compose(crops.inverse(crop_from_image), _CROP_FROM_MAP)
 
 
 def map_from_crop(points: np.ndarray) -> np.ndarray:
@@ -135,10 +153,19 @@ def map_from_crop(points: np.ndarray) -> np.ndarray:
     return (points - 1.5) / 4
 
 
-def _counts(shares: list[float], batch_size: int) -> list[int]:
+def _counts(pools: Sequence[Pool], batch_size: int) -> list[int]:
+    """How many pictures of a batch each pool gives."""
+    shares = [pool.share for pool in pools]
     counts = [max(1, round(batch_size * share / sum(shares))) for share in shares]
     counts[int(np.argmax(counts))] += batch_size - sum(counts)
     return counts
+
+
+def _drawn(pool: Pool, pictures: int) -> tuple[Sequence[np.ndarray], int]:
+    """What comes out of a pool together, as rows, and how many of these a batch gets."""
+    if pool.moments is None:
+        return list(np.arange(len(pool))[:, None]), pictures
+    return pool.moments, max(1, pictures // max(len(rows) for rows in pool.moments))
 
 
 class _Order:

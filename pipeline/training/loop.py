@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from pipeline.training.batches import Batch
-from pipeline.training.losses import heatmap_loss
 
 
 @dataclass(frozen=True)
@@ -56,17 +55,19 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Record:
-    """The mean loss of the steps since the last record."""
+    """The mean loss of the steps since the last record, and that of each of its terms."""
 
     step: int
     loss: float
     learning_rate: float
+    terms: dict[str, float]
 
 
 def train(
     model: nn.Module,
     batches_from: Callable[[int], Iterable[Batch]],
     prepare: Callable[[np.ndarray, torch.device], torch.Tensor],
+    loss_terms: Callable[[torch.Tensor, Batch], dict[str, torch.Tensor]],
     schedule: Schedule,
     device: torch.device,
     half: bool,
@@ -79,6 +80,7 @@ def train(
     Args:
         batches_from: step -> the batches from that step on.
         prepare: a batch's pictures -> the network's input.
+        loss_terms: (heatmaps, batch) -> scalars by name; their sum is the loss.
         half: compute in bfloat16 where that is safe (weights, loss and the last layer stay float32).
         record_every: steps.
         checkpoint: a file to resume from and to keep for a later one; training goes on to the same bytes.
@@ -100,16 +102,16 @@ def train(
             group["lr"] = rate
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             maps = model(prepare(batch.pictures, device))
-        targets = torch.from_numpy(batch.targets).to(device)
-        weights = torch.from_numpy(batch.weights).to(device)
-        loss = heatmap_loss(maps.float(), targets, weights, schedule.foreground)
+        terms = loss_terms(maps.float(), batch)
+        loss = torch.stack(list(terms.values())).sum()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
         _follow(average, model, schedule.average, step)
-        losses.append(float(loss.detach()))
+        losses.append({name: float(term.detach()) for name, term in terms.items()})
         if (step + 1) % record_every == 0 or step + 1 == schedule.steps:
-            records.append(Record(step + 1, sum(losses) / len(losses), rate))
+            means = {name: sum(each[name] for each in losses) / len(losses) for name in losses[0]}
+            records.append(Record(step + 1, sum(means.values()), rate, means))
             losses = []
             yield records[-1]
         if checkpoint is not None and (step + 1) % checkpoint_every == 0:

@@ -2,6 +2,8 @@
 
 import torch
 
+from pipeline.training.batches import Batch
+
 
 def heatmap_loss(
     maps: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, foreground: float = 10.0
@@ -22,3 +24,9 @@ def heatmap_loss(
     """
     per_joint = ((maps - targets) ** 2 * (1 + foreground * targets)).mean(dim=(-2, -1))  # (batch, joints)
     return (per_joint * weights).sum() / weights.sum().clamp(min=1e-6)
+
+
+def loss_against_targets(maps: torch.Tensor, batch: Batch, foreground: float) -> torch.Tensor:
+    """`heatmap_loss` of predicted maps against the targets of their batch."""
+    targets, weights = (torch.from_numpy(array).to(maps.device) for array in (batch.targets, batch.weights))
+    return heatmap_loss(maps, targets, weights, foreground)

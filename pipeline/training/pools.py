@@ -31,8 +31,11 @@ def pool_of_samples(samples: Samples, split: str, names: Skeleton, share: float 
     )
 
 
-def pool_of_labels(frames: Frames, labels: Labels, names: Skeleton, share: float = 1.0) -> Pool:
+def pool_of_labels(frames: Frames, labels: Labels, names: Skeleton, share: float = 1.0, together: bool = False) -> Pool:
     """Every (frame, view) of the target with at least one pseudo label; one row a picture.
+
+    Args:
+        together: the views of a moment come into the same batch, for a loss that compares them.
 
     Raises:
         ValueError: labels and frames speak of different frames or views, or no label was accepted.
@@ -48,6 +51,7 @@ def pool_of_labels(frames: Frames, labels: Labels, names: Skeleton, share: float
     frame, view = np.nonzero(learnable)
     if len(frame) == 0:
         raise ValueError("labels: not one pseudo label was accepted; loosen the thresholds of the section `pseudo`")
+    moments = np.split(np.arange(len(frame)), np.flatnonzero(np.diff(frame)) + 1)
     return Pool(
         picture=lambda row: frames.picture(int(frame[row]), int(view[row])),
         stored_from_image=frames.crop_from_image[frame, view],
@@ -56,4 +60,6 @@ def pool_of_labels(frames: Frames, labels: Labels, names: Skeleton, share: float
         weights=weights[frame, view].astype(np.float32),
         flipped=names.flipped,
         share=share,
+        moments=moments if together else None,
+        view=view if together else None,
     )

@@ -74,6 +74,7 @@ def run_export(world, model, out="heatmaps.h5", *more):
 def run_retrain(world, model, out="student.pt"):
     labels = str(world.data("r1") / "labels.h5")
     flags = ["--init", str(model), "--source", "source.h5", "--frames", str(world.frames), "--labels", labels]
+    flags += ["--cameras", str(world.rig)]
     cli.run(retrain.main, argv=[*flags, "--out", out, "--metrics", "retrain.json", "--curve", "retrain.csv"])
     return world.root / out
 
@@ -191,3 +192,15 @@ def test_a_saved_model_keeps_its_architecture(world):
     network, _ = build.load(run_pretrain(world))
     assert network.input_size == 64
     assert network.skeleton == "mpii_16"
+
+
+def test_the_epipolar_loss_teaches_something_else_and_its_course_is_written(world):
+    model = run_pretrain(world)
+    plain = run_retrain(world, model).read_bytes()
+    change(world, lambda values: values["retrain"].update(epipolar_weight=0.01, epipolar_joints="all"))
+    assert run_retrain(world, model, "epipolar.pt").read_bytes() != plain
+    header, *lines = (world.root / "retrain.csv").read_text().splitlines()
+    assert header == "step,loss,heatmap,epipolar"
+    step, loss, heatmap, epipolar = (float(cell) for cell in lines[-1].split(","))
+    assert epipolar > 0
+    assert loss == pytest.approx(heatmap + epipolar, abs=2e-6)

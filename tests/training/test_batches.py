@@ -36,7 +36,7 @@ def test_the_target_peaks_where_the_picture_shows_the_joint_however_it_is_turned
     names = get("mpii_16")
     sides = set()
     for k in range(40):
-        picture, targets, weights = example(pool, k % 12, SIZE, 1.5, augment, np.random.default_rng(k))
+        picture, targets, weights, _, _ = example(pool, k % 12, SIZE, 1.5, augment, np.random.default_rng(k))
         (joint,) = np.flatnonzero(weights)
         sides.add(names.joints[joint])
         bright = picture[..., 0].astype(float)
@@ -53,7 +53,7 @@ def test_the_target_peaks_where_the_picture_shows_the_joint_however_it_is_turned
 
 def test_a_joint_outside_the_picture_counts_for_nothing(pool):
     pool.joints[3, :] = [500.0, 500.0]
-    _, targets, weights = example(pool, 3, SIZE, 1.5, NONE, np.random.default_rng(0))
+    _, targets, weights, _, _ = example(pool, 3, SIZE, 1.5, NONE, np.random.default_rng(0))
     assert weights.sum() == 0
     assert targets.max() < 1e-3
 
@@ -88,6 +88,30 @@ def test_pools_share_a_batch_as_asked(pool):
     blind = replace(pool, weights=np.zeros_like(pool.weights), share=0.75)
     (batch,) = batches([replace(pool, share=0.25), blind], range(1), 8, SIZE, 1.5, NONE, seed=0)
     assert (batch.weights.sum(axis=1) > 0).sum() == 2
+
+
+def test_the_views_of_a_moment_come_together_and_every_moment_comes_once(pool):
+    from dataclasses import replace
+
+    moments = [np.arange(0, 4), np.arange(4, 7), np.arange(7, 10), np.arange(10, 12)]  # some views are missing
+    view = np.array([0, 1, 2, 3, 0, 2, 3, 0, 1, 2, 1, 3])
+    rig = replace(pool, moments=moments, view=view, share=0.8)
+    seen = []
+    for batch in batches([rig, replace(pool, share=0.2)], range(2), 10, SIZE, 1.5, STRONG, seed=0):
+        assert (batch.moment >= 0).sum() == len(batch.moment) - 2  # two pictures of the other pool stand alone
+        for moment in set(batch.moment[batch.moment >= 0].tolist()):
+            seen.append(tuple(batch.view[batch.moment == moment].tolist()))
+    assert sorted(seen) == sorted(tuple(view[rows].tolist()) for rows in moments)
+
+
+def test_a_varied_picture_says_where_its_map_lies_in_the_full_one(pool):
+    for k in range(12):
+        _, targets, weights, image_from_map, mirrored = example(pool, k, SIZE, 1.0, STRONG, np.random.default_rng(k))
+        joint = int(np.argmax(weights))
+        y, x = np.unravel_index(targets[joint].argmax(), targets[joint].shape)
+        own = pool.flipped[joint] if mirrored else joint
+        back = crops.transform(image_from_map, np.array([[x, y]]))[0]
+        assert np.linalg.norm(back - pool.joints[k, own]) < 5.5  # px: a map's pixel is 5 px wide
 
 
 def test_the_map_leads_back_to_the_picture(pool):

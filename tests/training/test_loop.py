@@ -6,7 +6,7 @@ from torch import nn
 from pipeline.models.inference import as_input
 from pipeline.training.batches import Batch
 from pipeline.training.loop import Schedule, train
-from pipeline.training.losses import heatmap_loss
+from pipeline.training.losses import heatmap_loss, loss_against_targets
 
 SCHEDULE = Schedule(steps=12, learning_rate=0.01, warm_up=0.2, weight_decay=0.0, average=0.5, foreground=10.0)
 CPU = torch.device("cpu")
@@ -28,7 +28,13 @@ def _batches(first):
     for step in range(first, SCHEDULE.steps):
         rng = np.random.default_rng(step)
         pictures = rng.integers(0, 255, (4, 16, 16, 3)).astype(np.uint8)
-        yield Batch(pictures, rng.random((4, 1, 4, 4), dtype=np.float32), np.ones((4, 1), dtype=np.float32))
+        targets, weights = rng.random((4, 1, 4, 4), dtype=np.float32), np.ones((4, 1), dtype=np.float32)
+        alone = np.full(4, -1)
+        yield Batch(pictures, targets, weights, np.zeros((4, 2, 3)), np.zeros(4, dtype=bool), alone, alone)
+
+
+def _loss(maps, batch):
+    return {"heatmap": loss_against_targets(maps, batch, 10.0)}
 
 
 def _weights(model):
@@ -37,14 +43,14 @@ def _weights(model):
 
 def test_an_interrupted_training_ends_with_the_bytes_of_an_undisturbed_one(tmp_path):
     whole = Dots()
-    records = list(train(whole, _batches, as_input, SCHEDULE, CPU, False, 4))
+    records = list(train(whole, _batches, as_input, _loss, SCHEDULE, CPU, False, 4))
     broken = Dots()
-    run = train(broken, _batches, as_input, SCHEDULE, CPU, False, 4, tmp_path / "c.pt", checkpoint_every=3)
+    run = train(broken, _batches, as_input, _loss, SCHEDULE, CPU, False, 4, tmp_path / "c.pt", checkpoint_every=3)
     next(run)
     next(run)  # 8 steps done, the last checkpoint is of step 6
     run.close()
     resumed = Dots()
-    resumed_records = list(train(resumed, _batches, as_input, SCHEDULE, CPU, False, 4, tmp_path / "c.pt", 3))
+    resumed_records = list(train(resumed, _batches, as_input, _loss, SCHEDULE, CPU, False, 4, tmp_path / "c.pt", 3))
     assert torch.equal(_weights(whole), _weights(resumed))
     assert records == resumed_records
     assert [record.step for record in records] == [4, 8, 12]
@@ -53,8 +59,8 @@ def test_an_interrupted_training_ends_with_the_bytes_of_an_undisturbed_one(tmp_p
 def test_training_returns_the_average_of_the_weights():
     plain = Schedule(steps=12, learning_rate=0.01, warm_up=0.2, weight_decay=0.0, average=0.0, foreground=10.0)
     averaged, last = Dots(), Dots()
-    list(train(averaged, _batches, as_input, SCHEDULE, CPU, False, 4))
-    list(train(last, _batches, as_input, plain, CPU, False, 4))
+    list(train(averaged, _batches, as_input, _loss, SCHEDULE, CPU, False, 4))
+    list(train(last, _batches, as_input, _loss, plain, CPU, False, 4))
     assert not torch.equal(_weights(averaged), _weights(last))
     assert torch.linalg.norm(_weights(averaged) - _weights(last)) < 1
 

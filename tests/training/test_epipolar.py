@@ -1,0 +1,104 @@
+"""Four cameras see one person; each picture is cut, turned and mirrored in its own way."""
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline import crops, heatmaps
+from pipeline.geometry import epipolar
+from pipeline.skeleton import get
+from pipeline.training.batches import Batch
+from pipeline.training.epipolar import EpipolarLoss, soft_argmax
+from tests.tiny_world import camera_ring
+
+NAMES = get("mpii_16")
+MAP = 48
+RIG = camera_ring(4)
+
+
+def _seen(joints, shift=0.0):
+    """Maps that peak where the views see the joints, and their batch; view 2's peaks are moved by `shift` px."""
+    points = np.stack([camera.project(joints) for camera in RIG])  # (views, joints, 2) px
+    points[2, :, 1] += shift
+    map_from_image = np.stack(
+        [
+            crops.crop_from_image(np.array([76.0, 76, 436, 436]), MAP, rotation=10.0 * view, flip=view % 2 == 1)
+            for view in range(4)
+        ]
+    )
+    mirrored = np.arange(4) % 2 == 1
+    on_map = crops.transform(map_from_image, points)
+    on_map[mirrored] = on_map[mirrored][:, list(NAMES.flipped)]
+    maps = torch.from_numpy(heatmaps.draw(on_map, (MAP, MAP), 1.5)).double().requires_grad_()
+    weights = np.ones((4, len(NAMES)), dtype=np.float32)
+    empty = np.zeros(0)
+    return (
+        maps,
+        points,
+        Batch(empty, empty, weights, crops.inverse(map_from_image), mirrored, np.zeros(4, dtype=int), np.arange(4)),
+    )
+
+
+@pytest.fixture
+def joints():
+    return np.random.default_rng(4).uniform([-300, -300, 600], [300, 300, 1500], (len(NAMES), 3))
+
+
+def _loss(**settings):
+    return EpipolarLoss(RIG, NAMES.flipped, **({"huber_px": 10.0, "labelled_only": False} | settings))
+
+
+def test_soft_argmax_is_that_of_the_decoder():
+    maps = np.random.default_rng(0).random((5, 3, 12, 17)).astype(np.float32) ** 4
+    expected, _ = heatmaps.decode_soft(maps)
+    np.testing.assert_allclose(soft_argmax(torch.from_numpy(maps)).numpy(), expected, atol=1e-5)
+
+
+def test_views_that_see_one_point_lose_nothing_however_their_pictures_are_cut_turned_and_mirrored(joints):
+    maps, _, batch = _seen(joints)
+    assert _loss()(maps, batch).item() < 0.05  # px, of 360 px wide crops with maps of 48
+
+
+def test_the_distance_is_that_of_the_geometry_and_the_same_for_every_pair(joints):
+    maps, points, batch = _seen(joints, shift=40.0)
+    undistorted = np.stack([camera.undistort(seen) for camera, seen in zip(RIG, points, strict=True)])
+    expected = []
+    for a in range(4):
+        for b in range(a + 1, 4):
+            F = epipolar.fundamental(RIG[a], RIG[b])
+            distance = epipolar.sampson_distance(undistorted[a], undistorted[b], F)
+            expected.append(np.where(distance < 10, distance**2 / 20, distance - 5))
+    assert _loss()(maps, batch).item() == pytest.approx(np.mean(expected), rel=0.02)
+    assert np.mean(expected) > 5
+
+
+def test_a_step_against_the_gradient_brings_the_views_together(joints):
+    maps, _, batch = _seen(joints, shift=20.0)
+    loss = _loss()(maps, batch)
+    loss.backward()
+    assert torch.isfinite(maps.grad).all()
+    moved = maps.detach() - 0.002 * maps.grad / maps.grad.abs().max()
+    assert _loss()(moved, batch) < loss
+
+
+def test_only_labelled_joints_count_if_so_asked(joints):
+    maps, _, batch = _seen(joints, shift=40.0)
+    batch.weights[:, 1:] = 0
+    mirrored_first = NAMES.flipped[0]
+    batch.weights[batch.mirrored] = 0
+    batch.weights[batch.mirrored, mirrored_first] = 1  # joint 0 of the person, in a mirrored picture
+    for joint in range(1, len(NAMES)):  # other joints may be anywhere
+        own = np.where(batch.mirrored, NAMES.flipped[joint], joint)
+        maps.data[np.arange(4), own] = torch.rand(4, MAP, MAP, dtype=torch.float64)
+    alone = joints.copy()
+    alone[1:] = joints[0]
+    other, _, same = _seen(alone, shift=40.0)
+    assert _loss(labelled_only=True)(maps, batch).item() == pytest.approx(_loss()(other, same).item(), rel=1e-6)
+
+
+def test_pictures_that_stand_alone_are_compared_with_nobody(joints):
+    maps, _, batch = _seen(joints, shift=40.0)
+    batch.moment[:] = [-1, 0, -1, 3]
+    loss = _loss()(maps, batch)
+    assert loss.item() == 0
+    loss.backward()  # still a part of the graph
