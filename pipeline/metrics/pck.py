@@ -104,7 +104,7 @@ def mpii_pckh(
     Args:
         found: (samples, joints, 2) px of the full picture; NaN where nothing was detected.
         truth: (samples, joints, 2) px of the full picture; NaN where not labelled.
-        head: (samples,) px; NaN where not known.
+        head: (samples,) px, 0.6 times the diagonal of the annotated head box; NaN where not known.
 
     Returns:
         The mean, percent, and (joints,) percent for each joint; NaN where a joint is never labelled.
@@ -112,6 +112,59 @@ def mpii_pckh(
     distances = head_distances(found, truth, head)
     counted = [index for index, joint in enumerate(skeleton.joints) if joint not in _NOT_IN_MPII_MEAN]
     return pckh(distances[..., counted], threshold), pckh_by_joint(distances, threshold)
+
+
+def mpii_table(found: np.ndarray, truth: np.ndarray, head: np.ndarray, skeleton: Skeleton) -> dict[str, float]:
+    """The published MPII table, percent; arguments as in `mpii_pckh`.
+
+    Returns:
+        head, shoulder, elbow, wrist, hip, knee, ankle: PCKh@0.5, a limb's two sides averaged; head is head_top alone.
+        pckh_50: the mean in which each joint weighs as often as it is labelled, without pelvis and thorax.
+        pckh_50_by_joint: the plain mean over the same 14 joints.
+        pckh_10: at 0.1, like pckh_50. pckh_11: what is published as "PCKh@0.1" by Simple Baselines and HRNet, whose
+        curve starts at 0 and is read one entry too late.
+    """
+    mean, by_joint = mpii_pckh(found, truth, head, skeleton)
+    counted = [index for index, joint in enumerate(skeleton.joints) if joint not in _NOT_IN_MPII_MEAN]
+    table = {"head": by_joint[skeleton.index("head_top")]}
+    for limb in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle"):
+        table[limb] = np.mean([by_joint[skeleton.index(f"{side}_{limb}")] for side in ("left", "right")])
+    table |= {"pckh_50": mean, "pckh_50_by_joint": np.nanmean(by_joint[counted])}
+    for name, threshold in (("pckh_10", 0.1), ("pckh_11", 0.11)):
+        table[name] = mpii_pckh(found, truth, head, skeleton, threshold)[0]
+    return {name: float(value) for name, value in table.items()}
+
+
+def box_pckh(found: np.ndarray, truth: np.ndarray, side: np.ndarray, threshold: float, joints: np.ndarray) -> float:
+    """PCKh with a tenth of the person's box as the head's size: the flavour that self-training on Human3.6M publishes.
+
+    Args:
+        found, truth: (samples, joints, 2) px of the full picture; NaN where not detected, where not labelled.
+        side: (samples,) px, the longer side of the person's box (2000 mm at the depth of the root on Human3.6M).
+        threshold: 0.5 to 0.1 are published.
+        joints: which count: all 16, or the 15 without the head's top, which data sets place differently.
+
+    Returns:
+        Percent: the plain mean of the joints' own percentages.
+    """
+    by_joint = pckh_by_joint(head_distances(found, truth, side / 10), threshold)
+    return float(np.nanmean(by_joint[joints]))
+
+
+def joint_detection_rate(found: np.ndarray, truth: np.ndarray, input_px: float) -> float:
+    """JDR as the cross-view fusion papers compute it: a twentieth of the network's input, compared in the full picture.
+
+    It depends on the network's input and not on how far the person is: for comparison with published rows only.
+
+    Args:
+        found, truth: (samples, joints, 2) px of the full picture; all joints count, whether one can see them or not.
+        input_px: width of the network's input: 256 allows 12.8 px, 320 allows 16.
+
+    Returns:
+        Percent: the plain mean of the joints' own percentages.
+    """
+    distances = head_distances(found, truth, np.full(len(found), input_px / 10))
+    return float(np.nanmean(pckh_by_joint(distances, 0.5)))
 
 
 def _mean_known(joints: np.ndarray) -> np.ndarray:
