@@ -1,6 +1,9 @@
 """Many JPEGs in one HDF5 file: their bytes end to end, and where each begins. DVC hashes one file, not a million."""
 
+import os
+import weakref
 from collections.abc import Iterable
+from pathlib import Path
 
 import cv2
 import h5py
@@ -31,6 +34,49 @@ def append(file: h5py.Group, pictures: Iterable[bytes]) -> np.ndarray:
     found = np.array(starts, dtype=np.int64)
     file.create_dataset("jpeg_start", data=found)
     return found
+
+
+class Jpegs:
+    """The bytes that `append` wrote, left in the file: `[start:stop]` reads that part as (n,) uint8.
+
+    Nothing else is held in memory, any number of threads may read at once, and none of them waits for the interpreter's
+    lock meanwhile. (h5py would read a whole chunk for one picture, with all other threads waiting.) The file may be
+    replaced or removed; what was opened stays readable.
+    """
+
+    def __init__(self, path: Path, dataset: h5py.Dataset) -> None:
+        """`dataset` is `jpeg` in the open file `path`.
+
+        Raises:
+            ValueError: it is not what `append` writes.
+        """
+        if dataset.ndim != 1 or dataset.dtype != np.uint8 or dataset.chunks is None or dataset.compression is not None:
+            raise ValueError(f"{path}: '{dataset.name}' does not hold pictures as this program writes them")
+        self._path, self._length, self._chunk = path, dataset.shape[0], dataset.chunks[0]
+        self._starts = np.full(-(-self._length // self._chunk), -1, dtype=np.int64)  # in the file, of each chunk
+
+        def note(chunk: h5py.h5d.StoreInfo) -> None:
+            self._starts[chunk.chunk_offset[0] // self._chunk] = chunk.byte_offset
+
+        dataset.id.chunk_iter(note)
+        self._file = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._file)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, span: slice) -> np.ndarray:
+        start, stop, _ = span.indices(self._length)
+        parts = []
+        while start < stop:
+            chunk, within = divmod(start, self._chunk)
+            count = min(stop - start, self._chunk - within)
+            part = os.pread(self._file, count, int(self._starts[chunk]) + within)
+            if len(part) < count:
+                raise ValueError(f"{self._path}: the file is cut off")
+            parts.append(part)
+            start += count
+        return np.frombuffer(b"".join(parts), dtype=np.uint8)
 
 
 def encode(picture: np.ndarray, quality: int = 95) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.files import hdf5, pictures
-from pipeline.files.pictures import decode
+from pipeline.files.pictures import Jpegs, decode
 from pipeline.skeleton import Skeleton, get
 
 KIND = "samples"
@@ -15,7 +15,7 @@ KIND = "samples"
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Labelled persons; JPEG bytes stay in memory (a few kB a person), pixels are made when they are asked for.
+    """Labelled persons. Their pictures stay in the file until they are asked for, so a set may be larger than memory.
 
     Attributes:
         skeleton: what the joints are called.
@@ -26,7 +26,7 @@ class Samples:
         box: (samples, 4) px of the full picture, x1 y1 x2 y2: the square that a network should see.
         head: (samples,) px, the head size that PCKh is measured in; NaN where not known.
         crop_from_image: (samples, 2, 3) px of the stored crop from px of the full picture.
-        jpeg: (bytes,) uint8 and jpeg_start: (samples + 1,) int64, see files/pictures.py.
+        jpeg: (bytes,) uint8, sliced, and jpeg_start: (samples + 1,) int64, see files/pictures.py.
     """
 
     skeleton: Skeleton
@@ -37,7 +37,7 @@ class Samples:
     box: np.ndarray
     head: np.ndarray
     crop_from_image: np.ndarray
-    jpeg: np.ndarray
+    jpeg: Jpegs
     jpeg_start: np.ndarray
 
     def __len__(self) -> int:
@@ -59,7 +59,7 @@ class Samples:
                 file["box"][...],
                 file["head"][...],
                 file["crop_from_image"][...],
-                file["jpeg"][...],
+                Jpegs(path, file["jpeg"]),
                 file["jpeg_start"][...],
             )
 
