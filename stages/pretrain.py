@@ -20,7 +20,7 @@ from pipeline.training import validation
 from pipeline.training.augment import Augment
 from pipeline.training.batches import Batch, batches
 from pipeline.training.loop import Schedule, train
-from pipeline.training.losses import loss_against_targets
+from pipeline.training.losses import Loss, loss_against_targets
 from pipeline.training.pools import pool_of_samples
 
 
@@ -32,12 +32,14 @@ class Pretrain:
         batch_size: pictures a step.
         sigma: map px, of the Gaussian targets.
         schedule: see training/loop.py.
+        loss: see training/losses.py.
         augment: see training/augment.py.
     """
 
     batch_size: int
     sigma: float
     schedule: Schedule
+    loss: Loss
     augment: Augment
 
     def __post_init__(self) -> None:
@@ -59,12 +61,13 @@ def main(
     schedule = pretrain.schedule
 
     def from_step(first: int) -> Iterator[Batch]:
-        steps = tqdm(range(first, schedule.steps), initial=first, total=schedule.steps, desc="pretrain", disable=None)
+        last = schedule.steps * schedule.accumulate
+        steps = tqdm(range(first, last), initial=first, total=last, desc="pretrain", disable=None)
         size, seed = network.input_size, runtime.seed
         return batches([pool], steps, pretrain.batch_size, size, pretrain.sigma, pretrain.augment, seed)
 
-    def loss_terms(maps: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
-        return {"heatmap": loss_against_targets(maps, batch, schedule.foreground)}
+    def loss_terms(stacks: list[torch.Tensor], batch: Batch) -> dict[str, torch.Tensor]:
+        return {"heatmap": loss_against_targets(stacks, batch, pretrain.loss)}
 
     with scratch.open(__file__, [source], runtime, network, pretrain, str(device), half) as folder:
         checkpoint, every = folder / "checkpoint.pt", max(1, schedule.steps // 20)

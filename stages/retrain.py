@@ -25,7 +25,7 @@ from pipeline.training.augment import Augment
 from pipeline.training.batches import Batch, batches
 from pipeline.training.epipolar import EpipolarLoss
 from pipeline.training.loop import Schedule, train
-from pipeline.training.losses import loss_against_targets
+from pipeline.training.losses import Loss, loss_against_targets
 from pipeline.training.pools import pool_of_labels, pool_of_samples
 
 
@@ -39,6 +39,7 @@ class Retrain:
             on the source alone, the control that every gain is measured against.
         sigma: map px, of the Gaussian targets.
         schedule: see training/loop.py.
+        loss: see training/losses.py.
         augment: of the student's pictures, see training/augment.py; the teacher saw them as they are.
         epipolar_weight: per px; how much the views' distance from each other's epipolar lines counts beside the heatmap
             loss, see training/epipolar.py. Above 0 the views of a moment come into a batch together.
@@ -50,6 +51,7 @@ class Retrain:
     target_share: float
     sigma: float
     schedule: Schedule
+    loss: Loss
     augment: Augment
     epipolar_weight: float
     epipolar_huber_px: float
@@ -101,14 +103,15 @@ def main(
         pools.append(pool_of_samples(samples, "train", names, 1 - retrain.target_share))
 
     def from_step(first: int) -> Iterator[Batch]:
-        steps = tqdm(range(first, schedule.steps), initial=first, total=schedule.steps, desc="retrain", disable=None)
+        last = schedule.steps * schedule.accumulate
+        steps = tqdm(range(first, last), initial=first, total=last, desc="retrain", disable=None)
         size, seed = network.input_size, runtime.seed
         return batches(pools, steps, retrain.batch_size, size, retrain.sigma, retrain.augment, seed)
 
-    def loss_terms(maps: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
-        terms = {"heatmap": loss_against_targets(maps, batch, schedule.foreground)}
+    def loss_terms(stacks: list[torch.Tensor], batch: Batch) -> dict[str, torch.Tensor]:
+        terms = {"heatmap": loss_against_targets(stacks, batch, retrain.loss)}
         if epipolar is not None:
-            terms["epipolar"] = retrain.epipolar_weight * epipolar(maps, batch)
+            terms["epipolar"] = retrain.epipolar_weight * epipolar(stacks[-1], batch)
         return terms
 
     with scratch.open(__file__, [init, source, frames, labels, cameras], runtime, retrain, str(device), half) as folder:

@@ -3,8 +3,9 @@
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,7 +24,10 @@ class Schedule:
         warm_up: share of the steps.
         weight_decay: of AdamW.
         average: decay a step of the running average of the weights, which is what a training returns; 0 = no average.
-        foreground: see losses.heatmap_loss.
+        optimiser: "adamw", or "adam" as published, whose weight decay is added to the gradient.
+        decay: of the learning rate: "cosine" to zero, or "steps": a tenth of it from each of the milestones on.
+        milestones: shares of `steps`; the published 90 and 120 of 140 epochs are 0.643 and 0.857.
+        accumulate: batches whose gradients make one step together; batch statistics stay those of each.
     """
 
     steps: int
@@ -31,7 +35,10 @@ class Schedule:
     warm_up: float
     weight_decay: float
     average: float
-    foreground: float
+    optimiser: Literal["adamw", "adam"] = "adamw"
+    decay: Literal["cosine", "steps"] = "cosine"
+    milestones: tuple[float, ...] = ()
+    accumulate: int = 1
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -41,15 +48,22 @@ class Schedule:
         for key in ("warm_up", "average"):
             if not 0 <= getattr(self, key) < 1:
                 raise ValueError(f"schedule.{key}: expected at least 0 and less than 1, got {getattr(self, key)}")
-        for key in ("weight_decay", "foreground"):
-            if getattr(self, key) < 0:
-                raise ValueError(f"schedule.{key}: expected 0 or more, got {getattr(self, key)}")
+        if self.weight_decay < 0:
+            raise ValueError(f"schedule.weight_decay: expected 0 or more, got {self.weight_decay}")
+        if any(not 0 < milestone < 1 for milestone in self.milestones):
+            raise ValueError(f"schedule.milestones: expected shares between 0 and 1, got {list(self.milestones)}")
+        if self.decay == "steps" and not self.milestones:
+            raise ValueError("schedule.milestones: a decay in steps needs at least one")
+        if self.accumulate < 1:
+            raise ValueError(f"schedule.accumulate: expected at least 1 batch, got {self.accumulate}")
 
     def learning_rate_at(self, step: int) -> float:
         """One cycle (Smith 2018) as a function of the step alone, so that a resumed training needs no state of it."""
         done = (step + 0.5) / self.steps
         if done < self.warm_up:
             return self.learning_rate * (0.04 + 0.96 * done / self.warm_up)
+        if self.decay == "steps":
+            return self.learning_rate * 0.1 ** sum(step >= round(share * self.steps) for share in self.milestones)
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (done - self.warm_up) / (1 - self.warm_up)))
 
 
@@ -67,7 +81,7 @@ def train(
     model: nn.Module,
     batches_from: Callable[[int], Iterable[Batch]],
     prepare: Callable[[np.ndarray, torch.device], torch.Tensor],
-    loss_terms: Callable[[torch.Tensor, Batch], dict[str, torch.Tensor]],
+    loss_terms: Callable[[list[torch.Tensor], Batch], dict[str, torch.Tensor]],
     schedule: Schedule,
     device: torch.device,
     half: bool,
@@ -78,15 +92,16 @@ def train(
     """Train `model` in place; when the iterator ends, the model holds the averaged weights.
 
     Args:
-        batches_from: step -> the batches from that step on.
+        batches_from: n -> all batches from the n-th on; a step takes `schedule.accumulate` of them.
         prepare: a batch's pictures -> the network's input.
-        loss_terms: (heatmaps, batch) -> scalars by name; their sum is the loss.
+        loss_terms: (heatmaps of each stack of the network, batch) -> scalars by name; their sum is the loss.
         half: compute in bfloat16 where that is safe (weights, loss and the last layer stay float32).
         record_every: steps.
         checkpoint: a file to resume from and to keep for a later one; training goes on to the same bytes.
     """
     model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    optimiser = torch.optim.AdamW(model.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
+    kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[schedule.optimiser]
+    optimiser = kind(model.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
     average = {key: value.detach().clone() for key, value in model.state_dict().items()}
     first, losses, records = 0, [], []
     if checkpoint is not None and checkpoint.exists():
@@ -96,19 +111,21 @@ def train(
         average, first, losses = state["average"], state["step"], state["losses"]
         records = [Record(**record) for record in state["records"]]
         yield from records
-    for step, batch in enumerate(batches_from(first), start=first):
+    coming = iter(batches_from(first * schedule.accumulate))
+    for step in range(first, schedule.steps):
         rate = schedule.learning_rate_at(step)
         for group in optimiser.param_groups:
             group["lr"] = rate
-        with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            maps = model(prepare(batch.pictures, device))
-        terms = loss_terms(maps.float(), batch)
-        loss = torch.stack(list(terms.values())).sum()
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        for batch in islice(coming, schedule.accumulate):
+            with torch.autocast(device.type, torch.bfloat16, enabled=half):
+                maps = model(prepare(batch.pictures, device))
+            stacks = [each.float() for each in maps] if isinstance(maps, (list, tuple)) else [maps.float()]
+            terms = loss_terms(stacks, batch)
+            (torch.stack(list(terms.values())).sum() / schedule.accumulate).backward()
+            losses.append({name: float(term.detach()) for name, term in terms.items()})
         optimiser.step()
         _follow(average, model, schedule.average, step)
-        losses.append({name: float(term.detach()) for name, term in terms.items()})
         if (step + 1) % record_every == 0 or step + 1 == schedule.steps:
             means = {name: sum(each[name] for each in losses) / len(losses) for name in losses[0]}
             records.append(Record(step + 1, sum(means.values()), rate, means))

@@ -1,11 +1,55 @@
-"""Losses on heatmaps. Targets come from pipeline/heatmaps.py; weights say which joints count."""
+"""Losses on heatmaps and on coordinates. Targets come from pipeline/heatmaps.py; weights say which joints count."""
+
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
 from pipeline.training.batches import Batch
 
 
-def heatmap_loss(
+@dataclass(frozen=True)
+class Loss:
+    """What a training makes small.
+
+    Attributes:
+        name: "foreground" is ours; "joints_mse" that of Simple Baselines and HRNet; "summed_mse" that of the cross-view
+            fusion papers; "hard_joints" online hard key-point mining. A network of several stacks is taught at each.
+        foreground: of the loss of that name.
+        hard_joints: of the loss of that name; how many joints of each picture count.
+    """
+
+    name: Literal["foreground", "joints_mse", "summed_mse", "hard_joints"] = "foreground"
+    foreground: float = 10.0
+    hard_joints: int = 8
+
+    def __post_init__(self) -> None:
+        if self.foreground < 0:
+            raise ValueError(f"loss.foreground: expected 0 or more, got {self.foreground}")
+        if self.hard_joints < 1:
+            raise ValueError(f"loss.hard_joints: expected at least 1, got {self.hard_joints}")
+
+
+def loss_against_targets(stacks: list[torch.Tensor], batch: Batch, loss: Loss) -> torch.Tensor:
+    """The loss of predicted maps against the targets of their batch, summed over the stacks of the network."""
+    targets, weights = (torch.from_numpy(array).to(stacks[0].device) for array in (batch.targets, batch.weights))
+    each = [_chosen(maps, targets, weights, loss) for maps in stacks]
+    return each[0] if len(each) == 1 else torch.stack(each).sum()
+
+
+def _chosen(maps: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, loss: Loss) -> torch.Tensor:
+    match loss.name:
+        case "foreground":
+            return foreground_mse(maps, targets, weights, loss.foreground)
+        case "joints_mse":
+            return joints_mse(maps, targets, weights)
+        case "summed_mse":
+            return 2 * maps.shape[1] * joints_mse(maps, targets, weights)
+        case "hard_joints":
+            return hard_joints_mse(maps, targets, weights, loss.hard_joints)
+
+
+def foreground_mse(
     maps: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, foreground: float = 10.0
 ) -> torch.Tensor:
     """Squared error of heatmaps, weighted towards the foreground.
@@ -26,7 +70,45 @@ def heatmap_loss(
     return (per_joint * weights).sum() / weights.sum().clamp(min=1e-6)
 
 
-def loss_against_targets(maps: torch.Tensor, batch: Batch, foreground: float) -> torch.Tensor:
-    """`heatmap_loss` of predicted maps against the targets of their batch."""
-    targets, weights = (torch.from_numpy(array).to(maps.device) for array in (batch.targets, batch.weights))
-    return heatmap_loss(maps, targets, weights, foreground)
+def joints_mse(maps: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Half the mean squared error, as Simple Baselines (Xiao 2018) and HRNet (Sun 2019) have it.
+
+    The mean is over pictures, joints and pixels alike, those that do not count included; a weight scales the map and so
+    enters squared. The cross-view fusion papers (Qiu 2019) sum over the joints and halve nothing: 2 * joints times as much.
+
+    Args:
+        maps, targets: (batch, joints, height, width).
+        weights: (batch, joints).
+    """
+    return 0.5 * ((maps - targets) * weights[..., None, None]).square().mean()
+
+
+def hard_joints_mse(maps: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, hardest: int) -> torch.Tensor:
+    """Online hard key-point mining (Chen 2018): of each picture, only the joints with the largest error count.
+
+    Args:
+        maps, targets: (batch, joints, height, width).
+        weights: (batch, joints), entering squared.
+        hardest: how many joints of each picture.
+    """
+    per_joint = 0.5 * ((maps - targets) * weights[..., None, None]).square().mean(dim=(-2, -1))  # (batch, joints)
+    return per_joint.topk(min(hardest, per_joint.shape[1]), dim=1).values.mean()
+
+
+def coordinate_loss(
+    points: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, order: Literal["L1", "L2"]
+) -> torch.Tensor:
+    """The loss of integral and direct regression (Sun 2018): summed over coordinates, a mean over pictures.
+
+    Args:
+        points, targets: (batch, joints, 2 or 3), normalised by the size of the crop.
+        weights: the same shape, 0 or 1: a joint may have a place in the picture but no known depth.
+        order: absolute or squared differences.
+    """
+    off = (points - targets) * weights
+    return (off.abs() if order == "L1" else off.square()).sum() / len(points)
+
+
+def consistency_loss(raw: torch.Tensor, fused: torch.Tensor) -> torch.Tensor:
+    """Mean squared difference between a view's own maps and those that the other views have been fused into."""
+    return (raw - fused).square().mean()

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -6,9 +8,9 @@ from torch import nn
 from pipeline.models.inference import as_input
 from pipeline.training.batches import Batch
 from pipeline.training.loop import Schedule, train
-from pipeline.training.losses import heatmap_loss, loss_against_targets
+from pipeline.training.losses import Loss, loss_against_targets
 
-SCHEDULE = Schedule(steps=12, learning_rate=0.01, warm_up=0.2, weight_decay=0.0, average=0.5, foreground=10.0)
+SCHEDULE = Schedule(steps=12, learning_rate=0.01, warm_up=0.2, weight_decay=0.0, average=0.5)
 CPU = torch.device("cpu")
 
 
@@ -33,8 +35,8 @@ def _batches(first):
         yield Batch(pictures, targets, weights, np.zeros((4, 2, 3)), np.zeros(4, dtype=bool), alone, alone)
 
 
-def _loss(maps, batch):
-    return {"heatmap": loss_against_targets(maps, batch, 10.0)}
+def _loss(stacks, batch):
+    return {"heatmap": loss_against_targets(stacks, batch, Loss())}
 
 
 def _weights(model):
@@ -57,7 +59,7 @@ def test_an_interrupted_training_ends_with_the_bytes_of_an_undisturbed_one(tmp_p
 
 
 def test_training_returns_the_average_of_the_weights():
-    plain = Schedule(steps=12, learning_rate=0.01, warm_up=0.2, weight_decay=0.0, average=0.0, foreground=10.0)
+    plain = Schedule(steps=12, learning_rate=0.01, warm_up=0.2, weight_decay=0.0, average=0.0)
     averaged, last = Dots(), Dots()
     list(train(averaged, _batches, as_input, _loss, SCHEDULE, CPU, False, 4))
     list(train(last, _batches, as_input, _loss, plain, CPU, False, 4))
@@ -72,16 +74,47 @@ def test_the_learning_rate_rises_and_falls_to_zero():
     assert rates[-1] < 0.02 * max(rates)
 
 
-def test_the_loss_by_hand():
-    maps, targets = torch.zeros(1, 2, 1, 2), torch.tensor([[[[1.0, 0.0]], [[0.0, 0.5]]]])
-    # joint 0: (1 * (1 + 10) + 0) / 2 = 5.5; joint 1: (0 + 0.25 * (1 + 5)) / 2 = 0.75
-    assert heatmap_loss(maps, targets, torch.tensor([[1.0, 1.0]])).item() == pytest.approx((5.5 + 0.75) / 2)
-    assert heatmap_loss(maps, targets, torch.tensor([[0.0, 2.0]])).item() == pytest.approx(0.75)
-    assert heatmap_loss(maps, targets, torch.zeros(1, 2)).item() == 0
+def test_the_published_rate_falls_to_a_tenth_at_every_milestone():
+    schedule = Schedule(140, 1e-3, 0.0, 0.0, 0.0, optimiser="adam", decay="steps", milestones=(90 / 140, 120 / 140))
+    rates = [schedule.learning_rate_at(step) for step in (0, 89, 90, 119, 120, 139)]
+    assert rates == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5])
+
+
+def test_two_batches_a_step_teach_what_one_of_both_would():
+    class Still(nn.Module):  # no batch statistics
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.layer = nn.Conv2d(3, 1, 4, 4)
+
+        def forward(self, x):
+            return self.layer(x)
+
+    def halves(first):
+        for batch in _batches(0):
+            yield _rows(batch, slice(0, 2))
+            yield _rows(batch, slice(2, 4))
+
+    one, other = Still(), Still()
+    list(train(one, _batches, as_input, _loss, SCHEDULE, CPU, False, 4))
+    list(train(other, halves, as_input, _loss, replace(SCHEDULE, accumulate=2), CPU, False, 4))
+    torch.testing.assert_close(_weights(one), _weights(other), rtol=1e-4, atol=1e-6)
+
+
+def _rows(batch, rows):
+    return Batch(*(array[rows] for array in vars(batch).values()))
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("steps", 0), ("learning_rate", 0.0), ("average", 1.0), ("foreground", -1.0)]
+    ("key", "value"),
+    [
+        ("steps", 0),
+        ("learning_rate", 0.0),
+        ("average", 1.0),
+        ("weight_decay", -1.0),
+        ("accumulate", 0),
+        ("milestones", (1.5,)),
+    ],
 )
 def test_a_schedule_that_cannot_be_is_named(key, value):
     with pytest.raises(ValueError, match=f"schedule.{key}"):

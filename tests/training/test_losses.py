@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+import torch
+
+from pipeline.training.batches import Batch
+from pipeline.training.losses import (
+    Loss,
+    coordinate_loss,
+    foreground_mse,
+    hard_joints_mse,
+    joints_mse,
+    loss_against_targets,
+)
+
+
+@pytest.fixture
+def published():
+    """The golden case of HRNet's losses: four pictures of 17 joints, 48 of the 68 count."""
+    rng = np.random.RandomState(11)
+    maps, targets, weights = rng.rand(4, 17, 64, 48), rng.rand(4, 17, 64, 48), rng.rand(4, 17, 1) > 0.3
+    assert weights.sum() == 48
+    return torch.from_numpy(maps), torch.from_numpy(targets), torch.from_numpy(weights[..., 0].astype(float))
+
+
+def test_the_published_losses_to_the_last_digit(published):
+    maps, targets, weights = published
+    assert joints_mse(maps, targets, weights).item() == pytest.approx(0.05851507927627166, rel=1e-12)
+    assert joints_mse(maps, targets, torch.ones_like(weights)).item() == pytest.approx(0.0827994431944788, rel=1e-12)
+    assert hard_joints_mse(maps, targets, weights, 8).item() == pytest.approx(0.08376883343329328, rel=1e-12)
+
+
+def test_the_loss_by_hand():
+    maps, targets = torch.zeros(1, 2, 1, 2), torch.tensor([[[[1.0, 0.0]], [[0.0, 0.5]]]])
+    # joint 0: (1 * (1 + 10) + 0) / 2 = 5.5; joint 1: (0 + 0.25 * (1 + 5)) / 2 = 0.75
+    assert foreground_mse(maps, targets, torch.tensor([[1.0, 1.0]])).item() == pytest.approx((5.5 + 0.75) / 2)
+    assert foreground_mse(maps, targets, torch.tensor([[0.0, 2.0]])).item() == pytest.approx(0.75)
+    assert foreground_mse(maps, targets, torch.zeros(1, 2)).item() == 0
+
+
+def test_the_sum_over_joints_is_twice_their_number_times_the_mean(published):
+    maps, targets, weights = (tensor.float() for tensor in published)
+    none = np.zeros(0)
+    batch = Batch(none, targets.numpy(), weights.numpy(), none, none, none, none)
+    mean = loss_against_targets([maps], batch, Loss("joints_mse"))
+    assert loss_against_targets([maps], batch, Loss("summed_mse")).item() == pytest.approx(2 * 17 * mean.item())
+    expected = sum(((maps[:, j] - targets[:, j]) * weights[:, j, None, None]).square().mean() for j in range(17))
+    assert loss_against_targets([maps], batch, Loss("summed_mse")).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_every_stack_of_a_network_is_taught(published):
+    maps, targets, weights = (tensor.float() for tensor in published)
+    none = np.zeros(0)
+    batch = Batch(none, targets.numpy(), weights.numpy(), none, none, none, none)
+    one, other = (loss_against_targets([each], batch, Loss()) for each in (maps, targets))
+    assert loss_against_targets([maps, targets], batch, Loss()).item() == pytest.approx((one + other).item())
+
+
+def test_coordinates_by_hand():
+    points, targets = torch.tensor([[[0.1, 0.2, 0.3]], [[0.0, 0.0, 0.0]]]), torch.zeros(2, 1, 3)
+    flat = torch.tensor([1.0, 1.0, 0.0]).expand(2, 1, 3)  # depth is not known
+    assert coordinate_loss(points, targets, flat, "L1").item() == pytest.approx(0.15)
+    assert coordinate_loss(points, targets, flat, "L2").item() == pytest.approx(0.025)
+
+
+@pytest.mark.parametrize(("key", "value"), [("foreground", -1.0), ("hard_joints", 0)])
+def test_a_loss_that_cannot_be_is_named(key, value):
+    with pytest.raises(ValueError, match=f"loss.{key}"):
+        Loss(**{key: value})
