@@ -1,9 +1,17 @@
 """Augmentation of person crops: one affine for the picture and its joints, then light and noise."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
+
+from pipeline.crops import square
+from pipeline.skeleton import Skeleton
+from pipeline.training.occlusion import Occlusion
+
+_HALF_LEAST = 8  # labelled joints; nobody with fewer is cut in half
+_LEGS = ("hip", "knee", "ankle", "pelvis", "toe", "heel")
+_UPPER_SHARE = 0.69  # the published draw is a normal number below 0.5
 
 
 @dataclass(frozen=True)
@@ -21,6 +29,9 @@ class Augment:
         noise: largest standard deviation of pixel noise, as a share of the range.
         blur: largest standard deviation of a Gaussian blur, px of the network's input.
         erase: probability that a rectangle is painted over.
+        turned: share of the pictures that are turned at all.
+        half_body: probability that only the upper or the lower half of a person is shown, when many joints are labelled.
+        occlusion: what is hidden of joints and body parts, see training/occlusion.py.
     """
 
     rotation: float
@@ -33,12 +44,15 @@ class Augment:
     noise: float
     blur: float
     erase: float
+    turned: float = 1.0
+    half_body: float = 0.0
+    occlusion: Occlusion = field(default_factory=Occlusion)
 
     def __post_init__(self) -> None:
         for key, value in vars(self).items():
-            if value < 0:
+            if key != "occlusion" and value < 0:
                 raise ValueError(f"augment.{key}: expected 0 or more, got {value}")
-        for key in ("flip", "erase"):
+        for key in ("flip", "erase", "turned", "half_body"):
             if getattr(self, key) > 1:
                 raise ValueError(f"augment.{key}: a probability is at most 1, got {getattr(self, key)}")
 
@@ -56,6 +70,8 @@ def vary_crop(
         The varied (2, 3) affine, and whether left and right are exchanged.
     """
     angle = np.deg2rad(augment.rotation * np.clip(rng.standard_normal(), -2, 2))
+    if augment.turned < 1 and rng.random() >= augment.turned:
+        angle = 0.0
     scale = np.exp(augment.scale * np.clip(rng.standard_normal(), -2, 2))
     shift = augment.shift * size * np.clip(rng.standard_normal(2), -2, 2)
     flipped = bool(rng.random() < augment.flip)
@@ -66,6 +82,33 @@ def vary_crop(
     varied = linear @ crop_from_image
     varied[:, 2] += middle - linear @ middle + shift
     return varied, flipped
+
+
+def half_body(
+    box: np.ndarray, joints: np.ndarray, names: Skeleton, augment: Augment, rng: np.random.Generator
+) -> np.ndarray:
+    """Now and then the box of a person's upper or lower half, as HRNet's training has it (Sun 2019).
+
+    Args:
+        box: (4,) px of the full picture, square.
+        joints: (joints, 2) px of the full picture; NaN where not labelled.
+
+    Returns:
+        (4,) px: the box as it was, or 1.5 times the square around the labelled joints of one half. The upper half is taken
+        twice as often; people with eight or fewer labelled joints, or two or fewer in a half, stay whole.
+    """
+    if augment.half_body == 0 or rng.random() >= augment.half_body:
+        return box
+    known = np.isfinite(joints).all(axis=-1)
+    if known.sum() <= _HALF_LEAST:
+        return box
+    low = np.array([joint.endswith(_LEGS) for joint in names.joints])
+    upper, lower = joints[known & ~low], joints[known & low]
+    wanted, other = (upper, lower) if rng.random() < _UPPER_SHARE else (lower, upper)
+    half = wanted if len(wanted) > 2 else other
+    if len(half) <= 2:
+        return box
+    return square(np.concatenate([half.min(axis=0), half.max(axis=0)]), margin=0.5)
 
 
 def vary_pixels(picture: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.ndarray:

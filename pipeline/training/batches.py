@@ -7,18 +7,27 @@ had happened, and threads that prepare batches ahead change nothing.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 
 from pipeline import crops, heatmaps
-from pipeline.training.augment import Augment, vary_crop, vary_pixels
+from pipeline.skeleton import Skeleton
+from pipeline.training import occlusion
+from pipeline.training.augment import Augment, half_body, vary_crop, vary_pixels
 
 _AHEAD = 4  # batches that are prepared while one is trained on
 _THREADS = 2  # OpenCV and NumPy leave the interpreter's lock for most of their work
 
 # Half-pixel rule, the only one that a mirrored picture keeps: a map's pixel covers 4x4 pixels of the crop.
 _CROP_FROM_MAP = np.array([[4.0, 0.0, 1.5], [0.0, 4.0, 1.5]])
+
+
+class Indexed(Protocol):
+    """An endless order: any place -> the row that comes there."""
+
+    def __getitem__(self, place: int) -> int: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,10 +40,11 @@ class Pool:
         box: (rows, 4) px of the full picture, the square that the network sees.
         joints: (rows, joints, 2) px of the full picture; NaN where there is no label.
         weights: (rows, joints) >= 0.
-        flipped: (joints,) index of each joint's mirror image.
+        skeleton: what the joints are called.
         share: how much of each batch comes from this pool.
         moments: rows that come together into a batch, the views of one moment each; None: every row comes alone.
         view: (rows,) which camera took the picture, where `moments` says that it is one of several; else None.
+        order: place -> row, which one comes when; None: all rows in a new order before any comes again.
     """
 
     picture: Callable[[int], np.ndarray]
@@ -42,10 +52,11 @@ class Pool:
     box: np.ndarray
     joints: np.ndarray
     weights: np.ndarray
-    flipped: tuple[int, ...]
+    skeleton: Skeleton
     share: float = 1.0
     moments: Sequence[np.ndarray] | None = None
     view: np.ndarray | None = None
+    order: Indexed | None = None
 
     def __len__(self) -> int:
         return len(self.box)
@@ -88,7 +99,7 @@ def batches(
         sigma: map px, of the targets.
     """
     drawn = [_drawn(pool, count) for pool, count in zip(pools, _counts(pools, batch_size), strict=True)]
-    orders = [_Order(len(units), (seed, i)) for i, (units, _) in enumerate(drawn)]
+    orders = [pool.order or Order(len(drawn[i][0]), (seed, i)) for i, pool in enumerate(pools)]
 
     def make(step: int) -> Batch:
         made: list[tuple[Any, ...]] = []
@@ -120,19 +131,29 @@ def example(
     pool: Pool, row: int, size: int, sigma: float, augment: Augment, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool]:
     """One varied picture: the first five fields of a `Batch`, without the axis of the batch."""
-    crop_from_image = crops.crop_from_image(pool.box[row], size)
-    crop_from_image, mirrored = vary_crop(crop_from_image, size, augment, rng)
+    box = half_body(pool.box[row], pool.joints[row], pool.skeleton, augment, rng)
+    crop_from_image, mirrored = vary_crop(crops.crop_from_image(box, size), size, augment, rng)
     crop_from_stored = crops.compose(crop_from_image, crops.inverse(pool.stored_from_image[row]))
     picture = crops.warp(pool.picture(row), crop_from_stored, size)
-    picture = vary_pixels(picture, augment, rng)
     points = crops.transform(crop_from_image, pool.joints[row])  # (joints, 2)
     weights = pool.weights[row]
     if mirrored:
-        points, weights = points[list(pool.flipped)], weights[list(pool.flipped)]
+        points, weights = points[list(pool.skeleton.flipped)], weights[list(pool.skeleton.flipped)]
+    if augment.occlusion.cutmix > 0 and rng.random() < augment.occlusion.cutmix:
+        donor = partial(_somebody, pool, rng)
+        picture, points = occlusion.exchange(picture, points, pool.skeleton, donor, augment.occlusion, rng)
+    picture = vary_pixels(picture, augment, rng)
+    picture, points = occlusion.occlude(picture, points, pool.skeleton, augment.occlusion, rng)
     inside = ((points > -0.5) & (points < size - 0.5)).all(axis=-1)  # NaN is not inside
     targets = heatmaps.draw(map_from_crop(points), (size // 4, size // 4), sigma)
     image_from_map = crops.compose(crops.inverse(crop_from_image), _CROP_FROM_MAP)
     return picture, targets.astype(np.float32), (weights * inside).astype(np.float32), image_from_map, mirrored
+
+
+def _somebody(pool: Pool, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Anybody of a pool, as stored: the picture, and (joints, 2) px of it."""
+    row = int(rng.integers(len(pool)))
+    return pool.picture(row), crops.transform(pool.stored_from_image[row], pool.joints[row])
 
 
 def network_input(
@@ -168,7 +189,7 @@ def _drawn(pool: Pool, pictures: int) -> tuple[Sequence[np.ndarray], int]:
     return pool.moments, max(1, pictures // max(len(rows) for rows in pool.moments))
 
 
-class _Order:
+class Order:
     """An endless order of rows: each pass is a new permutation, known from the seed and the pass alone."""
 
     def __init__(self, rows: int, seed: tuple[int, int]) -> None:

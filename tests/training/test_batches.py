@@ -28,7 +28,7 @@ def pool():
     identity = np.tile(np.array([[1.0, 0, 0], [0, 1, 0]]), (12, 1, 1))
     box = np.tile(np.array([9.5, 9.5, 89.5, 89.5]), (12, 1))
     weights = np.isfinite(joints).all(-1).astype(np.float32)
-    return Pool(picture, identity, box, joints, weights, names.flipped)
+    return Pool(picture, identity, box, joints, weights, names)
 
 
 @pytest.mark.parametrize("augment", [NONE, Augment(25, 0.2, 0.05, 0.5, 0, 0, 0, 0, 0, 0)])
@@ -76,7 +76,7 @@ def test_every_picture_comes_once_before_any_comes_again(pool):
         pool.box,
         pool.joints,
         pool.weights,
-        pool.flipped,
+        pool.skeleton,
     )
     list(batches([watched], range(3), 4, SIZE, 1.5, NONE, seed=0))
     assert sorted(seen) == list(range(12))
@@ -109,7 +109,7 @@ def test_a_varied_picture_says_where_its_map_lies_in_the_full_one(pool):
         _, targets, weights, image_from_map, mirrored = example(pool, k, SIZE, 1.0, STRONG, np.random.default_rng(k))
         joint = int(np.argmax(weights))
         y, x = np.unravel_index(targets[joint].argmax(), targets[joint].shape)
-        own = pool.flipped[joint] if mirrored else joint
+        own = pool.skeleton.flipped[joint] if mirrored else joint
         back = crops.transform(image_from_map, np.array([[x, y]]))[0]
         assert np.linalg.norm(back - pool.joints[k, own]) < 5.5  # px: a map's pixel is 5 px wide
 
@@ -134,3 +134,44 @@ def test_a_negative_strength_is_refused():
         Augment(0, 0, 0, 0, 0, 0, 0, -1, 0, 0)
     with pytest.raises(ValueError, match=r"augment\.flip"):
         Augment(0, 0, 0, 2, 0, 0, 0, 0, 0, 0)
+
+
+def _person():
+    """a pool of one: joints below one another, 5 px apart, in a white picture."""
+    names = get("mpii_16")
+    pairs = ("shoulder", "elbow", "wrist", "", "hip", "knee", "ankle")
+    order = ["head_top", "upper_neck", "thorax"]
+    for pair in pairs:
+        order += [f"right_{pair}", f"left_{pair}"] if pair else ["pelvis"]
+    joints = np.stack([[50.0 + 8 * (order.index(joint) % 3), 10 + 5.0 * order.index(joint)] for joint in names.joints])
+    white = np.full((100, 100, 3), 255, dtype=np.uint8)
+    identity, box = np.array([[[1.0, 0, 0], [0, 1, 0]]]), np.array([[-0.5, -0.5, 99.5, 99.5]])
+    return Pool(lambda row: white, identity, box, joints[None], np.ones((1, 16), dtype=np.float32), names)
+
+
+def test_half_of_a_person_fills_the_crop():
+    from dataclasses import replace
+
+    person = _person()
+    names, halves = person.skeleton, []
+    for seed in range(60):
+        augment = replace(NONE, half_body=1.0)
+        _, _, weights, image_from_map, _ = example(person, 0, SIZE, 1.5, augment, np.random.default_rng(seed))
+        corners = crops.transform(image_from_map, np.array([[0.0, 0.0], [15.0, 15.0]]))
+        halves.append("lower" if corners.mean(axis=0)[1] > 50 else "upper")
+        assert weights[names.index("left_knee" if halves[-1] == "lower" else "left_elbow")] == 1
+    assert 30 <= halves.count("upper") <= 52
+
+
+def test_a_hidden_part_is_not_asked_for():
+    from dataclasses import replace
+
+    from pipeline.training.occlusion import Occlusion
+
+    augment = replace(NONE, occlusion=Occlusion(cutout=1.0, target="part", fill="black"))
+    hidden = 0
+    for seed in range(20):
+        picture, _, weights, _, _ = example(_person(), 0, SIZE, 1.5, augment, np.random.default_rng(seed))
+        hidden += (picture == 0).any()
+        assert 8 < weights.sum() < 16
+    assert hidden >= 10  # a straight limb's box may be thinner than a pixel
