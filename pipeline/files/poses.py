@@ -1,9 +1,12 @@
 """Poses: the 3D joints of every frame, and how well the views agree on them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from pipeline.files import hdf5
@@ -37,6 +40,8 @@ class Poses:
         inliers: (frames, views, joints) bool, the views that agree on the joint.
         error: (frames, joints) px, mean reprojection error over the inliers; NaN where not known.
         status: (frames, joints) uint8 `Status`.
+        covariance: (frames, joints, 3, 3) mm^2, how uncertain the joint's place is; NaN where that is not known, which
+            is everywhere when the method that made the poses says nothing of it.
     """
 
     keys: FrameKeys
@@ -46,32 +51,80 @@ class Poses:
     inliers: np.ndarray
     error: np.ndarray
     status: np.ndarray
+    covariance: np.ndarray = None  # type: ignore[assignment]  # filled in below
+
+    def __post_init__(self) -> None:
+        if self.covariance is None:
+            object.__setattr__(self, "covariance", np.full((*self.joints.shape, 3), np.nan))
 
     @property
     def known(self) -> np.ndarray:
         """(frames, joints) bool."""
         return np.isfinite(self.joints).all(axis=-1)
 
+    @property
+    def spread_mm(self) -> np.ndarray:
+        """(frames, joints) mm, expected distance (root mean square) from the true place; NaN where not known."""
+        return np.sqrt(np.trace(self.covariance, axis1=-2, axis2=-1))
+
     def write(self, path: Path) -> None:
-        with hdf5.writing(path, KIND) as file:
-            file.attrs["skeleton"] = self.skeleton.name
-            self.keys.put(file)
-            hdf5.put_text(file, "views", np.array(self.views))
-            # Rounded so that other BLAS and instruction sets give the same bytes.
-            file.create_dataset("joints", data=np.round(np.asarray(self.joints, dtype=np.float64), 3) + 0.0)
-            file.create_dataset("inliers", data=np.asarray(self.inliers, dtype=bool))
-            file.create_dataset("error", data=np.round(np.asarray(self.error, dtype=np.float64), 4) + 0.0)
-            file.create_dataset("status", data=np.asarray(self.status, dtype=np.uint8))
+        with writing(path, self.keys, self.views, self.skeleton) as writer:
+            writer.put(slice(None), self.joints, self.inliers, self.error, self.status)
+            if np.isfinite(self.covariance).any():
+                writer.put_covariance(slice(None), self.covariance)
 
     @staticmethod
     def read(path: Path) -> "Poses":
         with hdf5.reading(path, KIND) as file:
+            joints = file["joints"][...]
+            known = "covariance" in file
             return Poses(
                 FrameKeys.get(file),
                 tuple(hdf5.get_text(file, "views").tolist()),
                 get(file.attrs["skeleton"]),
-                file["joints"][...],
+                joints,
                 file["inliers"][...],
                 file["error"][...],
                 file["status"][...],
+                file["covariance"][...].astype(np.float64) if known else np.full((*joints.shape, 3), np.nan),
             )
+
+
+class Writer:
+    """Puts blocks of frames into a new file, in any order; memory does not grow with the number of frames."""
+
+    def __init__(self, file: h5py.File, frames: int, views: int, joints: int) -> None:
+        self._file = file
+        file.create_dataset("joints", shape=(frames, joints, 3), dtype=np.float64)
+        file.create_dataset("inliers", shape=(frames, views, joints), dtype=bool)
+        file.create_dataset("error", shape=(frames, joints), dtype=np.float64)
+        file.create_dataset("status", shape=(frames, joints), dtype=np.uint8)
+
+    def put(self, rows: slice, joints: np.ndarray, inliers: np.ndarray, error: np.ndarray, status: np.ndarray) -> None:
+        """The fields of some frames, as in `Poses`."""
+        # Rounded so that other BLAS and instruction sets give the same bytes.
+        self._file["joints"][rows] = np.round(np.asarray(joints, dtype=np.float64), 3) + 0.0
+        self._file["inliers"][rows] = np.asarray(inliers, dtype=bool)
+        self._file["error"][rows] = np.round(np.asarray(error, dtype=np.float64), 4) + 0.0
+        self._file["status"][rows] = np.asarray(status, dtype=np.uint8)
+
+    def put_covariance(self, rows: slice, covariance: np.ndarray) -> None:
+        """What `Poses.covariance` is of some frames; a file of which no frame has any stays without."""
+        if "covariance" not in self._file:
+            shape = (*self._file["joints"].shape, 3)
+            self._file.create_dataset("covariance", shape=shape, dtype=np.float32, fillvalue=np.nan)
+        self._file["covariance"][rows] = np.round(covariance, 3) + 0.0
+
+    def get(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Joints and inliers of some frames that were put before."""
+        return self._file["joints"][rows], self._file["inliers"][rows]
+
+
+@contextmanager
+def writing(path: Path, keys: FrameKeys, views: tuple[str, ...], skeleton: Skeleton) -> Iterator[Writer]:
+    """A new file of poses, complete or absent."""
+    with hdf5.writing(path, KIND) as file:
+        file.attrs["skeleton"] = skeleton.name
+        keys.put(file)
+        hdf5.put_text(file, "views", np.array(views))
+        yield Writer(file, len(keys), len(views), len(skeleton))

@@ -213,6 +213,20 @@ def test_heatmaps_with_too_few_frames_are_not_written(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_poses_say_how_uncertain_they_are_or_that_they_do_not_know(tmp_path):
+    write_poses(tmp_path / "plain.h5")
+    plain = Poses.read(tmp_path / "plain.h5")
+    assert plain.covariance.shape == (3, 16, 3, 3)
+    assert np.isnan(plain.covariance).all()
+    covariance = np.tile(np.diag([9.0, 16.0, 144.0]), (3, 16, 1, 1))
+    covariance[1] = np.nan
+    replace(plain, covariance=covariance).write(tmp_path / "sure.h5")
+    sure = Poses.read(tmp_path / "sure.h5")
+    np.testing.assert_array_equal(sure.covariance, covariance)
+    assert sure.spread_mm[0, 0] == 13  # mm
+    assert np.isnan(sure.spread_mm[1]).all()
+
+
 def test_poses_labels_and_truth_come_back(tmp_path):
     write_poses(tmp_path / "p.h5")
     poses = Poses.read(tmp_path / "p.h5")
