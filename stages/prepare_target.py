@@ -87,8 +87,8 @@ def main(
     metrics: Path,
     config: Target,
 ) -> None:
-    calibrated = calibrations.read(calibration, config.units)
-    print(calibrated.units)
+    calibrated = calibrations.read(calibration, calibrations.Settings(config.units))
+    print("\n".join(calibrated.notes))
     recordings = rig.find(views, calibrated.cameras, config.views, calibration)
     used = tuple(view.camera for view in recordings[0].views)
     check_looks(used, calibration)

@@ -1,75 +1,224 @@
-"""Calibrations from elsewhere, in the TOML of Pose2Sim, Anipose and FreeMoCap: one table a camera.
+"""Calibrations from elsewhere as cameras in mm, z up: what their files leave open is settled by geometry, and said.
 
-`x_camera = R x_world + translation` with a Rodrigues vector as `rotation`. The files rarely say their units, and never
-whether somebody wrote the inverse rotation; the geometry of the rig tells both.
+Files rarely say their units, which way their rotations go, or what is up. A rig tells: its cameras stand so far apart, look at
+a common place, and hold their pictures upright. Where it does not tell, nothing is guessed: a sentence asks for the param.
 """
 
-import re
-import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
+from pipeline.datasets import calibration_formats
+from pipeline.datasets.calibration_formats import Description, Written, simplified
+from pipeline.datasets.lenses import Lens, Straightening, straighten
 from pipeline.geometry.camera import Camera
 
-Units = Literal["auto", "m", "mm"]
+__all__ = ["Calibration", "Settings", "check_agreement", "check_looks", "common_place", "read", "simplified"]
 
-_MM = {"m": 1000.0, "mm": 1.0}
-_ALIASES = {"m": "m", "metre": "m", "metres": "m", "meter": "m", "meters": "m", "mm": "mm", "millimetre": "mm"}
-_ALIASES |= {"millimetres": "mm", "millimeter": "mm", "millimeters": "mm"}
+Units = Literal["auto", "m", "cm", "mm"]
+Extrinsics = Literal["auto", "camera_from_world", "world_from_camera"]
+Up = Literal["auto", "x", "y", "z", "-x", "-y", "-z"]
+LensKind = Literal["auto", "pinhole", "fisheye"]
+
+_MM = {"m": 1000.0, "cm": 10.0, "mm": 1.0}
 # A rig's typical distance between two cameras, in its file's own numbers: the two ranges do not touch.
 _METRES, _MILLIMETRES = (0.3, 30.0), (300.0, 30000.0)
+# How much of the world a picture shows, top to bottom, at the place that the cameras look at, where a whole person is in it.
+_SHOWN_MM = (2000.0, 20000.0)
 # What an explicit unit may mean: from a rig on a desk to one around a pitch.
 _POSSIBLE_MM = (100.0, 300000.0)
+_AXES = {
+    sign + name: np.where(np.arange(3) == "xyz".index(name), -1.0 if sign else 1.0, 0.0)
+    for name in "xyz"
+    for sign in ("", "-")
+}
+_LOOKED_AT = 24  # cameras of a rig, spread over it, that its conventions are settled with
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the reader of a calibration is told; `auto` is: by what the file says, or else by geometry."""
+
+    units: Units = "auto"
+    extrinsics: Extrinsics = "auto"  # which way rotations and translations go
+    up: Up = "auto"  # the axis of the file's world that points up
+    lens: LensKind = "auto"
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A rig as its file describes it, in mm, and how the units were settled (a sentence for the log)."""
+    """A rig in mm, z up.
+
+    Attributes:
+        cameras: those of fisheyes and rational lenses are without distortion, and see straightened pictures.
+        straightenings: by camera name, how pictures and detections get there; most rigs have none.
+        notes: sentences about what was concluded, and from what.
+        doubts: sentences that ask for a param; to be raised unless something more telling is wrong.
+    """
 
     cameras: tuple[Camera, ...]
-    units: str
+    straightenings: dict[str, Straightening]
+    notes: tuple[str, ...]
+    doubts: tuple[str, ...] = ()
 
 
-def simplified(name: str) -> str:
-    """A camera's name as it is compared: letters and digits, lower case (`cam_01` is `Cam01`)."""
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+def _no_pictures(_: str) -> tuple[int, int] | None:
+    return None
 
 
-def read(path: Path, units: Units = "auto") -> Calibration:
-    """Read a calibration and bring it to mm.
+def read(
+    path: Path,
+    settings: Settings = Settings(),
+    picture_size: Callable[[str], tuple[int, int] | None] = _no_pictures,
+) -> Calibration:
+    """Read a rig and bring it to mm, z up.
+
+    Args:
+        path: a file or folder, see datasets/calibration_formats.py.
+        settings: what is known about it.
+        picture_size: (width, height) px of a camera's pictures, for files that do not say it; None for no pictures.
 
     Raises:
-        ValueError: not TOML, a key is missing or has another shape, a fisheye lens, a rotation that is none, units that
-            cannot be right.
+        ValueError: not a calibration, something is missing or has another shape, a rotation that is none, units or
+            directions that cannot be right or that nobody can tell.
     """
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{path}: there is no such file; expected a calibration in TOML") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not readable as TOML ({error})") from None
-    cameras = tuple(
-        _camera(path, name, table) for name, table in tables.items() if isinstance(table, dict) and "matrix" in table
+    described = calibration_formats.read(path)
+    notes = [f"{path}: {described.layout}, {len(described.cameras)} cameras"]
+    written = _sized(described.cameras, picture_size, notes)
+    some = [written[i] for i in np.unique(np.linspace(0, len(written) - 1, _LOOKED_AT).astype(int))]
+    inverse = _direction(path, described, some, settings, notes)
+    placed = [_placed(camera, inverse) for camera in some]
+    unit, sentence = _unit(path, placed, settings.units, described.units)
+    notes.append(sentence)
+    up, doubt = _up(path, placed, settings.up, described.up)
+    turn = _z_up_from(up)
+    if up != "z":
+        notes.append(f"{path}: {up} points up in the file's world; turned so that z does")
+    cameras, straightenings = [], {}
+    for camera in written:
+        placed_camera = _placed(camera, inverse)
+        placed_camera = replace(
+            placed_camera, R=placed_camera.R @ turn.T, centre=turn @ placed_camera.centre * _MM[unit]
+        )
+        fisheye = _is_fisheye(path, camera, settings.lens)
+        if fisheye or len(camera.coefficients) > 5:
+            lens = Lens(camera.K, camera.coefficients, fisheye, placed_camera.size)
+            made = straighten(lens, placed_camera)
+            straightenings[camera.name] = made
+            placed_camera = made.camera
+            kind = "a fisheye" if fisheye else f"a lens of {len(camera.coefficients)} coefficients"
+            notes.append(
+                f"{path}: camera {camera.name} has {kind}: its pictures are straightened, "
+                f"{lens.size[0]}x{lens.size[1]} px to {made.camera.size[0]}x{made.camera.size[1]}"
+            )
+        cameras.append(placed_camera)
+    return Calibration(tuple(cameras), straightenings, tuple(notes), (doubt,) if doubt else ())
+
+
+def _sized(
+    cameras: Sequence[Written], picture_size: Callable[[str], tuple[int, int] | None], notes: list[str]
+) -> list[Written]:
+    found, from_pictures = [], []
+    for camera in cameras:
+        if camera.size is None:
+            size = picture_size(camera.name)
+            if size is not None:
+                from_pictures.append(f"{camera.name} {size[0]}x{size[1]}")
+            else:  # it has no pictures, so nothing will be seen through it
+                size = (max(round(2 * camera.K[0, 2]), 1), max(round(2 * camera.K[1, 2]), 1))
+            camera = replace(camera, size=size)
+        found.append(camera)
+    if from_pictures:
+        notes.append(f"the calibration does not say the size of its pictures; they have {', '.join(from_pictures)}")
+    return found
+
+
+def _placed(camera: Written, inverse: bool) -> Camera:
+    """In the file's own units and axes. Coefficients beyond the fifth, and a fisheye's, are not in it."""
+    R = camera.R.T if inverse else camera.R
+    centre = camera.t if inverse or camera.t_is_centre else -camera.R.T @ camera.t
+    simple = camera.coefficients if len(camera.coefficients) <= 5 and not camera.fisheye else np.zeros(0)
+    return Camera(
+        name=camera.name,
+        size=camera.size or (1, 1),
+        K=camera.K,
+        R=R,
+        centre=centre,
+        distortion=np.pad(simple, (0, 5 - len(simple))),
+        convention="h36m" if camera.convention == "h36m" else "opencv",
     )
-    if len(cameras) < 2:
-        raise ValueError(f"{path}: expected at least two cameras (tables with a 'matrix'), got {len(cameras)}")
-    names = [simplified(camera.name) for camera in cameras]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"{path}: the camera '{twice[0]}' is there twice")
-    metadata = tables.get("metadata", {})
-    stated = str(metadata.get("units", "")).strip().lower() if isinstance(metadata, dict) else ""
-    if stated and stated not in _ALIASES:
-        raise ValueError(f"{path}: metadata.units: expected m or mm, got '{stated}'")
-    unit, sentence = _unit(path, cameras, units, _ALIASES.get(stated))
-    scaled = tuple(replace(camera, centre=camera.centre * _MM[unit]) for camera in cameras)
-    return Calibration(scaled, sentence)
+
+
+def _is_fisheye(path: Path, camera: Written, asked: LensKind) -> bool:
+    if asked != "auto":
+        fisheye = asked == "fisheye"
+    elif camera.fisheye is not None:
+        fisheye = camera.fisheye
+    else:
+        fisheye = False
+        k = camera.coefficients
+        if len(k) == 4 and (np.abs(k[2:]) > 0.02).any():
+            raise ValueError(
+                f"{path}: camera {camera.name}: nobody can tell whether {k.tolist()} are a fisheye's k1 to k4 or k1 k2 p1 p2 "
+                "(the last two are large for that); set target.lens"
+            )
+    if fisheye and len(camera.coefficients) not in (0, 4) and camera.coefficients[4:].any():
+        raise ValueError(
+            f"{path}: camera {camera.name}: a fisheye has 4 distortions, got {camera.coefficients.tolist()}"
+        )
+    return fisheye
+
+
+_WAYS = {False: "camera_from_world", True: "world_from_camera"}
+
+
+def _direction(
+    path: Path, described: Description, some: Sequence[Written], settings: Settings, notes: list[str]
+) -> bool:
+    """Whether the file's R and t are world_from_camera."""
+    stands = {way: _stands([_placed(camera, way) for camera in some]) for way in (False, True)}
+    if settings.extrinsics != "auto":
+        inverse = settings.extrinsics == "world_from_camera"
+        notes.append(f"{path}: rotations and translations are {settings.extrinsics} (target.extrinsics)")
+        return inverse
+    if described.inverse is not None:
+        if stands[not described.inverse] and not stands[described.inverse]:
+            raise ValueError(
+                f"{path}: {described.layout} should hold {_WAYS[described.inverse]}, but only as "
+                f"{_WAYS[not described.inverse]} do the cameras stand upright around a common place; set target.extrinsics"
+            )
+        return described.inverse
+    if stands[False] == stands[True]:
+        why = "both ways" if stands[False] else "in neither way"
+        raise ValueError(
+            f"{path}: the file does not say whether its rotations and translations are camera_from_world or "
+            f"world_from_camera, and the cameras stand upright around a common place {why}; set target.extrinsics"
+        )
+    inverse = stands[True]
+    notes.append(
+        f"{path}: taken to be {_WAYS[inverse]}, because only then do the cameras stand upright around a common place"
+    )
+    return inverse
+
+
+def _stands(cameras: Sequence[Camera]) -> bool:
+    """Whether cameras may stand so: apart, most with a common place in the picture, and upright, whatever is up."""
+    centres = np.stack([camera.centre for camera in cameras])
+    if np.linalg.norm(centres - centres.mean(axis=0), axis=-1).max() == 0:
+        return False
+    place, seen = common_place(cameras)
+    if not np.isfinite(place).all() or seen.mean() < 0.5:
+        return False
+    apart = np.median([np.linalg.norm(a - b) for a, b in combinations(centres, 2)])
+    if apart < 0.02 * np.median(np.linalg.norm(centres - place, axis=-1)):
+        return False
+    upright = np.linalg.norm(np.mean([-camera.R[1] for camera in cameras], axis=0))
+    overhead = np.linalg.norm(np.mean([camera.R[2] for camera in cameras], axis=0))
+    return bool(max(upright, overhead) > 0.6)
 
 
 def _unit(path: Path, cameras: Sequence[Camera], asked: Units, stated: str | None) -> tuple[str, str]:
@@ -78,80 +227,80 @@ def _unit(path: Path, cameras: Sequence[Camera], asked: Units, stated: str | Non
     if unit:
         source = "target.units" if asked != "auto" else "metadata.units"
         if not _POSSIBLE_MM[0] <= baseline * _MM[unit] <= _POSSIBLE_MM[1]:
-            other = "m" if unit == "mm" else "mm"
+            other = "m" if unit != "m" else "mm"
             raise ValueError(
                 f"{path}: {source} says {unit}, but then the cameras stand {baseline * _MM[unit] / 1000:.4g} m apart; "
                 f"is it {other}?"
             )
         return (unit, f"{path}: units are {unit} ({source}); cameras stand {baseline * _MM[unit] / 1000:.2f} m apart")
-    for unit, (low, high) in (("m", _METRES), ("mm", _MILLIMETRES)):
-        if low <= baseline <= high and not (unit == "mm" and baseline < _METRES[1]):
-            return unit, (
-                f"{path}: taken to be in {unit}, because the cameras then stand {baseline * _MM[unit] / 1000:.2f} m apart"
+    place, seen = common_place(cameras)
+    shown = np.nan
+    if seen.any():
+        depth = [camera.camera_from_world(place)[2] for camera in cameras]
+        shown = float(np.median([d / c.K[1, 1] * c.size[1] for d, c in zip(depth, cameras, strict=True) if d > 0]))
+    low, high = _SHOWN_MM
+    if _METRES[0] <= baseline <= _METRES[1]:
+        unit = "m"
+    elif low <= shown * _MM["cm"] <= high and shown < low:
+        if baseline >= _MILLIMETRES[0]:
+            raise ValueError(
+                f"{path}: nobody can tell whether it is in cm or mm: its cameras stand {baseline * 10 / 1000:.3g} or "
+                f"{baseline / 1000:.3g} m apart and show {shown * 10 / 1000:.3g} or {shown / 1000:.3g} m of the world; "
+                "set target.units"
             )
-    raise ValueError(
-        f"{path}: the distance between cameras, {baseline:.4g}, is neither that of a rig in m ({_METRES[0]:g} to "
-        f"{_METRES[1]:g}) nor in mm ({_MILLIMETRES[0]:g} to {_MILLIMETRES[1]:g}); set target.units"
-    )
-
-
-def _camera(path: Path, table_name: str, table: dict[str, Any]) -> Camera:
-    name = table.get("name", table_name)
-    if not isinstance(name, str) or not simplified(name) or not name.isprintable():
-        raise ValueError(f"{path}: [{table_name}] name: expected text with a letter or digit, got {name!r}")
-    what = f"{path}: camera {name}"
-    if table.get("fisheye", False):
-        raise ValueError(f"{what}: fisheye lenses are not supported (fisheye = true)")
-    convention = table.get("convention", "opencv")
-    if convention not in ("opencv", "h36m"):
-        raise ValueError(f"{what}: convention: expected opencv or h36m, got {convention!r}")
-    matrix = _numbers(table, "matrix", what)
-    if matrix.shape != (3, 3) or matrix[0, 0] <= 0 or matrix[1, 1] <= 0 or not np.allclose(matrix[2], [0, 0, 1]):
-        raise ValueError(f"{what}: matrix: expected [[fx, s, cx], [0, fy, cy], [0, 0, 1]], got {matrix.tolist()}")
-    size = _numbers(table, "size", what)
-    if size.shape != (2,) or (size < 1).any() or (size != np.round(size)).any():
-        raise ValueError(f"{what}: size: expected [width, height] in px, got {size.tolist()}")
-    distortion = _numbers(table, "distortions", what)
-    if distortion.ndim != 1 or len(distortion) < 4 or distortion[5:].any():
+        unit = "cm"
+    elif _MILLIMETRES[0] <= baseline <= _MILLIMETRES[1]:
+        unit = "mm"
+    else:
         raise ValueError(
-            f"{what}: distortions: expected [k1, k2, p1, p2] or [k1, k2, p1, p2, k3], got {distortion.tolist()}"
+            f"{path}: the distance between cameras, {baseline:.4g}, is neither that of a rig in m ({_METRES[0]:g} to "
+            f"{_METRES[1]:g}) nor in mm ({_MILLIMETRES[0]:g} to {_MILLIMETRES[1]:g}); set target.units"
         )
-    R, translation = _rotation(table, what), _numbers(table, "translation", what)
-    if translation.shape != (3,):
-        raise ValueError(f"{what}: translation: expected 3 numbers, got {translation.tolist()}")
-    return Camera(
-        name=name,
-        size=(int(size[0]), int(size[1])),
-        K=matrix,
-        R=R,
-        centre=-R.T @ translation,
-        distortion=np.pad(distortion[:5], (0, max(0, 5 - len(distortion)))),
-        convention=convention,
+    return unit, (
+        f"{path}: taken to be in {unit}, because the cameras then stand {baseline * _MM[unit] / 1000:.2f} m apart"
     )
 
 
-def _rotation(table: dict[str, Any], what: str) -> np.ndarray:
-    """(3, 3) from a Rodrigues vector, or from a matrix where somebody wrote one."""
-    rotation = _numbers(table, "rotation", what)
-    if rotation.shape == (3,):
-        return Rotation.from_rotvec(rotation).as_matrix()
-    if rotation.shape == (3, 3):
-        if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-4) or np.linalg.det(rotation) < 0:
-            raise ValueError(f"{what}: rotation: not a rotation matrix: {rotation.tolist()}")
-        return rotation
-    raise ValueError(f"{what}: rotation: expected a Rodrigues vector of 3 numbers, got {rotation.tolist()}")
+def _up(path: Path, cameras: Sequence[Camera], asked: Up, stated: str | None) -> tuple[str, str]:
+    """Which axis of the file's world points up, and a sentence where that is not clear.
+
+    A level camera's rows are horizontal, and up in its picture is up. Cameras that look straight down say nothing by that,
+    but by looking down.
+    """
+    if asked != "auto" or stated:
+        return (asked if asked != "auto" else str(stated)), ""
+    found = _clearly_up(cameras)
+    if found and found != "z" and _clearly_up([_transposed(camera) for camera in cameras]) == "z":
+        found = ""  # more likely the rotations are the wrong way round, which check_looks says
+    if found:
+        return found, ""
+    return "z", f"{path}: nobody can tell which axis of the calibration's world points up; set target.up"
 
 
-def _numbers(table: dict[str, Any], key: str, what: str) -> np.ndarray:
-    if key not in table:
-        raise ValueError(f"{what}: '{key}' is missing")
-    try:
-        values = np.array(table[key], dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{what}: {key}: expected numbers, got {table[key]!r}") from None
-    if not np.isfinite(values).all():
-        raise ValueError(f"{what}: {key}: expected finite numbers, got {table[key]!r}")
-    return values
+def _clearly_up(cameras: Sequence[Camera]) -> str:
+    """The axis that is up by the cameras; "" for none."""
+    rows, up, ahead = (np.stack([camera.R[i] for camera in cameras]) * sign for i, sign in ((0, 1), (1, -1), (2, 1)))
+    rolled = {name: float(np.sqrt(np.mean((rows @ axis) ** 2))) for name, axis in _AXES.items()}  # sine
+    level = {name: float((up @ axis).mean()) if rolled[name] < 0.35 else -1.0 for name, axis in _AXES.items()}
+    best, second = sorted(level, key=lambda name: -level[name])[:2]
+    if level[best] >= 0.5 and (level[second] < 0.7 * level[best] or best == "z"):
+        return best
+    above = {name: float((-ahead @ axis).mean()) for name, axis in _AXES.items()}
+    highest = max(above, key=lambda name: above[name])
+    return highest if above[highest] > 0.8 and level["z"] < 0.5 else ""
+
+
+def _z_up_from(up: str) -> np.ndarray:
+    """(3, 3) the rotation that brings an axis up and, of the other axes, as many to themselves as it can."""
+    turns = {
+        "z": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+        "-z": [[1, 0, 0], [0, -1, 0], [0, 0, -1]],
+        "y": [[1, 0, 0], [0, 0, -1], [0, 1, 0]],
+        "-y": [[1, 0, 0], [0, 0, 1], [0, -1, 0]],
+        "x": [[0, 0, -1], [0, 1, 0], [1, 0, 0]],
+        "-x": [[0, 0, 1], [0, 1, 0], [-1, 0, 0]],
+    }
+    return np.array(turns[up], dtype=np.float64)
 
 
 def common_place(cameras: Sequence[Camera]) -> tuple[np.ndarray, np.ndarray]:

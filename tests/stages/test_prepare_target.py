@@ -285,12 +285,6 @@ def test_units_that_nobody_can_tell(raw, refused):
     assert "set target.units" in refused()
 
 
-def test_a_fisheye_lens_is_refused(raw, refused):
-    text = raw.calibration.read_text().replace("fisheye = false", "fisheye = true", 1)
-    raw.calibration.write_text(text)
-    assert "camera Cam_01: fisheye lenses are not supported" in refused()
-
-
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
