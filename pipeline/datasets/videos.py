@@ -28,6 +28,18 @@ def _open(path: Path) -> Iterator[cv2.VideoCapture]:
         capture.release()
 
 
+def decoder() -> str:
+    """Which decoder makes the pictures: others differ by a grey value here and there."""
+    lines = [line for line in cv2.getBuildInformation().splitlines() if "avcodec:" in line and "YES" in line]
+    return f"OpenCV {cv2.__version__}" + "".join(f", avcodec {line.split('YES')[1].strip(' ()')}" for line in lines[:1])
+
+
+def announced(path: Path) -> int:
+    """How many frames the header announces, which costs nothing, and may be wrong: `count` decodes them."""
+    with _open(path) as capture:
+        return max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
+
+
 def count(path: Path) -> int:
     """How many frames can be decoded, by decoding them.
 
