@@ -10,8 +10,8 @@ import numpy as np
 class Skeleton:
     """A joint vocabulary and its tree.
 
-    Names are snake case, sides spelled out (`left_knee`). Two vocabularies mean the same point where, and only where,
-    they use the same name: mpii's `thorax` and body_25's `neck` are different points and stay so.
+    Names are snake case, sides spelled out (`left_knee`). Vocabularies are mapped by name; see `mapping` for the few points
+    of one name that are not the same, and of other names that some take for the same.
     """
 
     name: str
@@ -56,8 +56,39 @@ def mirrored(joint: str) -> str:
 
 
 def mapping(target: Skeleton, source: Skeleton) -> np.ndarray:
-    """For each target joint, the index of the source joint of the same name, -1 where there is none: (joints,) int."""
-    return np.array([source.joints.index(joint) if joint in source.joints else -1 for joint in target.joints])
+    """For each target joint, the index of the source joint that is the same point, -1 where there is none: (joints,) int.
+
+    Points are the same where they have the same name, but for the table `_NOT_THE_SAME`: those are kept apart. The one
+    vocabulary that takes different points for the same is compatible_16, which says so by its name: `_MERGED`.
+    """
+    merged = _MERGED.get((target.name, source.name), {})
+    found = []
+    for joint in target.joints:
+        name = merged.get(joint, joint)
+        same = name in source.joints and (joint in merged or not _apart(joint, target, source))
+        found.append(source.joints.index(name) if same else -1)
+    return np.array(found)
+
+
+def differences(target: Skeleton, source: Skeleton) -> list[str]:
+    """Sentences about joints that are alike, but not the same point: what `mapping` does with them, and why."""
+    merged = _MERGED.get((target.name, source.name), {})
+    found = [
+        f"{target.name}'s {joint} is learned from {source.name}'s {name}, another point: expect a systematic offset"
+        for joint, name in merged.items()
+    ]
+    for joint in target.joints:
+        if joint in merged:
+            continue
+        if joint in source.joints and _apart(joint, target, source):
+            found.append(f"{target.name}'s {joint} and {source.name}'s are different points, and are kept apart")
+        if joint not in source.joints:
+            alike = [name for name in _ALIKE.get(joint, ()) if name in source.joints and name not in target.joints]
+            found += [
+                f"{target.name}'s {joint} is not {source.name}'s {name}: kept apart (compatible_16 would merge them)"
+                for name in alike
+            ]
+    return found
 
 
 def reorder(values: np.ndarray, target: Skeleton, source: Skeleton) -> np.ndarray:
@@ -72,6 +103,12 @@ def get(name: str) -> Skeleton:
     if name not in SKELETONS:
         raise ValueError(f"no skeleton is called '{name}'; known ones are {', '.join(sorted(SKELETONS))}")
     return SKELETONS[name]
+
+
+def _apart(joint: str, target: Skeleton, source: Skeleton) -> bool:
+    """Whether two vocabularies have one name for two points."""
+    points = _NOT_THE_SAME.get(joint, {})
+    return points.get(target.name) != points.get(source.name)
 
 
 def _skeleton(name: str, tree: str) -> Skeleton:
@@ -123,5 +160,42 @@ SKELETONS = {
             " left_small_toe<left_big_toe left_heel<left_ankle right_big_toe<right_ankle"
             " right_small_toe<right_big_toe right_heel<right_ankle",
         ),
+        # The joints of Human3.6M and MPII together, as the published mixed training has them: each by its own name, and what
+        # a data set lacks has no label. The tree is ours, so that all hang together.
+        _skeleton(
+            "union_20",
+            "pelvis< right_hip<pelvis right_knee<right_hip right_ankle<right_knee left_hip<pelvis left_knee<left_hip"
+            " left_ankle<left_knee spine<pelvis thorax<spine neck<thorax upper_neck<neck nose<upper_neck head<nose"
+            " head_top<head left_shoulder<thorax left_elbow<left_shoulder left_wrist<left_elbow right_shoulder<thorax"
+            " right_elbow<right_shoulder right_wrist<right_elbow",
+        ),
+        # MPII's joints, which Human3.6M's neck, nose and head are forced onto: see _MERGED.
+        _skeleton(
+            "compatible_16",
+            "right_ankle<right_knee right_knee<right_hip right_hip<pelvis left_hip<pelvis left_knee<left_hip"
+            " left_ankle<left_knee pelvis< thorax<pelvis upper_neck<thorax head_top<upper_neck"
+            " right_wrist<right_elbow right_elbow<right_shoulder right_shoulder<thorax left_shoulder<thorax"
+            " left_elbow<left_shoulder left_wrist<left_elbow",
+        ),
     )
+}
+
+# One name, different points. OpenPose's neck is the middle of the shoulders, Human3.6M's lies at the top of the spine.
+_NOT_THE_SAME = {"neck": {"body_25": "middle of the shoulders"}}
+
+# What the published "compatible" training takes for the same: target joint -> source joint. It costs accuracy, which is why
+# its scores are also given without the head.
+_FROM_H36M = {"thorax": "neck", "upper_neck": "nose", "head_top": "head"}
+_MERGED = {
+    ("compatible_16", "h36m_17"): _FROM_H36M,
+    ("h36m_17", "compatible_16"): {other: joint for joint, other in _FROM_H36M.items()},
+}
+
+# Other names, near points, of which people ask why they are not mapped.
+_ALIKE = {
+    "thorax": ("neck",),
+    "neck": ("thorax", "upper_neck"),
+    "upper_neck": ("neck",),
+    "head_top": ("head",),
+    "head": ("head_top",),
 }

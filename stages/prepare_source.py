@@ -1,9 +1,12 @@
 """Prepare source: labelled pictures of persons -> crops, cut once, so that training never decodes a full picture.
 
-The split, the joints and the boxes are the data set's own; a joint outside of its picture counts as not labelled.
+The split, the joints and the boxes are the data set's own; a joint outside of its picture counts as not labelled. A killed
+run's successor cuts only what is not cut yet.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
@@ -11,18 +14,23 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline import cli, crops
-from pipeline.datasets import images, mpii, parallel
-from pipeline.files import atomic, pictures, samples
+from pipeline import params as params_file
+from pipeline.datasets import coco, mpii, parallel
+from pipeline.datasets.records import Census, Records, census
+from pipeline.files import atomic, journal, pictures, samples, scratch
+from pipeline.files.journal import Item
+
+_NAMED = 3  # so many examples of what is wrong
 
 
 @dataclass(frozen=True)
 class Source:
-    """Section `source` of params.yaml."""
+    """Section `source` of params.yaml: how every labelled set is stored."""
 
-    layout: Literal["mpii"]  # how the folder is laid out
     cache_size: int  # px that the side of a person's box has in its stored crop, at most: nothing is enlarged
     cache_margin: float  # how much more than the box the stored crop shows, as a fraction of its side
     jpeg_quality: int  # of the stored crops, 1 to 100
+    unreadable: Literal["refuse", "skip"]  # absent and damaged pictures: an error, or left out and counted
 
     def __post_init__(self) -> None:
         if self.cache_size < 16:
@@ -33,39 +41,131 @@ class Source:
             raise ValueError(f"source.jpeg_quality: expected 1 to 100, got {self.jpeg_quality}")
 
 
-def main(data: Path, out: Path, metrics: Path, config: Source) -> None:
-    records = mpii.read(data)
-    affines = np.zeros((len(records), 2, 3))
-    joints = records.joints.copy()
-    visible = np.zeros(joints.shape[:2], dtype=bool)
+@dataclass(frozen=True)
+class LabelledSet:
+    """Section `sources.<name>` of params.yaml: one labelled set. What is left out is as its layout has it."""
 
-    def cut(row: int) -> bytes:
-        name = str(records.image[row])
-        picture = images.read(images.inside(data / "images", name, f"{data}: record {records.key[row]}"))
-        height, width = picture.shape[:2]
-        visible[row] = ((joints[row] >= -0.5) & (joints[row] <= [width - 0.5, height - 0.5])).all(axis=-1)
-        joints[row, ~visible[row]] = np.nan
-        affines[row], size = crops.stored(records.box[row], config.cache_margin, config.cache_size)
-        return pictures.encode(crops.warp(picture, affines[row], size), config.jpeg_quality)
+    path: str  # its folder
+    layout: Literal["mpii", "coco"]  # how the folder is laid out
+    train: tuple[str, ...] | None = None  # its parts to learn from: train (mpii), train2017 (coco)
+    valid: tuple[str, ...] | None = None  # its parts to measure on: valid, val2017
+    detections: str | None = None  # coco: a file in the folder with a detector's boxes, in place of `valid`'s own
+    min_score: float = 0.0  # of such a box
 
-    jpegs = tqdm(parallel.in_order(cut, range(len(records))), total=len(records), unit="crop", disable=None)
+    def read(self, folder: Path) -> Records:
+        parts = {name: part for name in ("train", "valid") if (part := getattr(self, name)) is not None}
+        match self.layout:
+            case "mpii":
+                if self.detections is not None:
+                    raise ValueError("detections: MPII's persons come with boxes; expected null")
+                return mpii.read(folder, **parts)
+            case "coco":
+                return coco.read(folder, **parts, detections=self.detections, min_score=self.min_score)
+
+
+def main(data: Path, name: str, out: Path, metrics: Path, params: Path, config: Source) -> None:
+    labelled_set = params_file.load(LabelledSet, params, f"sources.{name}")
+    records = labelled_set.read(data)
+    for note in records.notes:
+        print(note)
+    stamps = [records.pictures.stamp(image) for image in records.image.tolist()]
+    absent = list(dict.fromkeys(records.image[[stamp is None for stamp in stamps]].tolist()))
+    if absent and config.unreadable == "refuse":
+        raise ValueError(_unusable(data, [f"{image}: there is no such picture" for image in absent]))
+    with scratch.open(__file__, records.files, config, labelled_set, stamps) as folder:
+        kept, whole = _write(out, records, config, folder / "crops")
+    _report(out, metrics, records, census(records), kept, whole)
+
+
+def _write(out: Path, records: Records, config: Source, made: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Cut and store every person.
+
+    Args:
+        made: the journal.
+
+    Returns:
+        (persons,) bool, who is stored, and (persons, joints) bool, which joints are labelled and inside the picture.
+    """
+    affines, sides = np.zeros((len(records), 2, 3)), np.zeros(len(records), dtype=int)
+    for row, box in enumerate(records.box):
+        affines[row], sides[row] = crops.stored(box, config.cache_margin, config.cache_size)
+
+    def cut(rows: list[int]) -> list[Item]:
+        """The persons of one picture, which is decoded once."""
+        try:
+            picture = records.pictures.read(str(records.image[rows[0]]))
+        except ValueError as error:
+            return [(b"", {"error": str(error)})] * len(rows)
+        facts = {"size": [picture.shape[1], picture.shape[0]]}
+        cuts = (crops.warp(picture, affines[row], int(sides[row])) for row in rows)
+        return [(pictures.encode(crop, config.jpeg_quality), facts) for crop in cuts]
+
+    def make(first: int) -> Iterator[Item]:
+        rows = range(first, len(records))
+        jobs = (list(same) for _, same in groupby(rows, key=lambda row: str(records.image[row])))
+        with tqdm(initial=first, total=len(records), unit="crop", smoothing=0.05, disable=None) as bar:
+            for items in parallel.in_order(cut, jobs):
+                bar.update(len(items))
+                yield from items
+
+    sizes, errors = np.zeros((len(records), 2)), {}  # px of the full pictures
+    for row, (_, facts) in enumerate(journal.kept(made, make)):
+        if "error" in facts:
+            errors[row] = facts["error"]
+        else:
+            sizes[row] = facts["size"]
+    sentences = list(dict.fromkeys(errors.values()))
+    if len(errors) == len(records) or (errors and config.unreadable == "refuse"):
+        raise ValueError(_unusable(out, sentences))
+    for sentence in sentences[:_NAMED]:
+        print(f"left out: {sentence}")
+    kept = np.array([row not in errors for row in range(len(records))])
+    inside = np.all((records.joints >= -0.5) & (records.joints <= sizes[:, None] - 0.5), axis=-1)  # NaN is not inside
     samples.write(
-        out, mpii.SKELETON, records.key, records.split, joints, visible, records.box, records.head, affines, jpegs
+        out,
+        records.skeleton,
+        records.key[kept],
+        records.split[kept],
+        np.where(inside[..., None], records.joints, np.nan)[kept],
+        inside[kept],
+        records.box[kept],
+        records.head[kept],
+        affines[kept],
+        (jpeg for jpeg, facts in journal.kept(made, lambda first: ()) if "error" not in facts),
+        records.score[kept],
     )
-    count = {split: int((records.split == split).sum()) for split in ("train", "valid")}
+    return kept, inside
+
+
+def _report(out: Path, metrics: Path, records: Records, counted: Census, kept: np.ndarray, inside: np.ndarray) -> None:
+    count = {split: int((records.split[kept] == split).sum()) for split in ("train", "valid")}
+    box, head = records.box[kept], records.head[kept]
+    labelled = inside[kept].mean()
     atomic.write_json(
         metrics,
         {
             "train": count["train"],
             "valid": count["valid"],
-            "labelled_percent": 100 * visible.mean(),
-            "box_px": np.median(records.box[:, 2] - records.box[:, 0]),
-            "head_px": np.median(records.head[np.isfinite(records.head)]) if np.isfinite(records.head).any() else None,
+            "left_out": int((~kept).sum()),
+            "pictures": counted.pictures,
+            "absent_pictures": sum(counted.absent_pictures.values()),
+            "labelled_percent": 100 * labelled,
+            "box_px": np.median(box[:, 2] - box[:, 0]),
+            "head_px": np.median(head[np.isfinite(head)]) if np.isfinite(head).any() else None,
         },
     )
+    if counted.shared_pictures:
+        print(f"{counted.shared_pictures} pictures show persons of both splits: what is measured on was partly learned")
+    left = f", {(~kept).sum()} left out with their pictures" if not kept.all() else ""
     print(
-        f"{out}: {count['train']} persons to train on, {count['valid']} to validate on, {visible.mean():.1%} labelled"
+        f"{out}: {count['train']} persons to train on, {count['valid']} to validate on, {labelled:.1%} labelled{left}"
     )
+
+
+def _unusable(path: Path, sentences: list[str]) -> str:
+    some = "; ".join(sentences[:_NAMED]) + ("; ..." if len(sentences) > _NAMED else "")
+    pictures_ = "1 picture" if len(sentences) == 1 else f"{len(sentences)} pictures"
+    return f"{path}: {pictures_} cannot be used ({some}); source.unreadable: skip leaves their persons out"
 
 
 if __name__ == "__main__":

@@ -46,8 +46,9 @@ def stages(params: dict[str, Any] | None = None) -> dict[str, Stage]:
         if "foreach" not in raw:
             found[name] = _stage(name, raw, params)
             continue
-        assert raw["foreach"] == "${rounds}"
-        for key, item in params["rounds"].items():
+        section = re.fullmatch(r"\$\{(\w+)\}", raw["foreach"])
+        assert section, f"{name}: expected foreach over a section of params.yaml"
+        for key, item in params[section.group(1)].items():
             found[f"{name}@{key}"] = _stage(f"{name}@{key}", raw["do"], {**params, "key": key, "item": item})
     return found
 

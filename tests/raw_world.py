@@ -40,11 +40,6 @@ truth:
   axes: xyz
   frame_offset: 0
   origin: truth
-source:
-  layout: mpii
-  cache_size: 48
-  cache_margin: 0.4
-  jpeg_quality: 92
 """
 
 # A standing person, mm, x to the right, y ahead, z up.
@@ -120,7 +115,7 @@ def run(stage: str, flags: dict[str, Path], root: Path, monkeypatch: pytest.Monk
     """Run a stage's own command line in-process, some of its params replaced (`stride=2`)."""
     text = PARAMS
     for key, value in params.items():
-        section = {"prepare_target": "target", "prepare_truth": "truth", "prepare_source": "source"}[stage]
+        section = {"prepare_target": "target", "prepare_truth": "truth"}[stage]
         before, after = text.split(f"\n{section}:\n")
         lines = after.split("\n")
         at = next(number for number, line in enumerate(lines) if line.startswith(f"  {key}:"))

@@ -104,7 +104,7 @@ def test_code_dependencies_are_the_imports(stage: Stage) -> None:
 
 @pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
 def test_paths_of_the_command_are_dependencies_and_outputs(stage: Stage) -> None:
-    flags = {flag: value for flag, value in stage.flags.items() if flag != "--round"}
+    flags = {flag: value for flag, value in stage.flags.items() if flag not in ("--round", "--name")}
     assert set(flags.values()) == (stage.deps - stage.code) | stage.outs
 
 
@@ -115,7 +115,12 @@ def test_stages_track_the_params_that_they_load(stage: Stage) -> None:
     classes = [hint for key, hint in hints.items() if dataclasses.is_dataclass(hint)]
     sections = {re.sub(r"(?<!^)([A-Z])", r"_\1", each.__name__).lower() for each in classes}
     if "params" in hints:  # the stages that look into the whole file
-        sections |= {"pseudo_labels": {"pseudo", f"rounds.{stage.name[-2:]}"}, "report": {"rounds"}}[base(stage.name)]
+        item = stage.name.split("@")[-1]
+        sections |= {
+            "prepare_source": {f"sources.{item}"},
+            "pseudo_labels": {"pseudo", f"rounds.{item}"},
+            "report": {"rounds"},
+        }[base(stage.name)]
     assert stage.params == sections
     assert {section.split(".")[0] for section in sections} <= PARAMS.keys()
 
@@ -206,7 +211,7 @@ def test_a_threshold_of_the_filter_reruns_the_filter_only() -> None:
 
 def test_a_third_round_is_one_more_entry() -> None:
     more = pipeline_graph.stages({**PARAMS, "rounds": {**PARAMS["rounds"], "r3": {"teacher": "r2"}}})
-    per_round = {base(name) for name in STAGES if "@" in name}
+    per_round = {base(name) for name in STAGES if name.endswith("@r1")}
     assert more.keys() - STAGES.keys() == {f"{name}@r3" for name in per_round}
     assert more["retrain@r3"].flags["--init"] == "data/rounds/r2/model.pt"
     assert {base(name) for name in tainted(more, truth_of(PARAMS))} == set(MAY_SEE_TRUTH)

@@ -5,6 +5,7 @@ from pathlib import Path, PurePosixPath
 import cv2
 import numpy as np
 
+_LARGEST = 150_000_000  # px; more is announced by files that are made to fill the memory
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
@@ -15,8 +16,9 @@ def inside(folder: Path, name: str, what: str) -> Path:
         ValueError: the name is absolute or climbs out ('../x.jpg'); `what` says who named it.
     """
     pure = PurePosixPath(name.replace("\\", "/"))
-    if not name or pure.is_absolute() or ".." in pure.parts or ":" in pure.parts[0] or "\0" in name:
-        raise ValueError(f"{what}: expected the name of a file inside {folder}, got '{name}'")
+    outside = pure.is_absolute() or ".." in pure.parts or not pure.parts or ":" in pure.parts[0]
+    if outside or "\0" in name or any("\ud800" <= letter <= "\udfff" for letter in name):  # no file system takes these
+        raise ValueError(f"{what}: expected the name of a file inside {folder}, got {name!r}")
     return folder / pure
 
 
@@ -44,6 +46,9 @@ def decode(data: bytes, path: Path | str) -> np.ndarray:
         raise ValueError(f"{path}: the picture is empty (0 bytes)")
     if not _is_whole(data):
         raise ValueError(f"{path}: the picture is truncated ({len(data)} bytes, and its end is missing)")
+    width, height = size(data)
+    if width * height > _LARGEST:
+        raise ValueError(f"{path}: announces {width}x{height} px, more than any camera has")
     try:
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:  # e.g. a header that announces more pixels than OpenCV allows
@@ -51,6 +56,22 @@ def decode(data: bytes, path: Path | str) -> np.ndarray:
     if picture is None:
         raise ValueError(f"{path}: not a picture that OpenCV can decode ({len(data)} bytes)")
     return picture
+
+
+def size(data: bytes) -> tuple[int, int]:
+    """Width and height that a JPEG or PNG file announces, in the file's own orientation; 0, 0 for other kinds."""
+    if data.startswith(b"\x89PNG") and len(data) >= 24:
+        return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+    at = 2
+    while data.startswith(b"\xff\xd8") and at + 9 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:  # fill byte
+            at += 1
+        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of a frame
+            return int.from_bytes(data[at + 7 : at + 9], "big"), int.from_bytes(data[at + 5 : at + 7], "big")
+        else:
+            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return 0, 0
 
 
 def _is_whole(data: bytes) -> bool:

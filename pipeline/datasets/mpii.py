@@ -1,87 +1,132 @@
-"""MPII Human Pose in its json form: annot/{train,valid}.json, annot/gt_valid.mat, images/.
+"""MPII Human Pose: the json files that the field passes on, or the official mpii_human_pose_v1_u12_1.mat alone.
 
-A record is `image`, `center` (x y, 1-based px), `scale` (height / 200 px), `joints` (16 x y, 1-based px) and `joints_vis`
-(16 of 0 or 1). What other tools call the person's box is derived: see `_box`.
+json: annot/{train,valid,trainval,test}.json, annot/gt_valid.mat, images/ (or images.zip). A record is `image`, `center` (x y,
+1-based px), `scale` (height / 200 px), `joints` (16 x y, 1-based px) and `joints_vis` (16 of 0 or 1); test.json has no joints.
+
+mat: the struct RELEASE. `annolist(i).annorect(p)` has `annopoints.point` (id 0 to 15, x, y), `scale`, `objpos` and the head
+box x1 y1 x2 y2. MPII itself names no validation set. The field's, of Tompson et al. (Efficient Object Localization Using
+Convolutional Networks, CVPR 2015), is a list of persons that lies beside their results as `detections.mat`
+(`RELEASE_img_index`, `RELEASE_person_index`, from 1). The rule that gives the json files' 22,246 and 2,958 persons: who is on
+the list is for validation; of the other persons of the official training pictures, those for training in whose picture
+nobody is on the list; the rest is left out. Without that file no program can know the list, and pictures are held out by a
+hash of their names instead, one in eight: a sound split, but not the one of published numbers, and the notes say so.
+
+What other tools call the person's box is derived from centre and scale: see `_box`.
 """
 
-import json
-from dataclasses import dataclass
+import hashlib
+import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline.datasets import images
+from pipeline.datasets import archives, images
+from pipeline.datasets.archives import Archive, Pictures
+from pipeline.datasets.records import Records, load_json, numbers, whole
 from pipeline.skeleton import Skeleton, get
 
 SKELETON: Skeleton = get("mpii_16")
+PUBLISHED = {"train": 22246, "valid": 2958, "trainval": 29116, "test": 7247}  # persons in the json files
+_FILES = ("train", "valid", "trainval", "test")
+_HELD_OUT = 8  # without the list, one picture in so many
+_NAMED = 3  # so many examples in a note
+
+Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # image, key, joints, box, head
 
 
-@dataclass(frozen=True, eq=False)
-class Records:
-    """The annotated persons of one or several splits, in file order.
+def read(folder: Path, train: Sequence[str] = ("train",), valid: Sequence[str] = ("valid",)) -> Records:
+    """Read both splits.
 
-    Attributes:
-        image: (persons,) text, the picture's name inside the images folder.
-        key: (persons,) text, unique: the picture's name and the person's number in it.
-        split: (persons,) text, "train" or "valid".
-        joints: (persons, 16, 2) px; NaN where there is no label.
-        box: (persons, 4) px, square.
-        head: (persons,) px, the head size that PCKh is measured in; NaN where not known.
-    """
-
-    image: np.ndarray
-    key: np.ndarray
-    split: np.ndarray
-    joints: np.ndarray
-    box: np.ndarray
-    head: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.key)
-
-
-def read(folder: Path) -> Records:
-    """Read the records of both splits.
+    Args:
+        folder: has annot/ and images/, or MPII's .mat anywhere near; or is what a folder `mpii` of either spelling is in.
+        train, valid: which json files make the splits; `test`, which has no joints, can only be looked at, in `valid`.
 
     Raises:
         ValueError: a file is missing or not what it should be; the sentence names the file and the record.
     """
-    parts = []
-    for split in ("train", "valid"):
-        path = folder / "annot" / f"{split}.json"
-        parts.append(_split(path, split, folder / "images"))
-    image, split_name, joints, box, head = (np.concatenate(column) for column in zip(*parts, strict=True))
+    for name in (*train, *valid):
+        if name not in _FILES:
+            raise ValueError(f"{folder}: MPII has no set '{name}'; it has {', '.join(_FILES)}")
+    if "test" in train:
+        raise ValueError(f"{folder}: MPII's test.json has no joints; nothing can be learned from it")
+    root = _root(folder)
+    pictures = Pictures({"": archives.store([(root, "images"), (root, "images.zip")], ("images",), str(root))})
+    annot = archives.find(root, "annot") or archives.find(root, "annotations")
+    official = _official(root)
+    if official is not None and (annot is None or archives.find(annot, "train.json") is None):
+        return _read_mat(official, _list(root), pictures)
+    if annot is None:
+        raise ValueError(
+            f"{root}: expected annot/train.json, annot/valid.json or mpii_human_pose_v1_u12_1.mat; there is neither"
+        )
+    parts, files = [], []
+    for split, name in [*(("train", name) for name in train), *(("valid", name) for name in valid)]:
+        path = annot / f"{name}.json"
+        parts.append((split, _read_json(path, name)))
+        files += [path, *([annot / "gt_valid.mat"] if name == "valid" and (annot / "gt_valid.mat").is_file() else [])]
+    split_names = np.concatenate([np.full(len(columns[0]), split) for split, columns in parts])
+    image, joints, box, head = (np.concatenate(column) for column in zip(*(part for _, part in parts), strict=True))
+    return Records(
+        SKELETON, image, _numbered(image), split_names, joints, box, head, np.ones(len(image)), pictures, tuple(files)
+    )
+
+
+def _root(folder: Path) -> Path:
+    """The folder itself, or a folder `mpii` of any spelling in it, or it under its other spelling."""
+    if not folder.is_dir():
+        other = archives.find(folder.parent, folder.name)
+        if other is None or not other.is_dir():
+            raise ValueError(f"{folder}: there is no such folder; expected MPII's annotations and pictures")
+        folder = other
+    if archives.find(folder, "annot", "annotations") is None and _official(folder) is None:
+        return archives.find(folder, "mpii") or folder
+    return folder
+
+
+def _numbered(image: np.ndarray) -> np.ndarray:
+    """A key a person: the picture's name and the person's number in it, in file order."""
     seen: dict[str, int] = {}
     keys = []
     for name in image.tolist():
         seen[name] = seen.get(name, -1) + 1
         keys.append(f"{name}#{seen[name]}")
-    return Records(image, np.array(keys), split_name, joints, box, head)
+    return np.array(keys, dtype=str)
 
 
-def _split(path: Path, split: str, pictures: Path) -> tuple[np.ndarray, ...]:
-    records = _load(path)
+def _read_json(path: Path, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Image, joints, box and head of each record."""
+    records = load_json(path, "MPII annotations as a json list")
+    if not isinstance(records, list) or not records:
+        got = "an empty one" if records == [] else type(records).__name__
+        raise ValueError(f"{path}: expected a list of records, got {got}")
     count = len(records)
-    joints, box = np.full((count, len(SKELETON), 2), np.nan), np.zeros((count, 4))
-    names = []
+    joints, box, names = np.full((count, len(SKELETON), 2), np.nan), np.zeros((count, 4)), []
+    needed = {"image", "center", "scale"} | (set() if name == "test" else {"joints", "joints_vis"})
     for row, record in enumerate(records):
         what = f"{path}: record {row}"
         if not isinstance(record, dict):
             raise ValueError(f"{what}: expected a mapping, got {type(record).__name__}")
-        missing = sorted({"image", "center", "scale", "joints", "joints_vis"} - set(record))
+        missing = sorted(needed - set(record))
         if missing:
             raise ValueError(f"{what}: '{missing[0]}' is missing")
-        if not isinstance(record["image"], str):
-            raise ValueError(f"{what}: expected the picture's name as 'image', got {record['image']!r}")
-        images.inside(pictures, record["image"], what)
-        names.append(record["image"])
-        box[row] = _box(_numbers(record, "center", (2,), what), float(_numbers(record, "scale", (), what)), what)
-        labelled = _numbers(record, "joints_vis", (len(SKELETON),), what) > 0
-        one_based = _numbers(record, "joints", (len(SKELETON), 2), what)
-        joints[row] = np.where(labelled[:, None], one_based - 1, np.nan)
-    head = _head_sizes(path.parent / "gt_valid.mat", count) if split == "valid" else np.full(count, np.nan)
-    return np.array(names, dtype=str), np.full(count, split), joints, box, head
+        names.append(_image(record["image"], what))
+        centre, scale = numbers(record["center"], (2,), "center", what), numbers(record["scale"], (), "scale", what)
+        box[row] = _box(centre, float(scale), what)
+        if name != "test":
+            labelled = numbers(record["joints_vis"], (len(SKELETON),), "joints_vis", what) > 0
+            one_based = numbers(record["joints"], (len(SKELETON), 2), "joints", what)
+            joints[row] = np.where(labelled[:, None], one_based - 1, np.nan)
+    head = _head_sizes(path.parent / "gt_valid.mat", count) if name == "valid" else np.full(count, np.nan)
+    return np.array(names, dtype=str), joints, box, head
+
+
+def _image(name: Any, what: str) -> str:
+    if not isinstance(name, str):
+        raise ValueError(f"{what}: expected the picture's name as 'image', got {name!r}")
+    images.inside(Path("images"), name, what)
+    return name
 
 
 def _box(centre: np.ndarray, scale: float, what: str) -> np.ndarray:
@@ -100,38 +145,211 @@ def _head_sizes(path: Path, count: int) -> np.ndarray:
     """(valid persons,) px: 0.6 times the diagonal of the head box, MPII's own rule; NaN without the file."""
     if not path.is_file():
         return np.full(count, np.nan)
-    from scipy.io import loadmat
-
-    try:
-        boxes = np.asarray(loadmat(path)["headboxes_src"], dtype=np.float64)
-    except KeyError:
-        raise ValueError(f"{path}: expected the matrix 'headboxes_src'") from None
-    except Exception as error:  # noqa: BLE001  scipy raises half a dozen kinds for files that are not MATLAB's
-        raise ValueError(f"{path}: not readable as a MATLAB file ({error})") from None
-    if boxes.shape != (2, 2, count):
-        raise ValueError(f"{path}: expected headboxes_src of shape (2, 2, {count}), as valid.json, got {boxes.shape}")
+    loaded = _load_mat(path, path)
+    if "headboxes_src" not in loaded:
+        raise ValueError(f"{path}: expected the matrix 'headboxes_src'")
+    boxes = numbers(loaded["headboxes_src"], (2, 2, count), "headboxes_src", f"{path}, beside valid.json")
     return 0.6 * np.linalg.norm(boxes[1] - boxes[0], axis=0)
 
 
-def _load(path: Path) -> list[Any]:
+def _official(root: Path) -> Path | None:
+    """MPII's annotation file, unpacked in the folder, in annot/, in the folder that its zip makes, or in that zip."""
+    for folder in (root, archives.find(root, "annot"), archives.find(root, "mpii_human_pose_v1_u12_2")):
+        if folder is not None and folder.is_dir():
+            path = archives.find(folder, "mpii_human_pose_v1_u12_1.mat", "mpii_human_pose_v1_u12_2.zip")
+            if path is not None and path.is_file():
+                return path
+    return None
+
+
+def _list(root: Path) -> Path | None:
+    """Tompson's list of validation persons."""
+    data = archives.find(root, "mpii_valid_pred")
+    for folder in (root, archives.find(root, "annot"), data, data and archives.find(data, "data")):
+        if folder is not None and folder.is_dir():
+            path = archives.find(folder, "detections.mat")
+            if path is not None:
+                return path
+    return None
+
+
+def _load_mat(path: Path, source: Path | io.BytesIO) -> dict[str, Any]:
+    from scipy.io import loadmat
+
     try:
-        loaded = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{path}: there is no such file; expected MPII annotations as a json list") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path}: not readable as json ({error})") from None
-    if not isinstance(loaded, list) or not loaded:
-        raise ValueError(f"{path}: expected a list of records, got {'an empty one' if loaded == [] else type(loaded)}")
+        loaded: dict[str, Any] = loadmat(source, simplify_cells=False)
+    except Exception as error:  # noqa: BLE001  scipy raises half a dozen kinds for files that are not MATLAB's
+        raise ValueError(f"{path}: not readable as a MATLAB file ({error})") from None
     return loaded
 
 
-def _numbers(record: dict[str, Any], field: str, shape: tuple[int, ...], what: str) -> np.ndarray:
-    try:
-        values = np.array(record[field], dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{what}: '{field}' holds something that is no number") from None
-    if values.shape != shape:
-        raise ValueError(f"{what}: expected '{field}' of shape {shape}, got {values.shape}")
-    if not np.isfinite(values).all():
-        raise ValueError(f"{what}: '{field}' holds NaN or infinity; an unlabelled joint has joints_vis 0")
-    return values
+def _read_mat(path: Path, listed: Path | None, pictures: Pictures) -> Records:
+    source: Path | io.BytesIO = path
+    if path.suffix.lower() == ".zip":
+        archive = Archive(path, ("mpii_human_pose_v1_u12_2",))
+        source = io.BytesIO(archive.read("mpii_human_pose_v1_u12_1.mat"))
+    release = _load_mat(path, source).get("RELEASE")
+    release = _struct(release, ("annolist", "img_train"), f"{path}: RELEASE")
+    annolist = _structs(release["annolist"])
+    for_training = np.ravel(release["img_train"])
+    if len(for_training) != len(annolist):
+        raise ValueError(
+            f"{path}: expected an entry of RELEASE.img_train for each of annolist's {len(annolist)} pictures, "
+            f"got {len(for_training)}"
+        )
+    on_list = _validation(listed) if listed is not None else None
+    pictures_on_list = {picture for picture, _ in on_list or ()}
+    if on_list is not None and max(pictures_on_list, default=0) > len(annolist):
+        raise ValueError(f"{listed}: picture {max(pictures_on_list)} of {len(annolist)}")
+    columns: list[tuple[str, str, str, np.ndarray, np.ndarray, float]] = []
+    without, left_out, doubtful = [], 0, 0
+    for number, entry in enumerate(annolist, start=1):
+        if not for_training[number - 1]:
+            continue
+        what = f"{path}: annolist({number})"
+        name = _image(_text(_struct(_field(entry, "image"), ("name",), f"{what}.image")["name"]), what)
+        persons = _structs(_field(entry, "annorect"))
+        found = 0
+        for person, rectangle in enumerate(persons, start=1):
+            here = f"{what}.annorect({person})"
+            points = _points(rectangle)
+            scale, centre = _field(rectangle, "scale"), _structs(_field(rectangle, "objpos"))
+            if not points or _empty(scale) or not centre:
+                continue
+            found += 1
+            if on_list is None:
+                split = "valid" if _held_out(name) else "train"
+            elif (number, person) in on_list:
+                split = "valid"
+            elif number in pictures_on_list:
+                left_out += 1
+                continue
+            else:
+                split = "train"
+            joints, twice = _joints(points, here)
+            doubtful += twice
+            box = _box(
+                np.array([_number(centre[0], "x", here), _number(centre[0], "y", here)]),
+                _scalar(scale, "scale", here),
+                here,
+            )
+            columns.append((name, f"{name}#{person}", split, joints, box, _head_size(rectangle, here)))
+        if not found:
+            without.append(name)
+    if not columns:
+        raise ValueError(f"{path}: no picture of the official training set has an annotated person")
+    image, key, split_names, joints_, box_, head = zip(*columns, strict=True)
+    notes = []
+    if on_list is None:
+        notes.append(
+            f"{path}: no detections.mat beside it, so one picture in {_HELD_OUT} is held out by a hash of its name; "
+            "this is not the split of published numbers"
+        )
+    if left_out:
+        notes.append(f"{path}: {left_out} persons left out, as another one of their picture is for validation")
+    if without:
+        notes.append(f"{path}: {len(without)} training pictures without an annotated person ({_some(without)})")
+    if doubtful:
+        notes.append(f"{path}: {doubtful} joints that are there twice count as not labelled")
+    files = (path,) if listed is None else (path, listed)
+    return Records(
+        SKELETON,
+        np.array(image, dtype=str),
+        np.array(key, dtype=str),
+        np.array(split_names),
+        np.array(joints_),
+        np.array(box_),
+        np.array(head),
+        np.ones(len(image)),
+        pictures,
+        files,
+        tuple(notes),
+    )
+
+
+def _validation(path: Path) -> set[tuple[int, int]]:
+    """(picture, person), both from 1."""
+    loaded = _load_mat(path, path)
+    columns = []
+    for name in ("RELEASE_img_index", "RELEASE_person_index"):
+        if name not in loaded:
+            raise ValueError(f"{path}: expected the matrix '{name}'")
+        values = np.ravel(loaded[name])
+        values = numbers(values, values.shape, name, str(path))
+        if (values < 1).any() or (values != np.round(values)).any():
+            raise ValueError(f"{path}: expected whole numbers from 1 in '{name}'")
+        columns.append(values.astype(int).tolist())
+    if len(columns[0]) != len(columns[1]):
+        raise ValueError(f"{path}: {len(columns[0])} pictures for {len(columns[1])} persons")
+    return set(zip(*columns, strict=True))
+
+
+def _held_out(name: str) -> bool:
+    return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) % _HELD_OUT == 0
+
+
+def _joints(points: list[Any], what: str) -> tuple[np.ndarray, int]:
+    """(16, 2) px, and how many joints were there twice (and do not count)."""
+    joints, times = np.full((len(SKELETON), 2), np.nan), np.zeros(len(SKELETON), dtype=int)
+    for point in points:
+        joint = whole(_number(point, "id", what), "id", what)
+        if not 0 <= joint < len(SKELETON):
+            raise ValueError(f"{what}: expected a point's id from 0 to {len(SKELETON) - 1}, got {joint}")
+        joints[joint] = _number(point, "x", what) - 1, _number(point, "y", what) - 1
+        times[joint] += 1
+    joints[times > 1] = np.nan
+    return joints, int((times > 1).sum())
+
+
+def _head_size(rectangle: Any, what: str) -> float:
+    sides = [_field(rectangle, name) for name in ("x1", "y1", "x2", "y2")]
+    if any(_empty(side) for side in sides):
+        return np.nan
+    x1, y1, x2, y2 = (_scalar(side, name, what) for side, name in zip(sides, ("x1", "y1", "x2", "y2"), strict=True))
+    size = 0.6 * float(np.hypot(x2 - x1, y2 - y1))
+    return size if size > 0 else np.nan
+
+
+def _points(rectangle: Any) -> list[Any]:
+    points = _structs(_field(rectangle, "annopoints"))
+    return _structs(_field(points[0], "point")) if points else []
+
+
+# A struct of MATLAB's is an array of records, one of them where there is one, and an empty matrix where there is none.
+
+
+def _structs(value: Any) -> list[Any]:
+    return list(np.ravel(value)) if isinstance(value, np.ndarray) and value.dtype.names else []
+
+
+def _struct(value: Any, fields: tuple[str, ...], what: str) -> Any:
+    found = _structs(value)
+    if len(found) != 1 or any(field not in found[0].dtype.names for field in fields):
+        raise ValueError(f"{what}: expected one struct with {', '.join(fields)}")
+    return found[0]
+
+
+def _field(record: Any, name: str) -> Any:
+    return record[name] if name in record.dtype.names else None
+
+
+def _empty(value: Any) -> bool:
+    return value is None or np.size(value) == 0
+
+
+def _number(record: Any, name: str, what: str) -> float:
+    return _scalar(_field(record, name), name, what)
+
+
+def _scalar(value: Any, name: str, what: str) -> float:
+    if _empty(value) or np.size(value) != 1:
+        raise ValueError(f"{what}: expected a number as '{name}'")
+    return float(numbers(np.ravel(value)[0], (), name, what))
+
+
+def _text(value: Any) -> Any:
+    return str(np.ravel(value)[0]) if np.size(value) == 1 and np.asarray(value).dtype.kind == "U" else None
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")

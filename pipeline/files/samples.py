@@ -25,6 +25,7 @@ class Samples:
         visible: (samples, joints) bool, the data set's own visibility flag.
         box: (samples, 4) px of the full picture, x1 y1 x2 y2: the square that a network should see.
         head: (samples,) px, the head size that PCKh is measured in; NaN where not known.
+        score: (samples,) of a detected box; 1 for an annotated person.
         crop_from_image: (samples, 2, 3) px of the stored crop from px of the full picture.
         jpeg: (bytes,) uint8, sliced, and jpeg_start: (samples + 1,) int64, see files/pictures.py.
     """
@@ -36,6 +37,7 @@ class Samples:
     visible: np.ndarray
     box: np.ndarray
     head: np.ndarray
+    score: np.ndarray
     crop_from_image: np.ndarray
     jpeg: Jpegs
     jpeg_start: np.ndarray
@@ -58,6 +60,7 @@ class Samples:
                 file["visible"][...],
                 file["box"][...],
                 file["head"][...],
+                file["score"][...],
                 file["crop_from_image"][...],
                 Jpegs(path, file["jpeg"]),
                 file["jpeg_start"][...],
@@ -75,8 +78,9 @@ def write(
     head: np.ndarray,
     crop_from_image: np.ndarray,
     jpegs: Iterable[bytes],
+    score: np.ndarray | None = None,
 ) -> None:
-    """Write samples; fields as in `Samples`.
+    """Write samples; fields as in `Samples`, no score for all 1.
 
     `jpegs` is consumed one by one, so memory does not grow with them, and before the arrays are looked at, so that who
     makes the pictures may fill the arrays on the way.
@@ -92,4 +96,6 @@ def write(
         file.create_dataset("visible", data=np.asarray(visible, dtype=bool))
         file.create_dataset("box", data=np.asarray(box, dtype=np.float64))
         file.create_dataset("head", data=np.asarray(head, dtype=np.float64))
+        scores = np.ones(len(key)) if score is None else score
+        file.create_dataset("score", data=np.asarray(scores, dtype=np.float64))
         file.create_dataset("crop_from_image", data=np.asarray(crop_from_image, dtype=np.float64))

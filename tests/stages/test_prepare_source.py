@@ -1,16 +1,23 @@
 """Prepare source through its own command line: MPII's layout becomes crops with joints, boxes and head sizes."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from ruamel.yaml import YAML
 from scipy.io import savemat
 
-from pipeline import crops
+from pipeline import cli, crops
 from pipeline.files.samples import Samples
-from tests import raw_world
+from stages import prepare_source
+from tests.pipeline_graph import ROOT
 
 JOINTS = [[60 + 4 * joint, 40 + 7 * joint] for joint in range(16)]  # 1-based px
 
@@ -42,11 +49,32 @@ def put(folder: Path, split: str, records: object) -> None:
     (folder / f"annot/{split}.json").write_text(json.dumps(records))
 
 
-def prepare(folder: Path, monkeypatch: pytest.MonkeyPatch, **params: object) -> Samples:
+SOURCE = {"cache_size": 48, "cache_margin": 0.4, "jpeg_quality": 92, "unreadable": "refuse"}
+
+
+def write_params(folder: Path, **params: object) -> Path:
+    """Params of `sources.people` and of `source`, whichever has the key."""
+    source = {key: params.get(key, value) for key, value in SOURCE.items()}
+    people = {"path": str(folder), "layout": "mpii"} | {key: params[key] for key in params.keys() - SOURCE.keys()}
+    path = folder.parent / "params.yaml"
+    YAML().dump({"sources": {"people": people}, "source": source}, path)
+    return path
+
+
+def flags(folder: Path, **params: object) -> list[str]:
     out = folder.parent / "out"
-    flags = {"data": folder, "out": out / "source.h5", "metrics": out / "source.json"}
-    raw_world.run("prepare_source", flags, folder.parent, monkeypatch, **params)
-    return Samples.read(out / "source.h5")
+    return [
+        *("--data", str(folder), "--name", "people", "--out", str(out / "people.h5")),
+        *("--metrics", str(out / "people.json"), "--params", str(write_params(folder, **params))),
+    ]
+
+
+def prepare(folder: Path, monkeypatch: pytest.MonkeyPatch, **params: object) -> Samples:
+    monkeypatch.chdir(folder.parent)
+    monkeypatch.delenv("POSE_SCRATCH", raising=False)
+    cli.run(prepare_source.main, argv=flags(folder, **params))
+    assert list((folder.parent / "data/scratch").iterdir()) == []  # nothing is left behind
+    return Samples.read(folder.parent / "out/people.h5")
 
 
 def test_keys_splits_boxes_and_heads(people, monkeypatch):
@@ -109,12 +137,21 @@ def test_without_head_boxes_the_head_size_is_not_known(people, monkeypatch):
         ({"joints": JOINTS[:15]}, "record 1: expected 'joints' of shape (16, 2), got (15, 2)"),
         ({"joints": "many"}, "record 1: 'joints' holds something that is no number"),
         ({"scale": -1.0}, "record 1: scale must be positive, got -1"),
-        ({"scale": None}, "record 1: 'scale' holds NaN"),
+        ({"scale": None}, "record 1: 'scale' holds something that is no number"),
+        ({"scale": "1"}, "record 1: 'scale' holds something that is no number"),
+        ({"scale": True}, "record 1: 'scale' holds something that is no number"),
+        ({"scale": 10**400}, "record 1: 'scale' holds something that is no number"),
+        ({"scale": 1e6}, "px of no person"),
+        ({"scale": 1e-6}, "px of no person"),
+        ({"center": [1e200, 3]}, "px of no person"),
         ({"image": 5}, "record 1: expected the picture's name as 'image', got 5"),
         ({"image": "../a.jpg"}, "record 1: expected the name of a file inside"),
         ({"image": "/etc/passwd"}, "record 1: expected the name of a file inside"),
         ({"image": "C:\\a.jpg"}, "record 1: expected the name of a file inside"),
         ({"image": ""}, "record 1: expected the name of a file inside"),
+        ({"image": "."}, "record 1: expected the name of a file inside"),
+        ({"image": "\ud800.jpg"}, "record 1: expected the name of a file inside"),
+        ({"image": "x" * 5000}, "there is no such picture"),
         ({"image": "d.jpg"}, "d.jpg: there is no such picture"),
     ],
 )
@@ -167,7 +204,7 @@ def damage(folder: Path, what: str) -> None:
         ("list", "record 0: expected a mapping, got int"),
         ("key", "record 0: 'center' is missing"),
         ("absent", "valid.json: there is no such file"),
-        ("heads", "expected headboxes_src of shape (2, 2, 1), as valid.json, got (2, 2, 7)"),
+        ("heads", "beside valid.json: expected 'headboxes_src' of shape (2, 2, 1), got (2, 2, 7)"),
         ("matlab", "gt_valid.mat: not readable as a MATLAB file"),
     ],
 )
@@ -179,7 +216,7 @@ def test_files_that_cannot_be_right(people, monkeypatch, capsys, what, sentence)
     message = capsys.readouterr().err.strip()
     assert sentence in message
     assert "\n" not in message
-    assert not (people.parent / "out/source.h5").exists()
+    assert not (people.parent / "out/people.h5").exists()
 
 
 @pytest.mark.parametrize(
@@ -188,10 +225,102 @@ def test_files_that_cannot_be_right(people, monkeypatch, capsys, what, sentence)
         ({"cache_size": 4}, "source.cache_size: expected at least 16 px, got 4"),
         ({"cache_margin": -1}, "source.cache_margin: expected 0 to 4, got -1"),
         ({"jpeg_quality": 0}, "source.jpeg_quality: expected 1 to 100, got 0"),
-        ({"layout": "coco"}, "source.layout: expected one of mpii, got 'coco'"),
+        ({"layout": "lsp"}, "sources.people.layout: expected one of mpii, coco, got 'lsp'"),
+        ({"train": ["train2017"]}, "MPII has no set 'train2017'"),
+        ({"detections": "boxes.json"}, "detections: MPII's persons come with boxes"),
+        ({"unreadable": "ignore"}, "source.unreadable: expected one of refuse, skip, got 'ignore'"),
     ],
 )
 def test_params_that_cannot_be_right(people, monkeypatch, capsys, params, sentence):
     with pytest.raises(SystemExit):
         prepare(people, monkeypatch, **params)
     assert sentence in capsys.readouterr().err
+
+
+def test_persons_of_unusable_pictures_are_left_out_where_that_is_asked_for(people, monkeypatch, capsys):
+    damage(people, "truncated")
+    put(people, "valid", [record("c.jpg"), record("nowhere.jpg")])
+    (people / "annot/gt_valid.mat").unlink()
+    samples = prepare(people, monkeypatch, unreadable="skip")
+    assert samples.key.tolist() == ["b.jpg#0", "b.jpg#1", "c.jpg#0"]
+    assert samples.picture(2).shape == (68, 68, 3)
+    said = capsys.readouterr().out
+    assert "left out: " in said
+    assert "a.jpg: the picture is truncated" in said
+    assert "nowhere.jpg: there is no such picture" in said
+    metrics = json.loads((people.parent / "out/people.json").read_text())
+    assert (metrics["left_out"], metrics["absent_pictures"], metrics["train"], metrics["valid"]) == (2, 1, 2, 1)
+
+
+def test_all_absent_pictures_are_counted_before_any_work(people, monkeypatch, capsys):
+    for name in ("a.jpg", "c.jpg"):
+        (people / "images" / name).unlink()
+    with pytest.raises(SystemExit):
+        prepare(people, monkeypatch)
+    message = capsys.readouterr().err
+    assert "2 pictures cannot be used (a.jpg: there is no such picture; c.jpg: there is no such picture)" in message
+    assert "source.unreadable: skip" in message
+
+
+def test_a_zip_gives_the_same_bytes_as_the_folder(people, monkeypatch):
+    prepare(people, monkeypatch)
+    expected = (people.parent / "out/people.h5").read_bytes()
+    with zipfile.ZipFile(people / "images.zip", "w") as archive:
+        for path in sorted((people / "images").iterdir()):
+            archive.write(path, f"images/{path.name}")
+            path.unlink()
+    (people / "images").rmdir()
+    prepare(people, monkeypatch)
+    assert (people.parent / "out/people.h5").read_bytes() == expected
+
+
+KILLED = """
+import os, signal, sys
+from pipeline import cli, crops
+from stages import prepare_source
+
+kill_at, count, warp = int(sys.argv.pop(1)), 0, crops.warp
+
+def warp_or_die(*arguments):
+    global count
+    count += 1
+    if count == kill_at:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return warp(*arguments)
+
+crops.warp = warp_or_die
+cli.run(prepare_source.main)
+print("cut:", count)
+"""
+
+
+def test_a_killed_run_leaves_nothing_half_done_and_its_successor_cuts_the_rest(people, monkeypatch):
+    put(people, "train", [record(("a.jpg", "b.jpg")[row % 2], scale=0.5 + row / 100) for row in range(40)])
+    prepare(people, monkeypatch)
+    outputs = people.parent / "out"
+    expected = {path.name: path.read_bytes() for path in outputs.iterdir()}
+    for path in outputs.iterdir():
+        path.unlink()
+
+    def run(kill_at: int) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", KILLED, str(kill_at), *flags(people)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "POSE_WORKERS": "1"}
+        return subprocess.run(command, cwd=people.parent, env=environment, capture_output=True, text=True, check=False)
+
+    assert run(30).returncode == -signal.SIGKILL
+    assert list(outputs.iterdir()) == []
+    done = run(0)
+    assert done.returncode == 0, done.stderr
+    assert 41 - 30 < int(done.stdout.split("cut:")[1]) < 41 - 15  # all but what the first one had handed on
+    assert {path.name: path.read_bytes() for path in outputs.iterdir()} == expected
+
+
+def test_other_pictures_under_the_same_names_are_not_taken_from_an_earlier_run(people, monkeypatch):
+    damage(people, "truncated")
+    whole = (people / "images/b.jpg").read_bytes()
+    with pytest.raises(SystemExit):
+        prepare(people, monkeypatch)
+    assert list((people.parent / "data/scratch").glob("*/crops")) != []
+    (people / "images/a.jpg").write_bytes(whole)
+    samples = prepare(people, monkeypatch)
+    np.testing.assert_array_equal(samples.picture(0), samples.picture(1))
