@@ -34,6 +34,7 @@ from pipeline.files.labels import Labels, Reason
 from pipeline.files.truth import Truth
 from pipeline.models.build import Network
 from pipeline.runtime import Runtime
+from pipeline.training.pools import Mix
 from stages import (
     evaluate,
     evaluate_labels,
@@ -83,8 +84,12 @@ class Study:
         if not rig.exists():
             synthesize.main(people, rig, truth, self.section(synthesize.Synthesize, "synthesize"))
         if not self.truth.exists():
-            prepare_source.main(
-                people, self.source, self.folder / "source.json", self.section(prepare_source.Source, "source")
+            prepare_source.prepare(
+                people,
+                prepare_source.LabelledSet(str(people), "mpii"),
+                self.source,
+                self.folder / "source.json",
+                self.section(prepare_source.Source, "source"),
             )
             prepare_target.main(
                 rig / "calibration.toml",
@@ -105,6 +110,7 @@ class Study:
                 self.folder / "r0" / "training.csv",
                 self.section(Runtime, "runtime"),
                 self.section(Network, "network"),
+                Mix({"people": 1.0}, None),
                 self.section(pretrain.Pretrain, "pretrain"),
             )
 
@@ -171,6 +177,7 @@ class Study:
                     folder / "train.json",
                     folder / "training.csv",
                     self.section(Runtime, "runtime"),
+                    Mix({"people": 1.0}, None),
                     self.section(retrain.Retrain, "retrain", values),
                 )
             if method in _NO_TEACHER and name != last:

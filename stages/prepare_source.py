@@ -64,7 +64,10 @@ class LabelledSet:
 
 
 def main(data: Path, name: str, out: Path, metrics: Path, params: Path, config: Source) -> None:
-    labelled_set = params_file.load(LabelledSet, params, f"sources.{name}")
+    prepare(data, params_file.load(LabelledSet, params, f"sources.{name}"), out, metrics, config)
+
+
+def prepare(data: Path, labelled_set: LabelledSet, out: Path, metrics: Path, config: Source) -> None:
     records = labelled_set.read(data)
     for note in records.notes:
         print(note)

@@ -1,12 +1,125 @@
-"""What a training draws from: labelled samples, and a target's frames with pseudo labels."""
+"""What a training draws from: sets of labelled samples, and a target's frames with pseudo labels."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from pipeline.files.frames import Frames
 from pipeline.files.labels import Labels
 from pipeline.files.samples import Samples
-from pipeline.skeleton import Skeleton, reorder
-from pipeline.training.batches import Pool
+from pipeline.skeleton import Skeleton, differences, reorder
+from pipeline.training.batches import Order, Pool
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Section `mix` of params.yaml: how several labelled sets are learned from together.
+
+    Attributes:
+        weights: how often a set's persons come, against one another's; a set that is not named, or has weight 0, is not
+            learned from. Each person is drawn by itself: neighbours in a batch, as in a file, have nothing in common.
+        epoch: persons that an epoch of several sets has, null for as many as they have together. In every epoch each set
+            has its exact share, and whoever of a set was not in this epoch is in the next ones before anybody comes again.
+    """
+
+    weights: dict[str, float]
+    epoch: int | None
+
+    def __post_init__(self) -> None:
+        if min(self.weights.values(), default=0) < 0 or not any(self.weights.values()):
+            raise ValueError(f"mix.weights: expected numbers from 0, one of them above, got {self.weights}")
+        if self.epoch is not None and self.epoch < len(self.weights):
+            raise ValueError(
+                f"mix.epoch: expected at least a person of each set, {len(self.weights)}, got {self.epoch}"
+            )
+
+
+def set_files(source: Path, mix: Mix) -> dict[str, Path]:
+    """The files of the sets to learn from, by name: of a folder those that the mix names, or the one file itself.
+
+    Raises:
+        ValueError: the mix names a set that is not there.
+    """
+    if not source.is_dir():
+        return {source.stem: source}
+    files = {name: source / f"{name}.h5" for name, weight in mix.weights.items() if weight > 0}
+    for name, file in files.items():
+        if not file.is_file():
+            there = ", ".join(sorted(path.stem for path in source.glob("*.h5"))) or "none"
+            raise ValueError(f"mix.weights.{name}: there is no such set in {source}; there is {there}")
+    return files
+
+
+def joint_notes(sets: Mapping[str, Samples], names: Skeleton) -> list[str]:
+    """What should be known about the sets' joints and the network's: see `skeleton.differences`."""
+    return [
+        f"{name}: {sentence}" for name, samples in sets.items() for sentence in differences(names, samples.skeleton)
+    ]
+
+
+def pool_of_sets(sets: Mapping[str, Samples], mix: Mix, names: Skeleton, seed: int, share: float = 1.0) -> Pool:
+    """The labelled persons for training of one or several sets, each set as often as the mix says.
+
+    Args:
+        seed: of the order in which the sets' persons come.
+
+    Raises:
+        ValueError: see `pool_of_samples`.
+    """
+    pools = [pool_of_samples(samples, "train", names, share) for samples in sets.values()]
+    if len(pools) == 1:
+        return pools[0]
+    sizes = [len(pool) for pool in pools]
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+
+    def picture(row: int) -> np.ndarray:
+        which = int(np.searchsorted(starts, row, side="right")) - 1
+        return pools[which].picture(row - int(starts[which]))
+
+    return replace(
+        pools[0],
+        picture=picture,
+        stored_from_image=np.concatenate([pool.stored_from_image for pool in pools]),
+        box=np.concatenate([pool.box for pool in pools]),
+        joints=np.concatenate([pool.joints for pool in pools]),
+        weights=np.concatenate([pool.weights for pool in pools]),
+        order=MixedOrder(sizes, [mix.weights[name] for name in sets], mix.epoch or sum(sizes), seed),
+    )
+
+
+class MixedOrder:
+    """An endless order of the rows of several sets that lie one after another, each as often as its weight says.
+
+    Which row comes at a place is known from the seed and the place alone, so that a training resumes anywhere.
+    """
+
+    def __init__(self, sizes: Sequence[int], weights: Sequence[float], epoch: int, seed: int) -> None:
+        exact = epoch * np.array(weights) / sum(weights)
+        quota = np.floor(exact).astype(int)
+        quota[np.argsort(quota - exact, kind="stable")[: epoch - quota.sum()]] += 1  # the largest remainders
+        self._quota, self._epoch, self._seed = quota, epoch, (seed, len(sizes))
+        self._first = np.concatenate([[0], np.cumsum(sizes)]).tolist()
+        self._orders = [Order(size, (seed, number)) for number, size in enumerate(sizes)]
+        self._turns: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def __getitem__(self, place: int) -> int:
+        turn, within = divmod(place, self._epoch)
+        if turn not in self._turns:
+            self._turns = {turn: self._turn(turn)} | {k: v for k, v in self._turns.items() if k >= turn - 1}
+        which, rank = self._turns[turn]
+        number = int(which[within])
+        return int(self._first[number]) + self._orders[number][turn * int(self._quota[number]) + int(rank[within])]
+
+    def _turn(self, turn: int) -> tuple[np.ndarray, np.ndarray]:
+        """For each place of an epoch, of which set the row is, and the how-manieth of that set: (epoch,) int each."""
+        which = np.repeat(np.arange(len(self._quota)), self._quota)
+        which = np.random.default_rng([*self._seed, turn, 1]).permutation(which)
+        rank = np.zeros(self._epoch, dtype=int)
+        for number, count in enumerate(self._quota):
+            rank[which == number] = np.arange(count)
+        return which, rank
 
 
 def pool_of_samples(samples: Samples, split: str, names: Skeleton, share: float = 1.0) -> Pool:
@@ -26,7 +139,7 @@ def pool_of_samples(samples: Samples, split: str, names: Skeleton, share: float 
         box=samples.box[rows],
         joints=joints,
         weights=known.astype(np.float32),
-        flipped=names.flipped,
+        skeleton=names,
         share=share,
     )
 
@@ -58,7 +171,7 @@ def pool_of_labels(frames: Frames, labels: Labels, names: Skeleton, share: float
         box=labels.box[frame, view],
         joints=points[frame, view],
         weights=weights[frame, view].astype(np.float32),
-        flipped=names.flipped,
+        skeleton=names,
         share=share,
         moments=moments if together else None,
         view=view if together else None,

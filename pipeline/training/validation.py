@@ -1,6 +1,6 @@
 """What a network finds on labelled pictures that it did not learn from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -13,14 +13,23 @@ from pipeline.training.batches import network_input
 _BATCH = 64
 
 
-def source_pckh(predict: Callable[[np.ndarray], np.ndarray], samples: Samples, skeleton: Skeleton, size: int) -> float:
-    """PCKh@0.5 in percent, by MPII's protocol, on the labelled pictures that are kept for validation; NaN without any."""
-    rows = np.flatnonzero(samples.split == "valid")
-    if len(rows) == 0:
+def source_pckh(
+    predict: Callable[[np.ndarray], np.ndarray], sets: Mapping[str, Samples], skeleton: Skeleton, size: int
+) -> float:
+    """PCKh@0.5 in percent, by MPII's protocol, on the labelled pictures that are kept for validation; NaN without any.
+
+    Persons without a head size, such as COCO's, have no say.
+    """
+    columns = []
+    for samples in sets.values():
+        rows = np.flatnonzero((samples.split == "valid") & np.isfinite(samples.head))
+        if len(rows):
+            truth = reorder(samples.joints[rows], skeleton, samples.skeleton)
+            columns.append((detect(predict, samples, rows, size), truth, samples.head[rows]))
+    if not columns:
         return float("nan")
-    found = detect(predict, samples, rows, size)
-    truth = reorder(samples.joints[rows], skeleton, samples.skeleton)
-    return pck.mpii_pckh(found, truth, samples.head[rows], skeleton)[0]
+    found, truth, head = (np.concatenate(column) for column in zip(*columns, strict=True))
+    return pck.mpii_pckh(found, truth, head, skeleton)[0]
 
 
 def detect(predict: Callable[[np.ndarray], np.ndarray], samples: Samples, rows: np.ndarray, size: int) -> np.ndarray:

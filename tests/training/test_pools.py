@@ -1,0 +1,139 @@
+"""Several labelled sets in one training: each comes as often as its weight says, person by person."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.files import pictures, samples
+from pipeline.files.samples import Samples
+from pipeline.skeleton import Skeleton, get
+from pipeline.training.augment import Augment
+from pipeline.training.batches import batches
+from pipeline.training.pools import Mix, MixedOrder, joint_notes, pool_of_samples, pool_of_sets, set_files
+
+NONE = Augment(0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+BOTH = {"mpii": 1.0, "coco": 1.0}
+
+
+def write_set(path: Path, skeleton: Skeleton, grey: list[int]) -> Samples:
+    """A person a picture, plain grey, so that a batch tells who is in it; the joints are where their number is."""
+    count = len(grey)
+    joints = np.tile(np.arange(len(skeleton))[None, :, None] + 10.0, (count, 1, 2))
+    samples.write(
+        path,
+        skeleton,
+        np.array([f"{path.stem}{row}" for row in range(count)]),
+        np.array(["train"] * count),
+        joints,
+        np.ones(joints.shape[:2], dtype=bool),
+        np.tile([-0.5, -0.5, 63.5, 63.5], (count, 1)),
+        np.full(count, np.nan),
+        np.tile(np.eye(3)[:2], (count, 1, 1)),
+        (pictures.encode(np.full((64, 64, 3), value, np.uint8)) for value in grey),
+    )
+    return Samples.read(path)
+
+
+@pytest.fixture
+def sets(tmp_path):
+    """Six people of MPII, dark, and thirty of COCO, bright."""
+    return {
+        "mpii": write_set(tmp_path / "mpii.h5", get("mpii_16"), [10 * k for k in range(6)]),
+        "coco": write_set(tmp_path / "coco.h5", get("coco_17"), [100 + 5 * k for k in range(30)]),
+    }
+
+
+def rows_of(order: MixedOrder, places: range) -> list[int]:
+    return [order[place] for place in places]
+
+
+@pytest.mark.parametrize(("weights", "expected"), [((1, 1), (18, 18)), ((1, 5), (6, 30)), ((3, 1), (27, 9))])
+def test_every_epoch_has_each_set_as_often_as_its_weight_says(weights, expected):
+    order = MixedOrder([6, 30], weights, 36, seed=1)
+    for epoch in range(4):
+        rows = rows_of(order, range(36 * epoch, 36 * epoch + 36))
+        assert (sum(row < 6 for row in rows), sum(row >= 6 for row in rows)) == expected
+
+
+def test_nobody_of_a_set_comes_again_before_all_of_it_came():
+    order = MixedOrder([6, 30], (1, 1), 20, seed=1)
+    rows = rows_of(order, range(400))
+    for number, (first, size) in enumerate(((0, 6), (6, 30))):
+        own = [row for row in rows if first <= row < first + size]
+        assert len(own) == 200, number
+        for start in range(0, len(own) - size + 1, size):
+            assert sorted(own[start : start + size]) == list(range(first, first + size))
+
+
+def test_persons_of_the_sets_are_mixed_one_by_one():
+    order = MixedOrder([6, 30], (1, 1), 1000, seed=1)
+    of_first = np.array([row < 6 for row in rows_of(order, range(1000))])
+    changes = int((of_first[1:] != of_first[:-1]).sum())
+    assert 430 < changes < 570  # of 999 neighbours; about half, as with a coin; a fourth as many in packs of four
+
+
+def test_an_order_is_known_from_the_place_alone():
+    one, other = MixedOrder([6, 30], (2, 1), 25, seed=3), MixedOrder([6, 30], (2, 1), 25, seed=3)
+    places = np.random.default_rng(0).permutation(200).tolist()
+    assert [one[place] for place in places] == [rows_of(other, range(200))[place] for place in places]
+    assert rows_of(MixedOrder([6, 30], (2, 1), 25, seed=4), range(200)) != rows_of(one, range(200))
+
+
+def test_batches_show_the_right_person_with_the_right_joints(sets):
+    names = get("union_20")
+    pool = pool_of_sets(sets, Mix(BOTH, 12), names, seed=5)
+    shown: Counter[bool] = Counter()
+    for batch in batches([pool], range(6), 8, 64, 1.5, NONE, seed=5):
+        for picture, weights in zip(batch.pictures, batch.weights, strict=True):
+            coco = picture.mean() > 75
+            shown[bool(coco)] += 1
+            known = {names.joints[joint] for joint in np.flatnonzero(weights)}
+            assert known == set(names.joints) & set((get("coco_17") if coco else get("mpii_16")).joints)
+    assert shown == {True: 24, False: 24}
+
+
+def test_one_set_alone_is_drawn_as_ever(sets):
+    names = get("mpii_16")
+    alone = {"mpii": sets["mpii"]}
+    plain = pool_of_samples(sets["mpii"], "train", names)
+    for mix in (Mix({"mpii": 1.0}, None), Mix({"mpii": 7.0}, 3)):
+        for one, other in zip(
+            batches([plain], range(5), 4, 64, 1.5, NONE, seed=1),
+            batches([pool_of_sets(alone, mix, names, seed=1)], range(5), 4, 64, 1.5, NONE, seed=1),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(one.pictures, other.pictures)
+            np.testing.assert_array_equal(one.targets, other.targets)
+
+
+def test_the_sets_that_the_mix_names_are_read_and_no_other(sets, tmp_path):
+    assert set_files(tmp_path, Mix({"coco": 1.0}, None)) == {"coco": tmp_path / "coco.h5"}
+    assert set_files(tmp_path, Mix({"coco": 1.0, "mpii": 0.0}, None)) == {"coco": tmp_path / "coco.h5"}
+    assert set_files(tmp_path / "mpii.h5", Mix({"coco": 1.0}, None)) == {"mpii": tmp_path / "mpii.h5"}
+    with pytest.raises(ValueError, match=r"mix\.weights\.lsp: there is no such set in .*; there is coco, mpii"):
+        set_files(tmp_path, Mix({"lsp": 1.0}, None))
+
+
+@pytest.mark.parametrize(
+    ("weights", "epoch", "sentence"),
+    [
+        ({}, None, r"mix\.weights: expected numbers from 0, one of them above"),
+        ({"a": 0.0}, None, r"mix\.weights: expected numbers from 0, one of them above"),
+        ({"a": 1.0, "b": -1.0}, None, r"mix\.weights: expected numbers from 0, one of them above"),
+        (BOTH, 1, r"mix\.epoch: expected at least a person of each set, 2, got 1"),
+    ],
+)
+def test_mixes_that_cannot_be_right(weights, epoch, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Mix(weights, epoch)
+
+
+def test_what_is_kept_apart_is_said(sets, tmp_path):
+    h36m = {"h36m": write_set(tmp_path / "h36m.h5", get("h36m_17"), [1, 2])}
+    assert joint_notes(sets, get("mpii_16")) == []
+    (kept,) = [note for note in joint_notes(h36m, get("mpii_16")) if "head_top" in note]
+    assert kept == "h36m: mpii_16's head_top is not h36m_17's head: kept apart (compatible_16 would merge them)"
+    (merged,) = [note for note in joint_notes(h36m, get("compatible_16")) if "head_top" in note]
+    assert "compatible_16's head_top is learned from h36m_17's head, another point" in merged
