@@ -206,7 +206,10 @@ def _direction(
 
 
 def _stands(cameras: Sequence[Camera]) -> bool:
-    """Whether cameras may stand so: apart, most with a common place in the picture, and upright, whatever is up."""
+    """Whether cameras may stand so: apart, most with a common place in the picture, and upright, whatever is up.
+
+    Read the wrong way round, the cameras of a rig stand close together and are rolled by their compass directions.
+    """
     centres = np.stack([camera.centre for camera in cameras])
     if np.linalg.norm(centres - centres.mean(axis=0), axis=-1).max() == 0:
         return False
@@ -216,9 +219,7 @@ def _stands(cameras: Sequence[Camera]) -> bool:
     apart = np.median([np.linalg.norm(a - b) for a, b in combinations(centres, 2)])
     if apart < 0.02 * np.median(np.linalg.norm(centres - place, axis=-1)):
         return False
-    upright = np.linalg.norm(np.mean([-camera.R[1] for camera in cameras], axis=0))
-    overhead = np.linalg.norm(np.mean([camera.R[2] for camera in cameras], axis=0))
-    return bool(max(upright, overhead) > 0.6)
+    return bool(np.linalg.norm(np.mean([camera.R[1] for camera in cameras], axis=0)) > 0.6)
 
 
 def _unit(path: Path, cameras: Sequence[Camera], asked: Units, stated: str | None) -> tuple[str, str]:
