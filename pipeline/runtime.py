@@ -49,7 +49,8 @@ def start_torch(runtime: Runtime) -> "torch.device":
     torch.set_num_threads(runtime.threads)
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
-    name = os.environ.get("POSE_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+    own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"  # torchrun gives every process of a machine its GPU
+    name = os.environ.get("POSE_DEVICE") or (own if torch.cuda.is_available() else "cpu")
     return torch.device(name)
 
 

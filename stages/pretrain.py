@@ -16,12 +16,12 @@ from pipeline.files.tables import write_table
 from pipeline.models import build
 from pipeline.models.inference import as_input, predict
 from pipeline.runtime import Runtime, half_precision, start_torch
-from pipeline.training import validation
+from pipeline.training import ranks, validation
 from pipeline.training.augment import Augment
 from pipeline.training.batches import Batch, batches
 from pipeline.training.loop import Schedule, train
 from pipeline.training.losses import Loss, loss_against_targets
-from pipeline.training.pools import pool_of_samples
+from pipeline.training.pools import Mix, joint_notes, pool_of_sets, set_files
 
 
 @dataclass(frozen=True)
@@ -50,34 +50,50 @@ class Pretrain:
 
 
 def main(
-    source: Path, out: Path, metrics: Path, curve: Path, runtime: Runtime, network: build.Network, pretrain: Pretrain
+    source: Path,
+    out: Path,
+    metrics: Path,
+    curve: Path,
+    runtime: Runtime,
+    network: build.Network,
+    mix: Mix,
+    pretrain: Pretrain,
 ) -> None:
     device = start_torch(runtime)
+    ranks.join()
     half = half_precision(runtime, device)
-    samples = Samples.read(source)
+    files = set_files(source, mix)
+    sets = {name: Samples.read(file) for name, file in files.items()}
     names = skeleton.get(network.skeleton)
-    pool = pool_of_samples(samples, "train", names)
+    for sentence in joint_notes(sets, names):
+        print(sentence)
+    pool = pool_of_sets(sets, mix, names, runtime.seed)
     model = build.build(network)
     schedule = pretrain.schedule
 
     def from_step(first: int) -> Iterator[Batch]:
         last = schedule.steps * schedule.accumulate
-        steps = tqdm(range(first, last), initial=first, total=last, desc="pretrain", disable=None)
-        size, seed = network.input_size, runtime.seed
-        return batches([pool], steps, pretrain.batch_size, size, pretrain.sigma, pretrain.augment, seed)
+        steps = tqdm(
+            range(first, last), initial=first, total=last, desc="pretrain", disable=None if ranks.first() else True
+        )
+        size, seed, part = network.input_size, runtime.seed, ranks.rank_and_count()
+        return batches([pool], steps, pretrain.batch_size, size, pretrain.sigma, pretrain.augment, seed, part)
 
     def loss_terms(stacks: list[torch.Tensor], batch: Batch) -> dict[str, torch.Tensor]:
         return {"heatmap": loss_against_targets(stacks, batch, pretrain.loss)}
 
-    with scratch.open(__file__, [source], runtime, network, pretrain, str(device), half) as folder:
+    kept = scratch.open(__file__, [*files.values()], runtime, network, mix, pretrain, str(device), half)
+    with ranks.opened_by_the_first(kept) as folder:
         checkpoint, every = folder / "checkpoint.pt", max(1, schedule.steps // 20)
         records = list(train(model, from_step, as_input, loss_terms, schedule, device, half, every, checkpoint))
-        found = validation.source_pckh(partial(predict, model, device=device), samples, names, network.input_size)
-        build.save(out, network, model.state_dict())
-        write_table(curve, {"step": [r.step for r in records], "loss": [round(r.loss, 6) for r in records]})
-        write_json(metrics, {"loss": records[-1].loss, "source_pckh_50": found, "steps": schedule.steps})
-    kind = "bfloat16" if half else "float32"
-    print(f"{out}: {schedule.steps} steps of {pretrain.batch_size} ({kind}, {device}); source PCKh@0.5 {found:.1f} %")
+        if ranks.first():
+            found = validation.source_pckh(partial(predict, model, device=device), sets, names, network.input_size)
+            build.save(out, network, model.state_dict())
+            write_table(curve, {"step": [r.step for r in records], "loss": [round(r.loss, 6) for r in records]})
+            write_json(metrics, {"loss": records[-1].loss, "source_pckh_50": found, "steps": schedule.steps})
+            kind = f"{'bfloat16' if half else 'float32'}, {device}"
+            print(f"{out}: {schedule.steps} steps of {pretrain.batch_size} ({kind}); source PCKh@0.5 {found:.1f} %")
+    ranks.leave()
 
 
 if __name__ == "__main__":

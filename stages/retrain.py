@@ -20,13 +20,13 @@ from pipeline.files.tables import write_table
 from pipeline.models import build
 from pipeline.models.inference import as_input, predict
 from pipeline.runtime import Runtime, half_precision, start_torch
-from pipeline.training import validation
+from pipeline.training import ranks, validation
 from pipeline.training.augment import Augment
 from pipeline.training.batches import Batch, batches
 from pipeline.training.epipolar import EpipolarLoss
 from pipeline.training.loop import Schedule, train
 from pipeline.training.losses import Loss, loss_against_targets
-from pipeline.training.pools import pool_of_labels, pool_of_samples
+from pipeline.training.pools import Mix, pool_of_labels, pool_of_sets, set_files
 
 
 @dataclass(frozen=True)
@@ -82,13 +82,16 @@ def main(
     metrics: Path,
     curve: Path,
     runtime: Runtime,
+    mix: Mix,
     retrain: Retrain,
 ) -> None:
     device = start_torch(runtime)
+    ranks.join()
     half = half_precision(runtime, device)
     network, model = build.load(init)
     names = skeleton.get(network.skeleton)
-    samples = Samples.read(source)
+    files = set_files(source, mix)
+    sets = {name: Samples.read(file) for name, file in files.items()}
     schedule = retrain.schedule
     epipolar = None
     if retrain.epipolar_weight > 0:
@@ -100,13 +103,15 @@ def main(
             pool_of_labels(Frames.read(frames), Labels.read(labels), names, retrain.target_share, epipolar is not None)
         )
     if retrain.target_share < 1:
-        pools.append(pool_of_samples(samples, "train", names, 1 - retrain.target_share))
+        pools.append(pool_of_sets(sets, mix, names, runtime.seed, 1 - retrain.target_share))
 
     def from_step(first: int) -> Iterator[Batch]:
         last = schedule.steps * schedule.accumulate
-        steps = tqdm(range(first, last), initial=first, total=last, desc="retrain", disable=None)
-        size, seed = network.input_size, runtime.seed
-        return batches(pools, steps, retrain.batch_size, size, retrain.sigma, retrain.augment, seed)
+        steps = tqdm(
+            range(first, last), initial=first, total=last, desc="retrain", disable=None if ranks.first() else True
+        )
+        size, seed, part = network.input_size, runtime.seed, ranks.rank_and_count()
+        return batches(pools, steps, retrain.batch_size, size, retrain.sigma, retrain.augment, seed, part)
 
     def loss_terms(stacks: list[torch.Tensor], batch: Batch) -> dict[str, torch.Tensor]:
         terms = {"heatmap": loss_against_targets(stacks, batch, retrain.loss)}
@@ -114,21 +119,23 @@ def main(
             terms["epipolar"] = retrain.epipolar_weight * epipolar(stacks[-1], batch)
         return terms
 
-    with scratch.open(__file__, [init, source, frames, labels, cameras], runtime, retrain, str(device), half) as folder:
+    inputs = [init, *files.values(), frames, labels, cameras]
+    kept = scratch.open(__file__, inputs, runtime, mix, retrain, str(device), half)
+    with ranks.opened_by_the_first(kept) as folder:
         checkpoint, every = folder / "checkpoint.pt", max(1, schedule.steps // 20)
         records = list(train(model, from_step, as_input, loss_terms, schedule, device, half, every, checkpoint))
-        found = validation.source_pckh(partial(predict, model, device=device), samples, names, network.input_size)
-        build.save(out, network, model.state_dict())
-        columns: dict[str, list[float]] = {
-            "step": [r.step for r in records],
-            "loss": [round(r.loss, 6) for r in records],
-        }
-        if epipolar is not None:
-            columns |= {name: [round(r.terms[name], 6) for r in records] for name in records[0].terms}
-        write_table(curve, columns)
-        write_json(metrics, {"loss": records[-1].loss, "source_pckh_50": found, "steps": schedule.steps})
-    kind = "bfloat16" if half else "float32"
-    print(f"{out}: {schedule.steps} steps of {retrain.batch_size} ({kind}, {device}); source PCKh@0.5 {found:.1f} %")
+        if ranks.first():
+            found = validation.source_pckh(partial(predict, model, device=device), sets, names, network.input_size)
+            build.save(out, network, model.state_dict())
+            columns: dict[str, list[float]] = {"step": [r.step for r in records]}
+            columns["loss"] = [round(r.loss, 6) for r in records]
+            if epipolar is not None:
+                columns |= {name: [round(r.terms[name], 6) for r in records] for name in records[0].terms}
+            write_table(curve, columns)
+            write_json(metrics, {"loss": records[-1].loss, "source_pckh_50": found, "steps": schedule.steps})
+            kind = f"{'bfloat16' if half else 'float32'}, {device}"
+            print(f"{out}: {schedule.steps} steps of {retrain.batch_size} ({kind}); source PCKh@0.5 {found:.1f} %")
+    ranks.leave()
 
 
 if __name__ == "__main__":

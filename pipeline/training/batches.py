@@ -86,7 +86,14 @@ class Batch:
 
 
 def batches(
-    pools: Sequence[Pool], steps: Iterable[int], batch_size: int, size: int, sigma: float, augment: Augment, seed: int
+    pools: Sequence[Pool],
+    steps: Iterable[int],
+    batch_size: int,
+    size: int,
+    sigma: float,
+    augment: Augment,
+    seed: int,
+    part: tuple[int, int] = (0, 1),
 ) -> Iterator[Batch]:
     """The batches of some steps, in order.
 
@@ -97,15 +104,25 @@ def batches(
         steps: which steps; a resumed training asks for the rest.
         size: px, side of the network's input.
         sigma: map px, of the targets.
+        part: which process this is, and of how many that share every batch; each makes its own pictures of it.
+
+    Raises:
+        ValueError: a batch has fewer pictures, or moments, than there are processes.
     """
     drawn = [_drawn(pool, count) for pool, count in zip(pools, _counts(pools, batch_size), strict=True)]
     orders = [pool.order or Order(len(drawn[i][0]), (seed, i)) for i, pool in enumerate(pools)]
+
+    rank, ranks = part
+    if sum(count for _, count in drawn) < ranks:
+        raise ValueError(f"batch_size: {ranks} processes share a batch, which has only {batch_size} pictures")
 
     def make(step: int) -> Batch:
         made: list[tuple[Any, ...]] = []
         for i, (pool, (units, count), order) in enumerate(zip(pools, drawn, orders, strict=True)):
             for k in range(count):
                 place = step * count + k
+                if (k + i) % ranks != rank:
+                    continue
                 first = len(made)
                 for number, row in enumerate(units[order[place]], start=1):
                     rng = np.random.default_rng([seed, i, place, number])

@@ -10,6 +10,7 @@ import torch
 
 from pipeline.geometry import epipolar
 from pipeline.geometry.camera import Camera
+from pipeline.training import ranks
 from pipeline.training.batches import Batch
 
 _UNDISTORTING_STEPS = 8  # of the fixed point, which gains about a digit a step on ordinary lenses
@@ -66,8 +67,6 @@ class EpipolarLoss:
     def __call__(self, maps: torch.Tensor, batch: Batch) -> torch.Tensor:
         """(batch, joints, height, width) maps of the network -> a scalar, px; 0 where no two views can be compared."""
         rows, first, second = _pairs(batch)
-        if len(first) == 0:
-            return maps.sum() * 0.0
         device, view = maps.device, batch.view[rows]
         points = soft_argmax(maps[torch.from_numpy(rows).to(device)]).double()  # (pictures, joints, 2)
         weights = batch.weights[rows] if self.labelled_only else np.ones_like(batch.weights[rows])
@@ -81,7 +80,7 @@ class EpipolarLoss:
         distance = self._sampson(points[first], points[second], view[first], view[second])  # (pairs, joints)
         robust = torch.where(distance < self.huber_px, distance**2 / (2 * self.huber_px), distance - self.huber_px / 2)
         both = torch.from_numpy(weights[first] * weights[second]).to(device)
-        return (robust * both).sum() / both.sum().clamp(min=1e-6)
+        return (robust * both).sum() / ranks.mean(both.sum()).clamp(min=1e-6)
 
     def _undistort(self, points: torch.Tensor, view: torch.Tensor) -> torch.Tensor:
         """(pictures, joints, 2) px as the lens shows them -> undistorted px; see geometry/camera.py."""

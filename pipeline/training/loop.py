@@ -10,7 +10,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
+from pipeline.training import ranks
 from pipeline.training.batches import Batch
 
 
@@ -91,6 +93,8 @@ def train(
 ) -> Iterator[Record]:
     """Train `model` in place; when the iterator ends, the model holds the averaged weights.
 
+    Started by torchrun, the processes share every batch (see ranks.py), and the first keeps the checkpoints.
+
     Args:
         batches_from: n -> all batches from the n-th on; a step takes `schedule.accumulate` of them.
         prepare: a batch's pictures -> the network's input.
@@ -98,8 +102,12 @@ def train(
         half: compute in bfloat16 where that is safe (weights, loss and the last layer stay float32).
         record_every: steps.
         checkpoint: a file to resume from and to keep for a later one; training goes on to the same bytes.
+
+    Raises:
+        ValueError: a batch does not fit into the GPU's memory; the sentence says which would.
     """
-    model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    ranks.shared(model).to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    network = model if ranks.rank_and_count()[1] == 1 else DistributedDataParallel(model, broadcast_buffers=False)
     kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[schedule.optimiser]
     optimiser = kind(model.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
     average = {key: value.detach().clone() for key, value in model.state_dict().items()}
@@ -118,25 +126,76 @@ def train(
             group["lr"] = rate
         optimiser.zero_grad(set_to_none=True)
         for batch in islice(coming, schedule.accumulate):
-            with torch.autocast(device.type, torch.bfloat16, enabled=half):
-                maps = model(prepare(batch.pictures, device))
-            stacks = [each.float() for each in maps] if isinstance(maps, (list, tuple)) else [maps.float()]
-            terms = loss_terms(stacks, batch)
-            (torch.stack(list(terms.values())).sum() / schedule.accumulate).backward()
-            losses.append({name: float(term.detach()) for name, term in terms.items()})
+            try:
+                terms = _learn(network, batch, prepare, loss_terms, schedule.accumulate, device, half)
+            except torch.OutOfMemoryError:
+                raise ValueError(_what_fits(network, batch, prepare, loss_terms, schedule, device, half)) from None
+            losses.append(terms)
         optimiser.step()
         _follow(average, model, schedule.average, step)
         if (step + 1) % record_every == 0 or step + 1 == schedule.steps:
-            means = {name: sum(each[name] for each in losses) / len(losses) for name in losses[0]}
+            means = {name: _mean([each[name] for each in losses], device) for name in losses[0]}
             records.append(Record(step + 1, sum(means.values()), rate, means))
             losses = []
             yield records[-1]
-        if checkpoint is not None and (step + 1) % checkpoint_every == 0:
+        if checkpoint is not None and (step + 1) % checkpoint_every == 0 and ranks.first():
             state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "average": average}
             state |= {"step": step + 1, "losses": losses, "records": [vars(record) for record in records]}
             _keep(checkpoint, state)
     model.load_state_dict(average)
     model.eval()
+
+
+def _learn(
+    network: nn.Module,
+    batch: Batch,
+    prepare: Callable[[np.ndarray, torch.device], torch.Tensor],
+    loss_terms: Callable[[list[torch.Tensor], Batch], dict[str, torch.Tensor]],
+    accumulate: int,
+    device: torch.device,
+    half: bool,
+) -> dict[str, float]:
+    """Add a batch's gradients to those of the step; returns the terms of its loss."""
+    with torch.autocast(device.type, torch.bfloat16, enabled=half):
+        maps = network(prepare(batch.pictures, device))
+    stacks = [each.float() for each in maps] if isinstance(maps, (list, tuple)) else [maps.float()]
+    terms = loss_terms(stacks, batch)
+    (torch.stack(list(terms.values())).sum() / accumulate).backward()
+    return {name: float(term.detach()) for name, term in terms.items()}
+
+
+def _what_fits(
+    network: nn.Module,
+    batch: Batch,
+    prepare: Callable[[np.ndarray, torch.device], torch.Tensor],
+    loss_terms: Callable[[list[torch.Tensor], Batch], dict[str, torch.Tensor]],
+    schedule: Schedule,
+    device: torch.device,
+    half: bool,
+) -> str:
+    """A sentence about a batch that does not fit into memory, with half of it, a quarter, ... that does."""
+    whole = len(batch.pictures)
+    said = f"a batch of {whole} pictures does not fit into the memory of {device}"
+    fits = whole // 2
+    while fits >= 2:
+        network.zero_grad(set_to_none=True)
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        try:
+            part = Batch(*(array[:fits] for array in vars(batch).values()))
+            _learn(network, part, prepare, loss_terms, schedule.accumulate, device, half)
+        except torch.OutOfMemoryError:
+            fits //= 2
+            continue
+        times = -(-whole * schedule.accumulate // fits)
+        return f"{said}; {fits} do: batch_size {fits} with schedule.accumulate {times} makes steps of the same size"
+    return f"{said}, and neither do 2"
+
+
+def _mean(values: list[float], device: torch.device) -> float:
+    """Over the steps, and over the processes."""
+    mean = sum(values) / len(values)
+    return mean if ranks.rank_and_count()[1] == 1 else float(ranks.mean(torch.tensor(mean, device=device)))
 
 
 def _follow(average: dict[str, torch.Tensor], model: nn.Module, decay: float, step: int) -> None:

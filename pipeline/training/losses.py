@@ -5,6 +5,7 @@ from typing import Literal
 
 import torch
 
+from pipeline.training import ranks
 from pipeline.training.batches import Batch
 
 
@@ -67,7 +68,7 @@ def foreground_mse(
         A scalar: mean over pixels, then the weighted mean over joints. 0 when no joint counts.
     """
     per_joint = ((maps - targets) ** 2 * (1 + foreground * targets)).mean(dim=(-2, -1))  # (batch, joints)
-    return (per_joint * weights).sum() / weights.sum().clamp(min=1e-6)
+    return (per_joint * weights).sum() / ranks.mean(weights.sum()).clamp(min=1e-6)
 
 
 def joints_mse(maps: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -80,7 +81,8 @@ def joints_mse(maps: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor)
         maps, targets: (batch, joints, height, width).
         weights: (batch, joints).
     """
-    return 0.5 * ((maps - targets) * weights[..., None, None]).square().mean()
+    off = (maps - targets) * weights[..., None, None]
+    return 0.5 * off.square().sum() / _everywhere(off.numel(), off)
 
 
 def hard_joints_mse(maps: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, hardest: int) -> torch.Tensor:
@@ -92,7 +94,8 @@ def hard_joints_mse(maps: torch.Tensor, targets: torch.Tensor, weights: torch.Te
         hardest: how many joints of each picture.
     """
     per_joint = 0.5 * ((maps - targets) * weights[..., None, None]).square().mean(dim=(-2, -1))  # (batch, joints)
-    return per_joint.topk(min(hardest, per_joint.shape[1]), dim=1).values.mean()
+    hard = per_joint.topk(min(hardest, per_joint.shape[1]), dim=1).values
+    return hard.sum() / _everywhere(hard.numel(), hard)
 
 
 def coordinate_loss(
@@ -106,9 +109,14 @@ def coordinate_loss(
         order: absolute or squared differences.
     """
     off = (points - targets) * weights
-    return (off.abs() if order == "L1" else off.square()).sum() / len(points)
+    return (off.abs() if order == "L1" else off.square()).sum() / _everywhere(len(points), points)
 
 
 def consistency_loss(raw: torch.Tensor, fused: torch.Tensor) -> torch.Tensor:
     """Mean squared difference between a view's own maps and those that the other views have been fused into."""
-    return (raw - fused).square().mean()
+    return (raw - fused).square().sum() / _everywhere(raw.numel(), raw)
+
+
+def _everywhere(count: int, like: torch.Tensor) -> torch.Tensor:
+    """A count of things as a divisor: the mean of the processes' counts."""
+    return ranks.mean(torch.tensor(float(count), dtype=like.dtype, device=like.device))

@@ -1,5 +1,8 @@
 """pretrain, export_heatmaps and retrain through their own command lines, on a world that trains in seconds."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +16,11 @@ from pipeline.files.frames import Frames
 from pipeline.files.heatmaps import Heatmaps
 from pipeline.files.labels import Labels
 from pipeline.models import build
+from pipeline.runtime import Runtime, start_torch
 from pipeline.skeleton import get
 from stages import export_heatmaps, pretrain, retrain
 from tests import tiny_world
-from tests.pipeline_graph import read
+from tests.pipeline_graph import ROOT, read
 
 ROWS = 10
 
@@ -204,3 +208,22 @@ def test_the_epipolar_loss_teaches_something_else_and_its_course_is_written(worl
     step, loss, heatmap, epipolar = (float(cell) for cell in lines[-1].split(","))
     assert epipolar > 0
     assert loss == pytest.approx(heatmap + epipolar, abs=2e-6)
+
+
+def test_two_processes_learn_what_one_does(world):
+    change(world, lambda values: values["pretrain"]["schedule"].update(steps=4))
+    alone = build.load(run_pretrain(world, "alone.pt"))[1].state_dict()
+    flags = ["--source", "source.h5", "--out", "two.pt", "--metrics", "two.json", "--curve", "two.csv"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "--no-python"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    subprocess.run([*launch, sys.executable, "-m", "stages.pretrain", *flags], check=True, env=environment, timeout=120)
+    network, model = build.load(world.root / "two.pt")
+    together = model.state_dict()
+    assert alone.keys() == together.keys()
+    start_torch(Runtime(seed=read("params.yaml")["runtime"]["seed"], threads=1, precision="float32"))
+    start = build.build(network).state_dict()
+    for key, value in alone.items():
+        if value.dtype.is_floating_point:
+            moved = (value - start[key]).norm()
+            assert (value - together[key]).norm() <= 1e-3 * moved + 1e-6, key
+    assert (world.root / "two.csv").read_text().splitlines()[0] == "step,loss"

@@ -101,6 +101,17 @@ def test_two_batches_a_step_teach_what_one_of_both_would():
     torch.testing.assert_close(_weights(one), _weights(other), rtol=1e-4, atol=1e-6)
 
 
+def test_a_batch_that_does_not_fit_is_said_with_one_that_does():
+    class Large(Dots):
+        def forward(self, x):
+            if len(x) > 2:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().forward(x)
+
+    with pytest.raises(ValueError, match="4 pictures does not fit .* batch_size 2 with schedule.accumulate 2 "):
+        list(train(Large(), _batches, as_input, _loss, SCHEDULE, CPU, False, 4))
+
+
 def _rows(batch, rows):
     return Batch(*(array[rows] for array in vars(batch).values()))
 
