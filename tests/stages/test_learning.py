@@ -205,7 +205,7 @@ def test_the_epipolar_loss_teaches_something_else_and_its_course_is_written(worl
     assert run_retrain(world, model, "epipolar.pt").read_bytes() != plain
     header, *lines = (world.root / "retrain.csv").read_text().splitlines()
     assert header == "step,loss,heatmap,epipolar"
-    step, loss, heatmap, epipolar = (float(cell) for cell in lines[-1].split(","))
+    _, loss, heatmap, epipolar = (float(cell) for cell in lines[-1].split(","))
     assert epipolar > 0
     assert loss == pytest.approx(heatmap + epipolar, abs=2e-6)
 

@@ -108,7 +108,7 @@ def test_a_batch_that_does_not_fit_is_said_with_one_that_does():
                 raise torch.OutOfMemoryError("CUDA out of memory")
             return super().forward(x)
 
-    with pytest.raises(ValueError, match="4 pictures does not fit .* batch_size 2 with schedule.accumulate 2 "):
+    with pytest.raises(ValueError, match=r"4 pictures does not fit .* batch_size 2 with schedule.accumulate 2 "):
         list(train(Large(), _batches, as_input, _loss, SCHEDULE, CPU, False, 4))
 
 
