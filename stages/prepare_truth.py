@@ -1,5 +1,6 @@
 """Prepare truth: where the target's joints really were, for the eyes of the evaluation only.
 
+The truth is markers (TRC), or Human3.6M's own poses in any of its layouts, told apart by what is there.
 No stage that makes or chooses labels may reach this file (tests/test_architecture.py walks the pipeline's arrows).
 """
 
@@ -10,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from pipeline import cli
-from pipeline.datasets import trc
+from pipeline.datasets import h36m, trc
 from pipeline.files import truth as truths
 from pipeline.files.frames import read_keys
 from pipeline.files.keys import FrameKeys
@@ -31,21 +32,38 @@ class Truth:
 
 def main(truth: Path, frames: Path, out: Path, config: Truth) -> None:
     keys = read_keys(frames)
+    found = _human36m(truth, keys, config) if h36m.is_here(truth) else _markers(truth, frames, keys, config)
+    found.write(out)
+    known = np.isfinite(found.joints).all(axis=-1)
+    print(
+        f"{out}: {config.origin} for {known.any(axis=-1).sum()} of {len(keys)} frames, {known.mean():.1%} of the joints"
+        + (f"; {found.recipe.replace('_', ' takes ')}" if found.recipe else "")
+    )
+
+
+def _human36m(truth: Path, keys: FrameKeys, config: Truth) -> truths.Truth:
+    subjects = sorted({h36m.subject_of(person) for person in keys.person.tolist()})
+    with h36m.opened(truth, None, subjects) as (takes, notes):
+        for note in notes:
+            print(note)
+        joints, head = h36m.truth(takes, keys)
+    if not np.isfinite(joints).any():
+        raise ValueError(f"{truth}: not one of the target's frames is in there, such as {keys.sequence[0]}")
+    return truths.Truth(keys, h36m.SKELETON, joints, head, config.origin, h36m.recipe_of(keys))
+
+
+def _markers(truth: Path, frames: Path, keys: FrameKeys, config: Truth) -> truths.Truth:
     skeleton = get(_SKELETON)
     joints = np.full((len(keys), len(skeleton), 3), np.nan)
     for sequence, path in _files(truth, keys).items():
         rows = np.flatnonzero(keys.sequence == sequence)
         joints[rows] = _read(path, keys.number[rows], skeleton, config)
-    known = np.isfinite(joints).all(axis=-1)
-    if not known.any():
+    if not np.isfinite(joints).all(axis=-1).any():
         raise ValueError(f"{truth}: not one joint of {frames}'s frames is in there; see truth.frame_offset")
     head = 0.75 * np.linalg.norm(
         joints[:, skeleton.index("upper_neck")] - joints[:, skeleton.index("head_top")], axis=-1
     )
-    truths.Truth(keys, skeleton, joints, head, config.origin).write(out)
-    print(
-        f"{out}: {config.origin} for {known.any(axis=-1).sum()} of {len(keys)} frames, {known.mean():.1%} of the joints"
-    )
+    return truths.Truth(keys, skeleton, joints, head, config.origin)
 
 
 def _files(truth: Path, keys: FrameKeys) -> dict[str, Path]:

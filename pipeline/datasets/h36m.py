@@ -58,11 +58,6 @@ class H36m:
     def subjects(self) -> tuple[int, ...]:
         return self.train_subjects + self.test_subjects
 
-    @property
-    def recipe(self) -> str:
-        """What the names of metrics say of the frames that they are about."""
-        return f"damaged_{self.damaged}"
-
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
@@ -164,6 +159,23 @@ def keys(chosen: Sequence[Chosen]) -> FrameKeys:
     columns = [(each.take.name, each.split, each.take.person) for each in chosen]
     sequence, split, person = (np.repeat(np.array(column), lengths) for column in zip(*columns, strict=True))
     return FrameKeys(sequence, np.concatenate([each.numbers for each in chosen]).astype(np.int32), split, person)
+
+
+def subject_of(person: str) -> int:
+    """9 from "S9", as `keys` names people.
+
+    Raises:
+        ValueError: the frames are not of Human3.6M.
+    """
+    if not (person.startswith("S") and person[1:].isdecimal()):
+        raise ValueError(f"the target's person '{person}' is none of Human3.6M (S1 to S11)")
+    return int(person[1:])
+
+
+def recipe_of(wanted: FrameKeys) -> str:
+    """What the names of metrics say of the frames that they are about: see `H36m.damaged`."""
+    damaged = {take_name(*key) for key in DAMAGED + NO_VIDEO}
+    return "damaged_included" if damaged & set(wanted.sequence.tolist()) else "damaged_excluded"
 
 
 def boxes(chosen: Sequence[Chosen]) -> np.ndarray:

@@ -22,6 +22,8 @@ class Truth:
         joints: (frames, joints, 3) world mm; NaN where not known.
         head: (frames,) mm, the head size that PCKh is measured in; NaN where not known.
         origin: "truth", or "peer" for another tool's result, which is no truth and is reported as a distance.
+        recipe: which frames a number on this truth is about, where a published set is used in several ways
+            ("damaged_excluded"); a part of the names of metrics. Empty otherwise.
     """
 
     keys: FrameKeys
@@ -29,6 +31,7 @@ class Truth:
     joints: np.ndarray
     head: np.ndarray
     origin: str
+    recipe: str = ""
 
     def arranged(self, keys: FrameKeys, skeleton: Skeleton) -> "Truth":
         """The same truth for these frames and joints, found by their names; NaN where it says nothing of them."""
@@ -36,12 +39,13 @@ class Truth:
         joints = reorder(self.joints, skeleton, self.skeleton)[rows]
         head = np.asarray(self.head, dtype=np.float64)[rows]
         joints[rows < 0], head[rows < 0] = np.nan, np.nan
-        return Truth(keys, skeleton, joints, head, self.origin)
+        return Truth(keys, skeleton, joints, head, self.origin, self.recipe)
 
     def write(self, path: Path) -> None:
         with hdf5.writing(path, KIND) as file:
             file.attrs["skeleton"] = self.skeleton.name
             file.attrs["origin"] = self.origin
+            file.attrs["recipe"] = self.recipe
             self.keys.put(file)
             file.create_dataset("joints", data=np.round(np.asarray(self.joints, dtype=np.float64), 3) + 0.0)
             file.create_dataset("head", data=np.asarray(self.head, dtype=np.float64))
@@ -55,4 +59,5 @@ class Truth:
                 file["joints"][...],
                 file["head"][...],
                 file.attrs["origin"],
+                file.attrs["recipe"],
             )
