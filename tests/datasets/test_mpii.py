@@ -1,0 +1,235 @@
+"""MPII from its json files and from its official mat: the same people, whichever it is."""
+
+import contextlib
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from scipy.io import savemat
+
+from pipeline.datasets import mpii
+from pipeline.datasets.records import census
+from tests.datasets import people_world
+from tests.datasets.people_world import JOINTS, mpii_person, mpii_record, release, structs
+
+quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return people_world.write_mpii(tmp_path / "mpii")
+
+
+@pytest.fixture
+def official(tmp_path):
+    return people_world.write_mpii_mat(tmp_path / "mpii")
+
+
+def write_list(folder, pictures, persons):
+    """Tompson's list of who is for validation, both numbers from 1."""
+    savemat(folder / "detections.mat", {"RELEASE_img_index": [pictures], "RELEASE_person_index": [persons]})
+
+
+def test_the_official_mat_says_the_same_of_a_person_as_the_json(folder, tmp_path):
+    one = mpii.read(folder)
+    other = mpii.read(people_world.write_mpii_mat(tmp_path / "official"))
+    row, same = one.key.tolist().index("a.jpg#0"), other.key.tolist().index("a.jpg#1")
+    np.testing.assert_allclose(other.joints[same], one.joints[row])
+    np.testing.assert_allclose(other.joints[same], JOINTS[:16])
+    np.testing.assert_allclose(other.box[same], one.box[row])
+    assert other.head[same] == one.head[one.split == "valid"][0] == 30  # px: 0.6 times the diagonal of 30 x 40
+
+
+def test_the_validation_list_gives_the_published_split(official):
+    write_list(official, [1], [1])
+    found = mpii.read(official)
+    assert dict(zip(found.key.tolist(), found.split.tolist(), strict=True)) == {
+        "a.jpg#1": "valid", "b.jpg#1": "train", "b.jpg#2": "train",
+    }  # fmt: skip
+    write_list(official, [2], [2])
+    found = mpii.read(official)
+    assert dict(zip(found.key.tolist(), found.split.tolist(), strict=True)) == {"a.jpg#1": "train", "b.jpg#2": "valid"}
+    assert any("1 persons left out, as another one of their picture is for validation" in note for note in found.notes)
+    assert any("1 training pictures without an annotated person (c.jpg)" in note for note in found.notes)
+    assert len(found.files) == 2
+
+
+def test_without_the_list_whole_pictures_are_held_out_and_that_is_said(tmp_path):
+    names = [f"{number:09d}.jpg" for number in range(400)]
+    folder = tmp_path / "mpii"
+    (folder / "images").mkdir(parents=True)
+    content = release(*((name, [mpii_person(), mpii_person()], True) for name in names))
+    savemat(folder / "mpii_human_pose_v1_u12_1.mat", {"RELEASE": content})
+    found = mpii.read(folder)
+    held_out = set(found.image[found.split == "valid"].tolist())
+    assert held_out.isdisjoint(found.image[found.split == "train"].tolist())
+    assert 30 < len(held_out) < 75  # of 400, one in eight
+    assert any("this is not the split of published numbers" in note for note in found.notes)
+
+
+def test_people_without_points_scale_or_place_are_nobody(official):
+    people = [mpii_person(scale=np.zeros((0, 0))), mpii_person(objpos=np.zeros((0, 0))), mpii_person()]
+    people.append(mpii_person(annopoints=np.zeros((0, 0))))
+    savemat(official / "mpii_human_pose_v1_u12_1.mat", {"RELEASE": release(("a.jpg", people, True))})
+    assert mpii.read(official).key.tolist() == ["a.jpg#3"]
+
+
+def test_a_joint_that_is_there_twice_is_not_labelled(official):
+    point = {"x": 5.0, "y": 6.0, "id": 3}
+    person = mpii_person(annopoints=structs({"point": structs(point, point, point | {"id": 4})}))
+    savemat(official / "mpii_human_pose_v1_u12_1.mat", {"RELEASE": release(("a.jpg", [person], True))})
+    found = mpii.read(official)
+    assert np.flatnonzero(np.isfinite(found.joints[0, :, 0])).tolist() == [4]
+    assert any("1 joints that are there twice" in note for note in found.notes)
+
+
+def test_the_mat_in_the_zip_that_is_downloaded(official):
+    mat = official / "mpii_human_pose_v1_u12_1.mat"
+    expected = mpii.read(official)
+    with zipfile.ZipFile(official / "mpii_human_pose_v1_u12_2.zip", "w") as archive:
+        archive.write(mat, f"mpii_human_pose_v1_u12_2/{mat.name}")
+        archive.writestr("mpii_human_pose_v1_u12_2/README.md", "text")
+    mat.unlink()
+    np.testing.assert_array_equal(mpii.read(official).joints, expected.joints)
+
+
+def test_either_spelling_and_the_folder_above(folder):
+    expected = mpii.read(folder).key.tolist()
+    (folder / "annot").rename(folder / "Annot")
+    (folder / "images").rename(folder / "Images")
+    folder.rename(folder.parent / "MPII")
+    assert mpii.read(folder.parent / "MPII").key.tolist() == expected
+    assert mpii.read(folder.parent / "mpii").key.tolist() == expected
+    assert mpii.read(folder.parent).key.tolist() == expected
+
+
+def test_two_spellings_at_once_are_a_question(folder):
+    (folder / "Images").mkdir()
+    (folder / "images").rename(folder / "IMAGES")
+    with pytest.raises(ValueError, match="holds IMAGES and Images; which is 'images'"):
+        mpii.read(folder)
+
+
+def test_the_test_set_has_no_joints(folder):
+    people = [{key: value for key, value in mpii_record("c.jpg").items() if "joints" not in key}]
+    (folder / "annot/test.json").write_text(json.dumps(people))
+    found = mpii.read(folder, valid=("test",))
+    assert np.isnan(found.joints[found.split == "valid"]).all()
+    with pytest.raises(ValueError, match=r"MPII's test\.json has no joints; nothing can be learned from it"):
+        mpii.read(folder, train=("test",))
+
+
+def test_training_on_train_and_validation_persons_together(folder):
+    (folder / "annot/trainval.json").write_text(json.dumps([mpii_record("a.jpg"), mpii_record("c.jpg")]))
+    found = mpii.read(folder, train=("trainval",), valid=())
+    assert found.split.tolist() == ["train", "train"]
+    assert census(mpii.read(folder, train=("trainval",))).shared_pictures == 1
+
+
+def test_the_census_counts_what_is_there(folder):
+    (folder / "images/a.jpg").unlink()
+    found = census(mpii.read(folder))
+    assert found.persons == {"train": 3, "valid": 1}
+    assert found.pictures == {"train": 2, "valid": 1}
+    assert found.absent_pictures == {"train": 1, "valid": 0}
+    assert found.joints["train"]["right_ankle"] == 3
+
+
+def pointing(**point):
+    """A person with one labelled joint."""
+    return mpii_person(annopoints=structs({"point": structs(point)}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"annolist": np.zeros((0, 0))}, "expected an entry of RELEASE.img_train for each of annolist's 0 pictures, got 4"),
+        ({"img_train": np.ones((1, 3))}, "for each of annolist's 4 pictures, got 3"),
+        ({"img_train": np.zeros((1, 4))}, "no picture of the official training set has an annotated person"),
+        (release(("../a.jpg", [mpii_person()], True)), "expected the name of a file inside"),
+        (release(("a.jpg", [mpii_person(scale=-1.0)], True)), "scale must be positive, got -1.0"),
+        (release(("a.jpg", [mpii_person(scale=np.nan)], True)), "'scale' holds NaN"),
+        (release(("a.jpg", [mpii_person(scale="large")], True)), "'scale' holds something that is no number"),
+        (release(("a.jpg", [mpii_person(scale=1e9)], True)), "px of no person"),
+        (release(("a.jpg", [pointing(x=1.0, y=1.0, id=16)], True)), "id from 0 to 15, got 16"),
+        (release(("a.jpg", [pointing(x=1.0, id=1)], True)), "expected a number as 'y'"),
+        (release(*[("a.jpg", [mpii_person()], True)] * 2), "1 persons are there twice, the first is 'a.jpg#1'"),
+    ],
+)  # fmt: skip
+def test_mats_that_cannot_be_right(tmp_path, changes, sentence):
+    folder = people_world.write_mpii_mat(tmp_path / "mpii", **changes)
+    with pytest.raises(ValueError) as raised:
+        mpii.read(folder)
+    assert sentence in str(raised.value)
+
+
+@pytest.mark.parametrize("content", [{"other": 1}, {"RELEASE": 3}, {"RELEASE": {"version": "12"}}, {"RELEASE": "text"}])
+def test_mats_of_something_else(official, content):
+    savemat(official / "mpii_human_pose_v1_u12_1.mat", content)
+    with pytest.raises(ValueError, match="RELEASE: expected one struct with annolist, img_train"):
+        mpii.read(official)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "persons", "sentence"),
+    [
+        ([1, 2], [1], "2 pictures for 1 persons"),
+        ([9], [1], "picture 9 of 4"),
+        ([0], [1], "expected whole numbers from 1"),
+        ([1.5], [1], "expected whole numbers from 1"),
+    ],
+)
+def test_lists_that_cannot_be_right(official, pictures, persons, sentence):
+    write_list(official, pictures, persons)
+    with pytest.raises(ValueError, match=sentence):
+        mpii.read(official)
+
+
+def test_a_list_of_nobody_in_the_set_leaves_no_doubt(official):
+    savemat(official / "detections.mat", {"other": 1})
+    with pytest.raises(ValueError, match="expected the matrix 'RELEASE_img_index'"):
+        mpii.read(official)
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@quick
+@given(field=st.sampled_from(["image", "center", "scale", "joints", "joints_vis"]), value=anything)
+def test_whatever_a_field_holds_it_is_a_sentence_or_a_person(folder, field, value):
+    (folder / "annot/train.json").write_text(json.dumps([mpii_record("a.jpg") | {field: value}]))
+    try:
+        found = mpii.read(folder)
+    except ValueError:
+        return
+    assert found.box.shape == (2, 4)
+    assert np.isfinite(found.box).all()
+
+
+@quick
+@given(content=st.binary(max_size=60) | anything.map(lambda value: json.dumps(value).encode()))
+def test_whatever_a_file_holds_it_is_a_sentence(folder, content):
+    (folder / "annot/train.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"train\.json"):
+        mpii.read(folder)
+
+
+@quick
+@given(place=st.integers(0, 10**6), value=st.integers(0, 255), length=st.floats(0, 1))
+def test_whatever_byte_of_a_mat_changed_nothing_breaks(official, place, value, length):
+    path = official / "mpii_human_pose_v1_u12_1.mat"
+    whole = path.read_bytes()
+    broken = bytearray(whole if length > 0.5 else whole[: int(2 * length * len(whole))])
+    if broken:
+        broken[place % len(broken)] = value
+    path.write_bytes(bytes(broken))
+    with contextlib.suppress(ValueError):
+        mpii.read(official)
+    path.write_bytes(whole)
