@@ -1,0 +1,165 @@
+"""How fast training runs, and what it waits for: python -m benchmarks.training [--network 50] on an idle machine.
+
+Wall time, as pictures are prepared beside the network; contestants in turn, medians. "Constant" is the same network fed
+with the same tensors again and again: what the input pipeline costs is the difference.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import numpy as np
+import torch
+
+from benchmarks.timing import Row, at_least, at_most, table
+from pipeline import params, skeleton
+from pipeline.files import pictures
+from pipeline.models import build
+from pipeline.models.inference import as_input, predict
+from pipeline.runtime import Runtime, half_precision, start_torch
+from pipeline.training.batches import Batch, Pool, batches
+from pipeline.training.loop import Schedule, train
+from pipeline.training.losses import Loss, loss_against_targets
+from stages.pretrain import Pretrain
+
+_PEOPLE = 512
+_ROUNDS = 5
+
+
+def main(steps: int, deep: bool) -> None:
+    runtime = params.load(Runtime)
+    device = start_torch(runtime)
+    half = half_precision(runtime, device)
+    settings, network = params.load(Pretrain), params.load(build.Network)
+    pool = _people(network.input_size, skeleton.get(network.skeleton))
+    rows = _input_rows(network, settings, pool, runtime.seed, steps, device, half)
+    if deep:
+        wide = build.Network("poseresnet", "bottleneck", (3, 4, 6, 3), 64, 256, 256, network.skeleton)
+        rows += _precision_rows(wide, device)
+    print(table(rows))
+
+
+def _input_rows(
+    network: build.Network,
+    settings: Pretrain,
+    pool: Pool,
+    seed: int,
+    steps: int,
+    device: torch.device,
+    half: bool,
+) -> list[Row]:
+    """The default network at its own work, against the same fed with constants, against the input alone."""
+
+    def prepared(count: int) -> Iterator[Batch]:
+        return batches(
+            [pool], range(count), settings.batch_size, network.input_size, settings.sigma, settings.augment, seed
+        )
+
+    (constant,) = prepared(1)
+    model = build.build(network)
+
+    def step_s(source: Callable[[int], Iterator[Batch]]) -> float:
+        schedule = Schedule(steps + 3, 1e-3, 0.0, 0.0, 0.0)
+        ticks: list[float] = []
+
+        def watched(first: int) -> Iterator[Batch]:
+            for batch in source(schedule.steps):
+                ticks.append(time.perf_counter())
+                yield batch
+
+        def terms(stacks: list[torch.Tensor], batch: Batch) -> dict[str, torch.Tensor]:
+            return {"heatmap": loss_against_targets(stacks, batch, Loss())}
+
+        list(train(model, watched, as_input, terms, schedule, device, half, schedule.steps))
+        return (ticks[-1] - ticks[3]) / (len(ticks) - 4)  # without those that filled the queue
+
+    def input_s(count: int) -> float:
+        start = time.perf_counter()
+        for _ in prepared(count):
+            pass
+        return (time.perf_counter() - start) / count
+
+    full, alone, only_input = [], [], []
+    for _ in range(_ROUNDS):
+        full.append(step_s(prepared))
+        alone.append(step_s(lambda count: iter([constant] * count)))
+        only_input.append(input_s(steps))
+    size = len(constant.pictures)
+    step, fed, made = (statistics.median(each) for each in (full, alone, only_input))
+    name = f"{network.name}, {network.input_size} px, batches of {size}"
+    return [
+        Row(f"training, {name}", size / step, "images/s"),
+        Row(f"constant input, {name}", size / fed, "images/s"),
+        Row("input pipeline alone", size / made, "images/s"),
+        at_most("what the input pipeline costs", 100 * (step / fed - 1), "%", 10),
+    ]
+
+
+def _precision_rows(network: build.Network, device: torch.device) -> list[Row]:
+    """A ResNet-50 in float32 against bfloat16 with channels last: a step, and inference."""
+    model = build.build(network).to(device)
+    rng = np.random.default_rng(0)
+    size, batch = network.input_size, 8 if device.type == "cpu" else 64
+    images = rng.integers(0, 255, (batch, size, size, 3), dtype=np.uint8)
+    target = torch.rand(batch, len(skeleton.get(network.skeleton)), size // 4, size // 4, device=device)
+
+    def step(half: bool, layout: torch.memory_format) -> None:
+        model.train().to(memory_format=layout)  # type: ignore[call-overload]
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            maps = model(as_input(images, device).contiguous(memory_format=layout))
+        (maps.float() - target).square().mean().backward()
+        model.zero_grad(set_to_none=True)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def infer(half: bool) -> None:
+        model.eval()
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            predict(model, images, device)
+
+    contestants = {
+        "step float32": partial(step, False, torch.contiguous_format),
+        "step bfloat16": partial(step, True, torch.channels_last),
+        "inference float32": partial(infer, False),
+        "inference bfloat16": partial(infer, True),
+    }
+    spent: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(3):
+        for name, call in contestants.items():
+            call()
+            start = time.perf_counter()
+            call()
+            spent[name].append(time.perf_counter() - start)
+    median = {name: statistics.median(each) for name, each in spent.items()}
+    rows = [Row(f"ResNet-50, {size} px, {name}", batch / each, "images/s") for name, each in median.items()]
+    for what in ("step", "inference"):
+        ratio = median[f"{what} float32"] / median[f"{what} bfloat16"]
+        rows.append(at_least(f"{what}: bfloat16 with channels last over float32", ratio, "x", 2))
+    return rows
+
+
+def _people(size: int, names: skeleton.Skeleton) -> Pool:
+    """Stored crops as prepare_source keeps them, of noise that compresses like a picture."""
+    rng = np.random.default_rng(0)
+    side = int(1.5 * size * 1.4)
+    stored = []
+    for _ in range(16):
+        rough = rng.integers(0, 255, (side // 8, side // 8, 3), dtype=np.uint8)
+        stored.append(pictures.encode(np.kron(rough, np.ones((8, 8, 1), dtype=np.uint8))))
+    affine = np.tile(np.eye(3)[:2], (_PEOPLE, 1, 1))
+    margin = side / 7
+    box = np.tile([margin, margin, side - margin, side - margin], (_PEOPLE, 1))
+    joints = rng.uniform(margin, side - margin, (_PEOPLE, len(names), 2))
+    weights = np.ones((_PEOPLE, len(names)), dtype=np.float32)
+    decoded = [np.frombuffer(each, dtype=np.uint8) for each in stored]
+    return Pool(lambda row: pictures.decode(decoded[row % len(decoded)]), affine, box, joints, weights, names)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=30, help="of a round")
+    parser.add_argument("--deep", action="store_true", help="also a ResNet-50 in both precisions, minutes on a CPU")
+    arguments = parser.parse_args()
+    main(arguments.steps, arguments.deep)
