@@ -6,7 +6,7 @@ Layouts, told apart by what is there: the record files of the multiview code (h3
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -36,12 +36,12 @@ from pipeline.files.keys import FrameKeys
 class H36m:
     """The nested section `h36m` of `target` and `source`: which part of Human3.6M is used."""
 
-    train_subjects: tuple[int, ...]
-    test_subjects: tuple[int, ...]
-    train_every: int  # every so many moments, counted through all takes of the train subjects
-    test_every: int  # the same of the test subjects
-    damaged: Literal["excluded", "included"]  # S9's three takes with shifted poses, and S11's with a missing video
-    leave_out: tuple[str, ...]  # more takes to do without, "s_01_act_02_subact_01"
+    train_subjects: tuple[int, ...] = TRAIN_SUBJECTS
+    test_subjects: tuple[int, ...] = TEST_SUBJECTS
+    train_every: int = 5  # every so many moments, counted through all takes of the train subjects
+    test_every: int = 64  # the same of the test subjects
+    damaged: Literal["excluded", "included"] = "excluded"  # S9's takes with shifted poses, S11's with a missing video
+    leave_out: tuple[str, ...] = ()  # more takes to do without, "s_01_act_02_subact_01"
 
     def __post_init__(self) -> None:
         both = sorted(set(self.train_subjects) & set(self.test_subjects))
@@ -206,10 +206,35 @@ def truth(takes: Sequence[Take], wanted: FrameKeys) -> tuple[np.ndarray, np.ndar
     return joints, np.where(known, HEAD_MM, np.nan)
 
 
-def labelled(chosen: Sequence[Chosen], files: Sequence[Path], notes: Sequence[str] = ()) -> Records:
-    """Every (frame, view) as a labelled person, view after view of a take, for training with labels.
+def read_labelled(folder: Path, config: H36m) -> Records:
+    """Human3.6M as labelled persons, every (frame, view) one, for training with labels; annotations and pictures in one folder.
+
+    Raises:
+        ValueError: see `opened` and `choose`.
+    """
+    stack = ExitStack()  # what is unpacked is needed as long as the pictures are: they keep it
+    takes, notes = stack.enter_context(opened(folder, folder, config.subjects))
+    chosen, left = choose(takes, config)
+    return labelled(chosen, annotation_files(folder), (*notes, *left), stack)
+
+
+def annotation_files(annotations: Path) -> list[Path]:
+    """The files that labels are read from."""
+    metadata = h36m_release.find(annotations)
+    if found := h36m_records.find(annotations):
+        return found
+    if metadata is not None:
+        root = metadata.parent if annotations.is_file() else annotations
+        endings = (".cdf", *h36m_release.ARCHIVES)
+        return [metadata, *sorted(path for path in root.rglob("*") if path.name.lower().endswith(endings))]
+    return [path for views in h36m_matlab.find(annotations).values() for path in views.values()]
+
+
+def labelled(chosen: Sequence[Chosen], files: Sequence[Path], notes: Sequence[str], keep: object = None) -> Records:
+    """Every (frame, view) as a labelled person, view after view of a take.
 
     `split` is "train" for the train subjects and "valid" for the others; the head size is a tenth of the published box.
+    `keep` lives as long as the pictures.
     """
     image, split, joints, box = [], [], [], []
     wanted: dict[str, list[int]] = {}
@@ -242,7 +267,7 @@ def labelled(chosen: Sequence[Chosen], files: Sequence[Path], notes: Sequence[st
         box=boxes_px[rows],
         head=(boxes_px[rows, 2] - boxes_px[rows, 0]) / 10,
         score=np.ones(len(rows)),
-        pictures=stills if stills is not None else h36m_pictures.Films(wanted, paths),  # type: ignore[arg-type]
+        pictures=stills if stills is not None else h36m_pictures.Films(wanted, paths, keep),  # type: ignore[arg-type]
         files=tuple(files),
         notes=tuple(notes),
     )

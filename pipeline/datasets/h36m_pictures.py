@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.datasets import archives, images, videos
+from pipeline.datasets import archives, images, parallel, videos
 from pipeline.datasets.h36m_takes import Film, Footage, Stills, Take
 
 Source = Callable[[], np.ndarray]  # decodes a picture: (height, width, 3) uint8 BGR
@@ -69,36 +69,47 @@ def _stream(footage: Footage, numbers: Sequence[int]) -> Generator[Source, None,
 class Films:
     """Pictures by name, `<video>#<frame>`, out of videos that are asked for their frames about in order.
 
-    Any number of threads may ask. A video is decoded once from its beginning: frames that are passed on the way to a later
-    one are kept until they are asked for.
+    Any number of threads may ask. A video is decoded from the first frame that is asked for on; frames that are passed on the
+    way to a later one are kept for a while.
     """
 
-    def __init__(self, wanted: dict[str, list[int]], paths: dict[str, Path]) -> None:
+    def __init__(self, wanted: dict[str, list[int]], paths: dict[str, Path], keep: object = None) -> None:
         """
         Args:
             wanted: video -> its frames from 1, ascending; each is asked for once.
             paths: video -> its file.
+            keep: something that lives as long as this, such as the folder that the videos were unpacked to.
         """
-        self._wanted, self._paths = wanted, paths
-        self._streams: dict[str, Generator[np.ndarray, None, None]] = {}
-        self._kept: dict[str, np.ndarray] = {}
-        self._at: dict[str, int] = {}
+        self._wanted, self._paths, self._keep = wanted, paths, keep
+        self._streams: dict[str, Generator[tuple[str, np.ndarray], None, None]] = {}
+        self._passed: dict[str, np.ndarray] = {}
         self._lock = threading.Lock()
+        self._most = 4 * parallel.workers()  # as many as are asked for at a time
 
     def read(self, image: str) -> np.ndarray:
         video, _, number = image.rpartition("#")
         with self._lock:
-            while image not in self._kept:
-                at = self._at.get(video, 0)
-                if at == 0:
-                    self._streams[video] = videos.frames(self._paths[video], [n - 1 for n in self._wanted[video]])
-                if at == len(self._wanted[video]):
-                    raise ValueError(f"{self._paths[video]}: frame {number} was asked for twice or is none")
-                self._kept[f"{video}#{self._wanted[video][at]}"] = next(self._streams[video])
-                self._at[video] = at + 1
-                if at + 1 == len(self._wanted[video]):
+            if image not in self._passed and video not in self._streams:
+                at = self._wanted[video].index(int(number))
+                self._streams[video] = self._decoded(video, max(at - self._most, 0))
+            while image not in self._passed:
+                if video not in self._streams:
+                    raise ValueError(
+                        f"{self._paths[video]}: frame {number} was asked for twice, or long after later ones"
+                    )
+                name, picture = next(self._streams[video])
+                self._passed[name] = picture
+                if name == f"{video}#{self._wanted[video][-1]}":
                     self._streams.pop(video).close()
-            return self._kept.pop(image)
+                if len(self._passed) > 2 * self._most:
+                    self._passed.pop(next(iter(self._passed)))
+            return self._passed.pop(image)
+
+    def _decoded(self, video: str, at: int) -> Generator[tuple[str, np.ndarray], None, None]:
+        numbers = self._wanted[video][at:]
+        pictures = videos.frames(self._paths[video], [number - 1 for number in numbers])
+        for number, picture in zip(numbers, pictures, strict=True):
+            yield f"{video}#{number}", picture
 
     def stamp(self, image: str) -> tuple[int, int] | None:
         """Bytes and a number that changes with the video; None where it is absent."""

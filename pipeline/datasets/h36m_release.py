@@ -42,7 +42,7 @@ from pipeline.geometry.camera import Camera
 
 POSES = ("D2_Positions", "D3_Positions", "D3_Positions_mono", "D3_Positions_mono_universal")
 VIDEOS = "Videos"
-_ARCHIVES = (".tgz", ".tar.gz", ".tar", ".zip")
+ARCHIVES = (".tgz", ".tar.gz", ".tar", ".zip")
 _LARGEST_XML, _LARGEST_CDF, _LARGEST_VIDEO = 1 << 24, 1 << 26, 1 << 33  # bytes
 _LONGEST = 50_000  # frames
 _OFF_BY_ONE, _OFF = 1, 50  # frames that a video and its poses may differ by without a line, and with one
@@ -382,7 +382,7 @@ def _files(root: Path, subjects: Collection[int], scratch: Path, with_pictures: 
     archives = []
     for path in sorted(path for path in root.rglob("*") if path.is_file()):
         inner = PurePosixPath(path.relative_to(root).as_posix())
-        if inner.name.lower().endswith(_ARCHIVES):
+        if inner.name.lower().endswith(ARCHIVES):
             archives.append((path, inner))
         else:
             file = _classified(inner, None)

@@ -19,7 +19,7 @@ from pipeline.geometry.triangulation import triangulate
 from tests import h36m_world as worlds
 from tests.h36m_world import World
 
-EVERY = H36m((1, 5, 6, 7, 8), (9, 11), 1, 1, "included", ())
+EVERY = H36m(train_every=1, test_every=1, damaged="included")
 
 
 @pytest.fixture
@@ -544,11 +544,13 @@ def test_videos_are_read_by_several_threads(tmp_path, made):
     worlds.write_release(tmp_path, made)
     with h36m.opened(tmp_path, tmp_path, (1,)) as (takes, _):
         chosen, _ = h36m.choose(takes, EVERY)
-        found = h36m.labelled(chosen, [tmp_path])
+        found = h36m.labelled(chosen, [tmp_path], ())
         alone = [picture.sum() for picture in map(found.pictures.read, found.image.tolist())]
-        again = h36m.labelled(chosen, [tmp_path])
+        again = h36m.labelled(chosen, [tmp_path], ())
         together = [p.sum() for p in parallel.in_order(again.pictures.read, again.image.tolist(), threads=4)]
-    assert alone == together
+        assert alone == together
+        third = h36m.labelled(chosen, [tmp_path], ())  # a killed stage goes on in the middle
+        assert [third.pictures.read(image).sum() for image in third.image[50:].tolist()] == alone[50:]
 
 
 def test_facts_count_and_compare(records):
