@@ -1,8 +1,8 @@
 """Human3.6M's ECCV 2018 challenge: `{Train,Val,Test}/IMG/00001.jpg` and `{Train,Val}/POSE/00001.csv`.
 
 A pose is 17 lines of x, y, z mm from the pelvis, in the camera's axes. There are no cameras and no 2D labels. As published
-systems do, the 2D joints are the pose's x and y, turned, scaled and shifted onto what a 2D network saw: `detections.json`, a
-COCO results file beside Train, whose `image_id` is `Train/00001`, `keypoints` 17 times x, y, score in Human3.6M's order.
+systems do, the 2D joints are the pose's x and y, turned, scaled and shifted onto what a 2D network saw: a COCO
+results file beside Train, whose `image_id` is `Train/00001`, `keypoints` 17 times x, y, score in Human3.6M's order.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.datasets import archives
+from pipeline.datasets import archives, images
 from pipeline.datasets.h36m_takes import SKELETON, numbers
 from pipeline.datasets.records import Records, load_json
 
@@ -62,14 +62,18 @@ def read_poses(folder: Path) -> Poses:
     return Poses(np.array(image), np.array(part), np.stack(joints))
 
 
-def read(folder: Path) -> Records:
+def read(folder: Path, detections: str = "detections.json") -> Records:
     """The challenge as labelled persons: 2D joints are the poses, laid onto what a 2D network saw.
 
+    Args:
+        folder: with Train, Val and Test.
+        detections: the name of the file in it that says what the network saw.
+
     Raises:
-        ValueError: see `read_poses`; no detections.json, or nobody detected.
+        ValueError: see `read_poses`; no such file, or nobody detected.
     """
     poses = read_poses(folder)
-    path = folder / "detections.json"
+    path = images.inside(folder, detections, "detections")
     if not path.is_file():
         raise ValueError(
             f"{folder}: the challenge has no cameras and no 2D labels; expected {path.name} there, what a 2D network saw (COCO "

@@ -225,7 +225,7 @@ def test_files_that_cannot_be_right(people, monkeypatch, capsys, what, sentence)
         ({"cache_size": 4}, "source.cache_size: expected at least 16 px, got 4"),
         ({"cache_margin": -1}, "source.cache_margin: expected 0 to 4, got -1"),
         ({"jpeg_quality": 0}, "source.jpeg_quality: expected 1 to 100, got 0"),
-        ({"layout": "lsp"}, "sources.people.layout: expected one of mpii, coco, got 'lsp'"),
+        ({"layout": "lsp"}, "sources.people.layout: expected one of mpii, coco, h36m, h36m_challenge, got 'lsp'"),
         ({"train": ["train2017"]}, "MPII has no set 'train2017'"),
         ({"detections": "boxes.json"}, "detections: MPII's persons come with boxes"),
         ({"unreadable": "ignore"}, "source.unreadable: expected one of refuse, skip, got 'ignore'"),
