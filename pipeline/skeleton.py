@@ -160,6 +160,26 @@ SKELETONS = {
             " left_small_toe<left_big_toe left_heel<left_ankle right_big_toe<right_ankle"
             " right_small_toe<right_big_toe right_heel<right_ankle",
         ),
+        # Halpe's, of AlphaPose and RTMLib: its "head" is the top of the head, its "hip" the pelvis.
+        _skeleton(
+            "halpe_26",
+            "nose<neck left_eye<nose right_eye<nose left_ear<left_eye right_ear<right_eye left_shoulder<neck"
+            " right_shoulder<neck left_elbow<left_shoulder right_elbow<right_shoulder left_wrist<left_elbow"
+            " right_wrist<right_elbow left_hip<pelvis right_hip<pelvis left_knee<left_hip right_knee<right_hip"
+            " left_ankle<left_knee right_ankle<right_knee head_top<neck neck<pelvis pelvis< left_big_toe<left_ankle"
+            " right_big_toe<right_ankle left_small_toe<left_big_toe right_small_toe<right_big_toe left_heel<left_ankle"
+            " right_heel<right_ankle",
+        ),
+        # COCO's body and the feet of its whole-body set, the first 23 of its 133.
+        _skeleton(
+            "wholebody_23",
+            "nose< left_eye<nose right_eye<nose left_ear<left_eye right_ear<right_eye left_shoulder<nose"
+            " right_shoulder<nose left_elbow<left_shoulder right_elbow<right_shoulder left_wrist<left_elbow"
+            " right_wrist<right_elbow left_hip<left_shoulder right_hip<right_shoulder left_knee<left_hip"
+            " right_knee<right_hip left_ankle<left_knee right_ankle<right_knee left_big_toe<left_ankle"
+            " left_small_toe<left_big_toe left_heel<left_ankle right_big_toe<right_ankle"
+            " right_small_toe<right_big_toe right_heel<right_ankle",
+        ),
         # The joints of Human3.6M and MPII together, as the published mixed training has them: each by its own name, and what
         # a data set lacks has no label. The tree is ours, so that all hang together.
         _skeleton(
@@ -181,7 +201,7 @@ SKELETONS = {
 }
 
 # One name, different points. OpenPose's neck is the middle of the shoulders, Human3.6M's lies at the top of the spine.
-_NOT_THE_SAME = {"neck": {"body_25": "middle of the shoulders"}}
+_NOT_THE_SAME = {"neck": {"body_25": "middle of the shoulders", "halpe_26": "as its annotators saw it"}}
 
 # What the published "compatible" training takes for the same: target joint -> source joint. It costs accuracy, which is why
 # its scores are also given without the head.

@@ -4,7 +4,9 @@ Nothing here is a label: where the person is comes from a detector's boxes or fr
 frames are checked against one another. The truth of the target, where there is one, is prepare_truth's affair.
 """
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -13,21 +15,38 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline import cli, crops
-from pipeline.datasets import boxes, openpose, parallel, rig
+from pipeline.datasets import boxes, calibration_formats, keypoints, parallel, rig, videos
 from pipeline.datasets import calibration as calibrations
-from pipeline.datasets.calibration import check_agreement, check_looks
-from pipeline.files import atomic, frames, pictures
-from pipeline.files.cameras import write_cameras
+from pipeline.datasets.calibration import Calibration, check_agreement, check_looks, check_person
+from pipeline.datasets.lenses import Straightening
+from pipeline.files import atomic, frames, journal, pictures, scratch
+from pipeline.files.cameras import write_rigs
 from pipeline.files.detections import Detections
+from pipeline.files.journal import Item
 from pipeline.files.keys import FrameKeys
 from pipeline.geometry.association import agreement, associate
 from pipeline.geometry.camera import Camera
+from pipeline.geometry.timing import offsets
 from pipeline.skeleton import get
 
 # How far off an epipolar line one person's detections may be, as a fraction of the person's size: joints; boxes, of which
 # only gross errors are to be refused; and boxes when the calibration is doubted.
 _JOINT_SLACK, _BOX_SLACK, _BOX_AGREEMENT_SLACK = 0.04, 0.2, 0.08
 _DOUBTS = 200  # (frame, view)s, spread over all, that the calibration is compared with
+_TIMED = 300  # consecutive moments that are compared for views out of step
+
+Detector = Literal[
+    "none",
+    "body_25",
+    "body_25b",
+    "coco_17",
+    "halpe_26",
+    "wholebody_23",
+    "mpii_16",
+    "h36m_17",
+    "openpose_body_25",
+    "openpose_body_25b",
+]
 
 
 @dataclass(frozen=True)
@@ -35,13 +54,21 @@ class Target:
     """Section `target` of params.yaml."""
 
     views: tuple[str, ...]  # the cameras to use; empty for all
-    units: Literal["auto", "m", "mm"]  # of the calibration; auto: what it says, or what the rig's size tells
+    units: Literal["auto", "m", "cm", "mm"]  # of the calibration; auto: what it says, or what the rig's size tells
+    extrinsics: Literal["auto", "camera_from_world", "world_from_camera"]  # which way the calibration's rotations go
+    up: Literal["auto", "x", "y", "z", "-x", "-y", "-z"]  # the axis of the calibration's world that points up
+    lens: Literal["auto", "pinhole", "fisheye"]
     stride: int  # every so many frames
     first_frame: int  # frame numbers below it are left out
     last_frame: int | None  # frame numbers above it are left out
+    frame_rates: dict[str, float]  # frames per second by view, where they differ
+    offsets: dict[str, float]  # how much earlier than the others a view began, by view
+    offsets_in: Literal["frames", "seconds"]
+    numbering: Literal["auto", "names", "order"]  # of picture folders: what says that pictures are of one moment
     test_sequences: tuple[str, ...]  # held out as a whole
     test_last_frames: int  # of every other sequence, so many frames at the end are held out
-    detector: Literal["none", "openpose_body_25", "openpose_body_25b"]  # what the detections folder holds beside boxes
+    detector: Detector  # what the joints in the detections folder are called, in their order; none: there are none
+    detections_offset: int  # added to the detector's frame numbers gives the views'
     boxes: Literal["detections", "volume"]  # where the person is
     box_margin: float  # around a detection, as a fraction of its longer side
     min_box_score: float  # in [0, 1]; a box below it counts as missing
@@ -87,18 +114,20 @@ def main(
     metrics: Path,
     config: Target,
 ) -> None:
-    calibrated = calibrations.read(calibration, calibrations.Settings(config.units))
-    print("\n".join(calibrated.notes))
-    recordings = rig.find(views, calibrated.cameras, config.views, calibration)
-    used = tuple(view.camera for view in recordings[0].views)
-    check_looks(used, calibration)
+    rigs, recordings = _found(calibration, views, config)
     keys, recordings = _keys(recordings, config)
     for note in (note for recording in recordings for note in recording.notes):
         print(note)
-    seen = _detections(calibration, detections, keys, used, config)
-    box, source = _boxes(calibration, detections, seen, keys, used, config)
-    _write_frames(out, recordings, keys, used, box, _stored_sides(box, source, used, config), config)
-    write_cameras(cameras, used)
+    numbers = np.concatenate([recording.own_numbers() for recording in recordings]) - config.detections_offset
+    seen = _detections(calibration, detections, keys, numbers, rigs, config)
+    box, source = _boxes(calibration, detections, seen, keys, numbers, rigs, config)
+    for found in rigs.values():
+        for doubt in found.doubts:
+            raise ValueError(doubt)
+    used = recordings[0].views
+    _write_frames(out, recordings, keys, rigs, box, _stored_sides(box, source, keys, rigs, config), config)
+    notes = [note.replace(str(calibration), calibration.name) for found in rigs.values() for note in found.notes]
+    write_rigs(cameras, {sequence: found.cameras for sequence, found in rigs.items()}, list(dict.fromkeys(notes)))
     seen.write(joints)
     count = {split: int((keys.split == split).sum()) for split in ("train", "test")}
     atomic.write_json(
@@ -114,6 +143,39 @@ def main(
         },
     )
     print(f"{out}: {count['train']} frames to adapt on and {count['test']} held out, {len(used)} views each")
+
+
+def _found(calibration: Path, views: Path, config: Target) -> tuple[dict[str, Calibration], tuple[rig.Recording, ...]]:
+    """The rig of every sequence, "" where all have one, with the cameras to use; and the recordings."""
+    settings = calibrations.Settings(config.units, config.extrinsics, config.up, config.lens)
+    timing = rig.Timing(config.frame_rates, config.offsets, config.offsets_in, config.numbering)
+    paths = calibration_formats.rigs(calibration) if calibration_formats.is_rig_per_sequence(calibration) else {}
+    files = paths or {"": calibration}
+    whole = {
+        name: calibrations.read(path, settings, lambda camera: rig.picture_size(views, camera))
+        for name, path in files.items()
+    }
+    some, path = next(iter(whole.values())), next(iter(files.values()))
+    recordings = rig.find(views, some.cameras, config.views, path, timing)
+    if paths:
+        absent = [recording.name for recording in recordings if recording.name not in whole]
+        if absent:
+            raise ValueError(f"{calibration}: no calibration of the sequence {absent[0]}; there are {', '.join(whole)}")
+        whole = {recording.name: whole[recording.name] for recording in recordings}
+    names = [view.camera.name for view in recordings[0].views]
+    rigs = {}
+    for name, found in whole.items():
+        print("\n".join(found.notes))
+        rigs[name] = replace(found, cameras=calibrations.chosen(found.cameras, names, files[name]))
+        check_looks(rigs[name].cameras, files[name])
+    return rigs, recordings
+
+
+def _of_rigs(rigs: dict[str, Calibration], keys: FrameKeys) -> list[tuple[np.ndarray, Calibration]]:
+    """Which frames were seen by which rig: (rows, rig), a pair a rig."""
+    if "" in rigs:
+        return [(np.arange(len(keys)), rigs[""])]
+    return [(np.flatnonzero(keys.sequence == sequence), found) for sequence, found in rigs.items()]
 
 
 def _keys(recordings: tuple[rig.Recording, ...], config: Target) -> tuple[FrameKeys, tuple[rig.Recording, ...]]:
@@ -140,19 +202,42 @@ def _keys(recordings: tuple[rig.Recording, ...], config: Target) -> tuple[FrameK
 
 
 def _detections(
-    calibration: Path, folder: Path, keys: FrameKeys, used: tuple[Camera, ...], config: Target
+    calibration: Path, folder: Path, keys: FrameKeys, numbers: np.ndarray, rigs: dict[str, Calibration], config: Target
 ) -> Detections:
     """What a foreign detector said of the person of interest; all NaN where there is none."""
-    names = tuple(camera.name for camera in used)
+    names = tuple(camera.name for camera in next(iter(rigs.values())).cameras)
     if config.detector == "none":
         skeleton = get("mpii_16")
-        shape = (len(keys), len(used), len(skeleton))
+        shape = (len(keys), len(names), len(skeleton))
         return Detections(keys, names, skeleton, np.full((*shape, 2), np.nan), np.zeros(shape))
     skeleton = get(config.detector.removeprefix("openpose_"))
-    points, scores = openpose.read(folder, keys, names, skeleton)
-    person = _same_person(calibration, points, scores, keys, used, _JOINT_SLACK, _JOINT_SLACK)
-    print(f"{folder}: the same person found in {(person >= 0).sum(axis=1).mean():.2f} of {len(used)} views on average")
-    return Detections(keys, names, skeleton, _of(person, points, np.nan), _of(person, scores, 0.0))
+    points, scores = keypoints.read(folder, keys, numbers, names, skeleton)
+    for rows, found in _of_rigs(rigs, keys):
+        for view, name in enumerate(names):
+            if name in found.straightenings:
+                points[rows, view] = found.straightenings[name].straight_from_image(points[rows, view])
+    scores = np.where(np.isfinite(points[..., 0]), scores, 0.0)
+    person = _same_person(calibration, points, scores, keys, rigs, _JOINT_SLACK, _JOINT_SLACK)
+    print(f"{folder}: the same person found in {(person >= 0).sum(axis=1).mean():.2f} of {len(names)} views on average")
+    chosen = _of(person, points, np.nan)
+    _say_out_of_step(chosen, keys, rigs)
+    return Detections(keys, names, skeleton, chosen, _of(person, scores, 0.0))
+
+
+def _say_out_of_step(points: np.ndarray, keys: FrameKeys, rigs: dict[str, Calibration]) -> None:
+    """Print which views seem to be early or late. Nothing is shifted: that is target.offsets' to say."""
+    for rows, found in _of_rigs(rigs, keys):
+        for sequence in np.unique(keys.sequence[rows]).tolist():
+            some = rows[keys.sequence[rows] == sequence][:_TIMED]
+            step = int(np.median(np.diff(keys.number[some]))) if len(some) > 1 else 1
+            shifts, before, after = offsets(points[some], found.cameras)
+            for camera, shift in zip(found.cameras, shifts.tolist(), strict=True):
+                if shift:
+                    print(
+                        f"{sequence}: {camera.name} seems to be {abs(shift) * step} frames {'early' if shift > 0 else 'late'} "
+                        f"(off the epipolar lines by {before:.1f} px as it is, {after:.1f} px then); nothing was shifted, "
+                        f"target.offsets: {{{camera.name}: {shift * step}}} would"
+                    )
 
 
 def _same_person(
@@ -160,17 +245,20 @@ def _same_person(
     points: np.ndarray,
     scores: np.ndarray,
     keys: FrameKeys,
-    used: tuple[Camera, ...],
+    rigs: dict[str, Calibration],
     slack: float,
     agreement_slack: float,
 ) -> np.ndarray:
     """Who of the detected people is the person of interest: (frames, views), -1 for nobody. Doubts the calibration too."""
-    some = np.unique(np.linspace(0, len(keys) - 1, max(_DOUBTS // len(used), 8)).round().astype(int))
-    check_agreement(used, calibration, lambda rig: agreement(points[some], scores[some], rig, agreement_slack))
-    person = np.full((len(keys), len(used)), -1)
-    for sequence in np.unique(keys.sequence):
-        rows = np.flatnonzero(keys.sequence == sequence)  # in the order of their numbers
-        person[rows] = associate(points[rows], scores[rows], used, slack)
+    person = np.full(points.shape[:2], -1)
+    for rows, found in _of_rigs(rigs, keys):
+        used = found.cameras
+        some = rows[np.unique(np.linspace(0, len(rows) - 1, max(_DOUBTS // len(used), 8)).round().astype(int))]
+        views, seen = points[some], scores[some]
+        check_agreement(used, calibration, lambda rig, v=views, s=seen: agreement(v, s, rig, agreement_slack))  # type: ignore[misc]
+        for sequence in np.unique(keys.sequence[rows]):
+            own = rows[keys.sequence[rows] == sequence]  # in the order of their numbers
+            person[own] = associate(points[own], scores[own], used, slack)
     return person
 
 
@@ -183,16 +271,26 @@ def _of(person: np.ndarray, values: np.ndarray, absent: float) -> np.ndarray:
 
 
 def _boxes(
-    calibration: Path, folder: Path, seen: Detections, keys: FrameKeys, used: tuple[Camera, ...], config: Target
+    calibration: Path,
+    folder: Path,
+    seen: Detections,
+    keys: FrameKeys,
+    numbers: np.ndarray,
+    rigs: dict[str, Calibration],
+    config: Target,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The person's square in every (frame, view): (frames, views, 4) px, and (frames, views) text, where it is from."""
     if config.boxes == "volume":
-        box = np.repeat(boxes.outlines(used, _volume(used, config))[None], len(keys), axis=0)
+        box = _volume_boxes(keys, rigs, config)
         return box, np.full(box.shape[:2], "volume")
     if (folder / "boxes.json").is_file():
-        found, score = boxes.read_coco(folder / "boxes.json", keys, seen.views, config.min_box_score)
+        found, score = boxes.read_coco(folder / "boxes.json", keys, seen.views, config.min_box_score, numbers)
+        for rows, calibrated in _of_rigs(rigs, keys):
+            for view, name in enumerate(seen.views):
+                if name in calibrated.straightenings:
+                    found[rows, view] = calibrated.straightenings[name].straight_boxes(found[rows, view])
         marks, scores = boxes.marks(found), np.repeat(score[..., None], 3, axis=-1)
-        person = _same_person(calibration, marks, scores, keys, used, _BOX_SLACK, _BOX_AGREEMENT_SLACK)
+        person = _same_person(calibration, marks, scores, keys, rigs, _BOX_SLACK, _BOX_AGREEMENT_SLACK)
         box = _of(person, found, np.nan)
     else:
         box = boxes.around(seen.points)
@@ -201,76 +299,146 @@ def _boxes(
             f"{folder}: no box of a person in any frame (looked for boxes.json, target.detector: {config.detector}); "
             "target.boxes: volume needs none"
         )
+    for rows, calibrated in _of_rigs(rigs, keys):
+        print(check_person(box[rows], calibrated.cameras, calibration))
     filled, kept = boxes.repair(crops.square(box, config.box_margin), keys)
     source = np.where(kept, "detection", "filled")
     blank = ~np.isfinite(filled).all(axis=-1)
     if blank.any():  # a view without one box in the whole sequence
-        filled = np.where(blank[..., None], boxes.outlines(used, _volume(used, config)), filled)
+        filled = np.where(blank[..., None], _volume_boxes(keys, rigs, config), filled)
         source[blank] = "volume"
     return filled, source
 
 
-def _volume(used: tuple[Camera, ...], config: Target) -> np.ndarray:
+def _volume_boxes(keys: FrameKeys, rigs: dict[str, Calibration], config: Target) -> np.ndarray:
+    """(frames, views, 4) px."""
+    box = np.zeros((len(keys), len(next(iter(rigs.values())).cameras), 4))
+    for rows, found in _of_rigs(rigs, keys):
+        box[rows] = boxes.outlines(found.cameras, _volume(found.cameras, config))
+    return box
+
+
+def _volume(used: Sequence[Camera], config: Target) -> np.ndarray:
     return boxes.volume(used) if config.volume_mm is None else np.array(config.volume_mm)
 
 
-def _stored_sides(box: np.ndarray, source: np.ndarray, used: tuple[Camera, ...], config: Target) -> np.ndarray:
+def _stored_sides(
+    box: np.ndarray, source: np.ndarray, keys: FrameKeys, rigs: dict[str, Calibration], config: Target
+) -> np.ndarray:
     """(frames, views) px of a box's side in its stored crop. The volume's is larger: a person in it is to be as large."""
     sides = np.full(source.shape, float(config.cache_size))
-    if (source == "volume").any():
-        larger = (box[..., 2] - box[..., 0]) / boxes.person_sides(used, _volume(used, config))
-        sides = np.where(source == "volume", sides * np.fmax(larger, 1.0), sides)
+    for rows, found in _of_rigs(rigs, keys):
+        if (source[rows] == "volume").any():
+            person = boxes.person_sides(found.cameras, _volume(found.cameras, config))
+            larger = (box[rows, :, 2] - box[rows, :, 0]) / person
+            sides[rows] = np.where(source[rows] == "volume", sides[rows] * np.fmax(larger, 1.0), sides[rows])
     return sides
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """How a view's pictures lie in the px that the rest of the pipeline speaks of.
+
+    Attributes:
+        path: the view's, for messages.
+        shape: of its pictures; another one is refused.
+        calibrated_from_picture: (2, 3), where a codec or an exporter has changed their size.
+        straightening: of a fisheye or a rational lens.
+    """
+
+    path: Path
+    shape: tuple[int, ...]
+    calibrated_from_picture: np.ndarray
+    straightening: Straightening | None
 
 
 def _write_frames(
     out: Path,
     recordings: tuple[rig.Recording, ...],
     keys: FrameKeys,
-    used: tuple[Camera, ...],
+    rigs: dict[str, Calibration],
     box: np.ndarray,
     sides: np.ndarray,
     config: Target,
 ) -> None:
-    """Cut every (frame, view) out of its picture. All px are the calibration's, also where a video's own differ."""
-    affines = np.full((len(keys), len(used), 2, 3), np.nan)
+    """Cut every (frame, view) out of its picture, and store it. All px are the calibration's, also where a video's differ.
 
-    def cut(job: tuple[int, int, rig.View, Fit, Path | np.ndarray]) -> bytes:
-        frame, column, view, (size, calibrated_from_picture), source = job
-        picture = rig.read(source)
-        if picture.shape != size:
+    What was cut before the stage was killed is not cut again.
+    """
+    views = box.shape[1]
+    stored = [
+        [crops.stored(box[row, view], config.cache_margin, sides[row, view]) for view in range(views)]
+        for row in range(len(keys))
+    ]
+    affines = np.array([[affine for affine, _ in row] for row in stored])
+    starts = np.cumsum([0, *(len(recording.numbers) for recording in recordings)])
+    cuts = [_cuts(recording, rigs.get("", rigs.get(recording.name)), config) for recording in recordings]
+
+    def cut(job: tuple[int, int, Cut, rig.Source]) -> Item:
+        row, view, how, source = job
+        picture = source()
+        if picture.shape != how.shape:
             raise ValueError(
-                f"{source if isinstance(source, Path) else view.path}: frame {keys.number[frame]} is "
-                f"{picture.shape[1]}x{picture.shape[0]}, the view's first is {size[1]}x{size[0]}"
+                f"{how.path}: frame {keys.number[row]} is {picture.shape[1]}x{picture.shape[0]}, the view's first is "
+                f"{how.shape[1]}x{how.shape[0]}"
             )
-        affine, side = crops.stored(box[frame, column], config.cache_margin, sides[frame, column])
-        affines[frame, column] = affine
-        crop = crops.warp(picture, crops.compose(affine, calibrated_from_picture), side)
-        return pictures.encode(crop, config.jpeg_quality)
+        affine, side = stored[row][view]
+        if how.straightening is not None:
+            crop = how.straightening.cut(picture, affine, how.calibrated_from_picture, side)
+        else:
+            crop = crops.warp(picture, crops.compose(affine, how.calibrated_from_picture), side)
+        return pictures.encode(crop, config.jpeg_quality), {}
 
-    def jobs() -> Iterator[tuple[int, int, rig.View, Fit, Path | np.ndarray]]:
-        row = 0
-        for recording in recordings:
-            fits: list[Fit] = []
-            for sources in rig.pictures(recording, recording.numbers):
-                fits = fits or [_fit(view, source) for view, source in zip(recording.views, sources, strict=True)]
-                for column, source in enumerate(sources):
-                    yield row, column, recording.views[column], fits[column], source
-                row += 1
+    def jobs(first: int) -> Iterator[tuple[int, int, Cut, rig.Source]]:
+        for number, recording in enumerate(recordings):
+            done = min(max(first // views - starts[number], 0), len(recording.numbers))
+            moments = recording.numbers[done:]
+            for row, sources in enumerate(rig.pictures(recording, moments), start=starts[number] + done):
+                for view, source in enumerate(sources):
+                    if row * views + view >= first:
+                        yield row, view, cuts[number][view], source
 
-    jpegs = tqdm(parallel.in_order(cut, jobs()), total=len(keys) * len(used), unit="crop", disable=None)
-    frames.write(out, keys, tuple(camera.name for camera in used), box, affines, jpegs)
+    def make(first: int) -> Iterator[Item]:
+        made, total = parallel.in_order(cut, jobs(first)), len(keys) * views
+        yield from tqdm(made, initial=first, total=total, unit="crop", smoothing=0.05, disable=None)
+
+    decoder = videos.decoder() if any(view.is_video for recording in recordings for view in recording.views) else ""
+    stamps = [stamp for recording in recordings for stamp in recording.stamps()]
+    how = [[(each.shape, each.calibrated_from_picture.tolist()) for each in some] for some in cuts]
+    lenses = [
+        [
+            *map(
+                str,
+                (name, made.lens.size, made.lens.coefficients.tolist(), made.lens.K.tolist(), made.camera.K.tolist()),
+            )
+        ]
+        for found in rigs.values()
+        for name, made in sorted(found.straightenings.items())
+    ]
+    own = [recording.own_numbers().tolist() for recording in recordings]
+    places = hashlib.sha256(box.tobytes() + affines.tobytes() + keys.number.tobytes()).hexdigest()
+    with scratch.open(__file__, [], config.jpeg_quality, places, own, how, lenses, stamps, decoder) as folder:
+        jpegs = (jpeg for jpeg, _ in journal.kept(folder / "crops", make))
+        frames.write(out, keys, tuple(view.camera.name for view in recordings[0].views), box, affines, jpegs, decoder)
 
 
-Fit = tuple[tuple[int, ...], np.ndarray]  # a view's picture shape, and (2, 3) the calibration's px from the picture's
-
-
-def _fit(view: rig.View, source: Path | np.ndarray) -> Fit:
-    picture = rig.read(source)
-    calibrated_from_picture, note = rig.fit(picture, view.camera, view.path)
-    if note:
-        print(note)
-    return picture.shape, calibrated_from_picture
+def _cuts(recording: rig.Recording, found: Calibration | None, config: Target) -> list[Cut]:
+    """How each view of a recording is cut, by its first picture."""
+    if found is None:
+        raise ValueError(f"there is no calibration of the sequence {recording.name}")
+    by_name = {camera.name: camera for camera in found.cameras}
+    with closing(rig.pictures(recording, recording.numbers[:1])) as first:
+        sources = next(first)
+    cuts = []
+    for view, source in zip(recording.views, sources, strict=True):
+        picture = source()
+        straightening = found.straightenings.get(view.camera.name)
+        size = straightening.lens.size if straightening else by_name[view.camera.name].size
+        calibrated_from_picture, note = rig.fit(picture, size, view.path)
+        if note:
+            print(note)
+        cuts.append(Cut(view.path, picture.shape, calibrated_from_picture, straightening))
+    return cuts
 
 
 if __name__ == "__main__":

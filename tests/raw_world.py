@@ -23,12 +23,20 @@ PARAMS = """
 target:
   views: []
   units: auto
+  extrinsics: auto
+  up: auto
+  lens: auto
   stride: 1
   first_frame: 0
   last_frame: null
+  frame_rates: {}
+  offsets: {}
+  offsets_in: frames
+  numbering: auto
   test_sequences: []
   test_last_frames: 2
   detector: none
+  detections_offset: 0
   boxes: detections
   box_margin: 0.2
   min_box_score: 0.3

@@ -1,6 +1,5 @@
 """Where the person is in every view: a detector's boxes, repaired in time, or the capture volume's outline."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,19 +7,24 @@ from typing import Any
 import numpy as np
 
 from pipeline import crops
+from pipeline.datasets import untrusted
 from pipeline.datasets.calibration import common_place, simplified
 from pipeline.files.keys import FrameKeys
 from pipeline.geometry.camera import Camera
 
 # Against its neighbours in time, a box may be off by so much of their side, and so much larger or smaller.
 _WINDOW, _SHIFT, _GROWTH = 5, 0.6, 1.8
+_LARGEST = 2 << 30  # bytes of a detector's file
 
 
-def read_coco(path: Path, keys: FrameKeys, views: Sequence[str], min_score: float) -> tuple[np.ndarray, np.ndarray]:
+def read_coco(
+    path: Path, keys: FrameKeys, views: Sequence[str], min_score: float, numbers: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """The boxes of every (frame, view) in a COCO results file, the best-scored first.
 
     An entry's `image_id` is `<sequence>/<camera>/<number>`, or `<camera>/<number>` where there is one sequence; its
-    `bbox` is x, y, width, height in px. Entries below `min_score` are left out.
+    `bbox` is x, y, width, height in px. Entries below `min_score` are left out. `numbers`, (frames, views) int, are what the
+    file calls the frames, where that is not their own number.
 
     Returns:
         (frames, views, people, 4) px, x1 y1 x2 y2, NaN after the last, and (frames, views, people) scores.
@@ -29,17 +33,23 @@ def read_coco(path: Path, keys: FrameKeys, views: Sequence[str], min_score: floa
         ValueError: not json, or an entry that is no box; the sentence names the file and the entry.
     """
     entries = _load(path)
-    rows = {(s, n): row for row, (s, n) in enumerate(zip(keys.sequence.tolist(), keys.number.tolist(), strict=True))}
+    names = keys.sequence.tolist()
+    called = np.repeat(keys.number[:, None], len(views), axis=1) if numbers is None else numbers
+    rows: dict[tuple[str, int, int], list[int]] = {}
+    for row, name in enumerate(names):
+        for at, called_so in enumerate(called[row].tolist()):
+            rows.setdefault((name, at, called_so), []).append(row)
     sequences = sorted(set(keys.sequence.tolist()))
     columns = {simplified(view): column for column, view in enumerate(views)}
     found: dict[tuple[int, int], list[np.ndarray]] = {}
     for at, entry in enumerate(entries):
         what = f"{path}: entry {at}"
         sequence, camera, number = _image_id(entry, sequences, what)
-        row, column = rows.get((sequence, number)), columns.get(simplified(camera))
+        column = columns.get(simplified(camera))
         values = _numbers(entry, what)
-        if row is not None and column is not None and values[4] >= min_score:  # others: left out by the target's params
-            found.setdefault((row, column), []).append(values)
+        if column is not None and values[4] >= min_score:  # others: left out by the target's params
+            for row in rows.get((sequence, column, number), []):
+                found.setdefault((row, column), []).append(values)
     people = max([len(some) for some in found.values()], default=1)
     box = np.full((len(keys), len(views), people, 4), np.nan)
     score = np.zeros((len(keys), len(views), people))
@@ -184,10 +194,7 @@ def _sees(camera: Camera, points: np.ndarray) -> bool:
 
 
 def _load(path: Path) -> list[Any]:
-    try:
-        loaded = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path}: not readable as json ({error})") from None
+    loaded = untrusted.read_json(path, _LARGEST)
     if not isinstance(loaded, list):
         raise ValueError(f"{path}: expected a list of boxes (COCO results), got {type(loaded).__name__}")
     return loaded
@@ -208,7 +215,7 @@ def _numbers(entry: dict[str, Any], what: str) -> np.ndarray:
     """(5,) x y width height score."""
     try:
         values = np.array([*entry["bbox"], entry.get("score", 1.0)], dtype=np.float64)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise ValueError(f"{what}: expected bbox [x, y, width, height] and a score") from None
     if values.shape != (5,) or not np.isfinite(values).all() or (values[2:4] <= 0).any():
         raise ValueError(f"{what}: expected a bbox of 4 finite numbers with positive sides, got {entry['bbox']}")

@@ -17,7 +17,7 @@ from pipeline.datasets.calibration_formats import Description, Written, simplifi
 from pipeline.datasets.lenses import Lens, Straightening, straighten
 from pipeline.geometry.camera import Camera
 
-__all__ = ["Calibration", "Settings", "check_agreement", "check_looks", "common_place", "read", "simplified"]
+__all__ = ["Calibration", "Settings", "simplified"]
 
 Units = Literal["auto", "m", "cm", "mm"]
 Extrinsics = Literal["auto", "camera_from_world", "world_from_camera"]
@@ -36,6 +36,8 @@ _AXES = {
     for name in "xyz"
     for sign in ("", "-")
 }
+# A person's box from its top to its bottom, half of the time: somebody lying down, and somebody with their arms up.
+_PERSON_MM = (350.0, 3500.0)
 _LOOKED_AT = 24  # cameras of a rig, spread over it, that its conventions are settled with
 
 
@@ -326,6 +328,63 @@ def common_place(cameras: Sequence[Camera]) -> tuple[np.ndarray, np.ndarray]:
     refined = _nearest_to_axes([camera for camera, sees in zip(cameras, best_seen, strict=True) if sees])
     seen = np.array([_in_picture(camera, refined) for camera in cameras])
     return (refined, seen) if seen.sum() >= best_seen.sum() else (best, best_seen)
+
+
+def chosen(cameras: Sequence[Camera], names: Sequence[str], path: Path) -> tuple[Camera, ...]:
+    """The cameras of some names, in their order."""
+    by_name = {simplified(camera.name): camera for camera in cameras}
+    absent = [name for name in names if simplified(name) not in by_name]
+    if absent:
+        raise ValueError(f"{path}: there is no camera {absent[0]}; there are {', '.join(c.name for c in cameras)}")
+    return tuple(by_name[simplified(name)] for name in names)
+
+
+def check_person(box: np.ndarray, cameras: Sequence[Camera], path: Path) -> str:
+    """Refuse a calibration by which the person, as tall as their boxes, would be a dwarf or a giant.
+
+    Args:
+        box: (frames, views, 4) px, x1 y1 x2 y2 about the person; NaN where missing.
+        cameras: (views,) of the boxes.
+        path: where they are from, for messages.
+
+    Returns:
+        A sentence that says how tall.
+    """
+    seen = np.flatnonzero(np.isfinite(box).all(axis=-1).sum(axis=1) >= 2)
+    if not len(seen):
+        return f"{path}: no two views have a box at one moment, so that the person's height is not known"
+    some = seen[np.unique(np.linspace(0, len(seen) - 1, 200).astype(int))]
+    middle = (box[some, :, :2] + box[some, :, 2:]) / 2
+    across, aside = np.zeros((len(some), 3, 3)), np.zeros((len(some), 3))
+    for view, camera in enumerate(cameras):
+        rays = np.concatenate([camera.undistort(middle[:, view]), np.ones((len(some), 1))], axis=-1)
+        rays = rays @ np.linalg.inv(camera.K).T @ camera.R  # world
+        rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
+        off = (
+            np.nan_to_num(np.eye(3) - rays[:, :, None] * rays[:, None, :])
+            * np.isfinite(rays).all(axis=-1)[:, None, None]
+        )
+        across, aside = across + off, aside + off @ camera.centre
+    good = np.linalg.cond(across) < 1e6
+    if not good.any():
+        return f"{path}: the views' boxes are in no place, so that the person's height is not known"
+    place = np.linalg.solve(across[good], aside[good][..., None])[..., 0]
+    tall = [
+        camera.camera_from_world(place)[:, 2]
+        / camera.K[1, 1]
+        * (box[some][good][:, view, 3] - box[some][good][:, view, 1])
+        for view, camera in enumerate(cameras)
+    ]
+    height = float(np.nanmedian(tall))
+    low, high = _PERSON_MM
+    if not low <= height <= high:
+        factor = 10.0 ** np.round(np.log10(1700.0 / max(abs(height), 1e-9)))
+        hint = f"; if its units were {factor:g} times as large, {height * factor / 1000:.2g} m" if height > 0 else ""
+        raise ValueError(
+            f"{path}: by their boxes the person is {height / 1000:.3g} m tall, expected {low / 1000:g} to {high / 1000:g}"
+            f"{hint}; see target.units"
+        )
+    return f"{path}: by their boxes the person is {height / 1000:.2f} m tall, half of the time or more"
 
 
 _ADVICE = "expected the camera's axes from the world's, x_camera = R x_world + translation"

@@ -2,13 +2,18 @@
 
 `<views>/<camera>.mp4` or `<views>/<camera>/<number>.jpg` is one sequence, named after the folder around `<views>`;
 `<views>/<sequence>/<camera>...` are many. Frames of a video are numbered from 0, those of a folder by their names.
+
+A moment is what all views see at one time. Its number is the frame's number in a view that runs at the slowest rate and
+without an offset; other views have numbers of their own for it.
 """
 
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -23,30 +28,108 @@ _LAST_NUMBER = 2**31 - 1
 _BLACK = 24  # grey value that the bars of an exporter stay below on average
 
 
+_ALIKE = 0.02  # relative; frame rates that differ by less are the same, rounded otherwise
+
+Source = Callable[[], np.ndarray]  # decodes a picture: (height, width, 3) uint8 BGR
+Numbering = Literal["auto", "names", "order"]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How the views' frames belong together.
+
+    Attributes:
+        frame_rates: frames per second by view, where they differ; empty: as the videos say, which must be alike.
+        offsets: how much earlier than the others a view began, by view: its own frames or seconds.
+        offsets_in: which of the two.
+        numbering: of picture folders. names: equal numbers are one moment. order: the first pictures are one moment, and so
+            on. auto: by names, but folders with equally many pictures under other numbers are refused.
+    """
+
+    frame_rates: Mapping[str, float] = field(default_factory=dict)
+    offsets: Mapping[str, float] = field(default_factory=dict)
+    offsets_in: Literal["frames", "seconds"] = "frames"
+    numbering: Numbering = "auto"
+
+
 @dataclass(frozen=True)
 class View:
-    """One camera's recording of one sequence: a video, or pictures by frame number."""
+    """One camera's recording of one sequence: a video, or pictures by frame number.
+
+    Attributes:
+        camera: the view's.
+        path: the video or the folder.
+        pictures: by the view's own numbers; None for a video.
+        ratio: own frames a moment.
+        offset: own frames before moment 0.
+        order: own numbers by place, where places rather than numbers are the same moments.
+    """
 
     camera: Camera
     path: Path
-    pictures: dict[int, Path] | None  # None for a video
+    pictures: dict[int, Path] | None
+    ratio: float = 1.0
+    offset: int = 0
+    order: tuple[int, ...] | None = None
 
     @property
     def is_video(self) -> bool:
         return self.pictures is None
 
+    def own(self, moment: int) -> int:
+        """The view's own number of a moment, -1 where its folder ends before."""
+        at = int(np.floor(moment * self.ratio + 0.5)) + self.offset
+        if self.order is None:
+            return at
+        return self.order[at] if 0 <= at < len(self.order) else -1
+
+    def moments(self, own: set[int]) -> set[int]:
+        """The moments whose frames are among the view's own numbers."""
+        places = own if self.order is None else set(range(len(self.order)))
+        near = {int(np.floor((at - self.offset) / self.ratio)) + more for at in places for more in (0, 1)}
+        return {moment for moment in near if moment >= 0 and self.own(moment) in own}
+
+    def sources(self, numbers: Sequence[int]) -> Generator[Source, None, None]:
+        """What decodes the pictures of some own numbers, ascending; a video is decoded here."""
+        if self.pictures is None:
+            for picture in videos.frames(self.path, list(numbers)):
+                yield partial(np.asarray, picture)
+        else:
+            for number in numbers:
+                yield partial(images.read, self.pictures[number])
+
+    def stamps(self, numbers: Sequence[int]) -> list[tuple[str, int, int]]:
+        """Name, bytes and time of the files that hold the pictures of some own numbers."""
+        files = [self.path] if self.pictures is None else [self.pictures[number] for number in numbers]
+        return [(path.name, stat.st_size, stat.st_mtime_ns) for path in files for stat in (path.stat(),)]
+
 
 @dataclass(frozen=True)
 class Recording:
-    """One recording: a name, the views in the calibration's order, and the frames that all of them have."""
+    """One recording: a name, the views in the calibration's order, and the moments that all of them have."""
 
     name: str
     views: tuple[View, ...]
     numbers: tuple[int, ...]
     notes: tuple[str, ...]
 
+    def own_numbers(self) -> np.ndarray:
+        """(moments, views) int: the views' own numbers."""
+        return np.array([[view.own(moment) for view in self.views] for moment in self.numbers])
 
-def find(folder: Path, cameras: Sequence[Camera], wanted: Sequence[str], calibration: Path) -> tuple[Recording, ...]:
+    def stamps(self) -> list[tuple[str, int, int]]:
+        """Name, bytes and time of every file that the moments come from: another value says that a picture may differ."""
+        own = [[view.own(moment) for moment in self.numbers] for view in self.views]
+        return [stamp for view, numbers in zip(self.views, own, strict=True) for stamp in view.stamps(numbers)]
+
+
+def find(
+    folder: Path,
+    cameras: Sequence[Camera],
+    wanted: Sequence[str],
+    calibration: Path,
+    timing: Timing = Timing(),
+) -> tuple[Recording, ...]:
     """The sequences of a folder of views, each with the frames that its views share.
 
     Args:
@@ -54,9 +137,11 @@ def find(folder: Path, cameras: Sequence[Camera], wanted: Sequence[str], calibra
         cameras: of the calibration.
         wanted: names of the views to use; empty for all.
         calibration: where the cameras are from, for messages.
+        timing: frame rates and offsets.
 
     Raises:
-        ValueError: no view, fewer than two, a view without calibration or the other way round, no common frame.
+        ValueError: no view, fewer than two, a view without calibration or the other way round, no common frame, frame rates
+            that differ and were not given.
     """
     if not folder.is_dir():
         raise ValueError(f"{folder}: expected a folder with a video or a picture folder a camera")
@@ -64,15 +149,17 @@ def find(folder: Path, cameras: Sequence[Camera], wanted: Sequence[str], calibra
     twice = sorted({camera.name for camera in chosen if chosen.count(camera) > 1})
     if twice:
         raise ValueError(f"target.views: the view {twice[0]} is there twice")
+    for name in (*timing.frame_rates, *timing.offsets):
+        if simplified(name) not in {simplified(camera.name) for camera in chosen}:
+            which = "frame_rates" if name in timing.frame_rates else "offsets"
+            raise ValueError(
+                f"target.{which}: there is no view '{name}'; there are {', '.join(c.name for c in chosen)}"
+            )
     layout = _layout(folder, cameras)
     found = []
     for name, entries in layout:
         where = folder if len(layout) == 1 and name == _sequence_name(folder) else folder / name
-        by_camera: dict[str, Path] = {}
-        for entry in entries:
-            other = by_camera.setdefault(simplified(camera_name(entry)), entry)
-            if other != entry:
-                raise ValueError(f"{where}: {other.name} and {entry.name} are the same camera's; expected one of them")
+        by_camera = _by_camera(entries, cameras, where)
         unknown = sorted(set(by_camera) - {simplified(camera.name) for camera in cameras})
         if unknown and not wanted:
             raise ValueError(
@@ -91,7 +178,93 @@ def find(folder: Path, cameras: Sequence[Camera], wanted: Sequence[str], calibra
     every = [view for _, views in found for view in views if view.is_video]
     lengths = parallel.in_order(lambda view: videos.count(view.path), every)
     counts = dict(zip([view.path for view in every], lengths, strict=True))
-    return tuple(_sequence(name, views, counts) for name, views in found)
+    return tuple(_sequence(name, _timed(views, counts, timing), counts) for name, views in found)
+
+
+def _by_camera(entries: Sequence[Path], cameras: Sequence[Camera], where: Path) -> dict[str, Path]:
+    """Whose each video or folder is: by simplified name; `hd_00_03.mp4` or `Miqus_2_26580.avi` by how it ends."""
+    known = {simplified(camera.name) for camera in cameras}
+    names = {entry: simplified(camera_name(entry)) for entry in entries}
+    if not known & set(names.values()):
+        ends = {entry: [camera for camera in known if name.endswith(camera)] for entry, name in names.items()}
+        if all(len(some) == 1 for some in ends.values()):
+            names = {entry: some[0] for entry, some in ends.items()}
+    found: dict[str, Path] = {}
+    for entry in entries:
+        other = found.setdefault(names[entry], entry)
+        if other != entry:
+            raise ValueError(f"{where}: {other.name} and {entry.name} are the same camera's; expected one of them")
+    return found
+
+
+def picture_size(folder: Path, camera: str) -> tuple[int, int] | None:
+    """(width, height) px of a camera's first picture under a folder of views; None where it has none."""
+    if not folder.is_dir():
+        return None
+    entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    inner = [path for entry in entries if entry.is_dir() for path in sorted(entry.iterdir())]
+    fitting = [entry for entry in (*entries, *inner) if _is_view(entry)]
+    exact = [entry for entry in fitting if simplified(camera_name(entry)) == simplified(camera)]
+    for entry in [*exact, *fitting]:
+        if simplified(camera_name(entry)).endswith(simplified(camera)):
+            if entry.is_dir():
+                files = sorted(path for path in entry.iterdir() if path.suffix.lower() in images.SUFFIXES)
+                if not files:
+                    continue
+                picture = images.read(files[0])
+            else:
+                with closing(videos.frames(entry, [0])) as stream:
+                    picture = next(stream)
+            return picture.shape[1], picture.shape[0]
+    return None
+
+
+def _timed(views: tuple[View, ...], counts: dict[Path, int], timing: Timing) -> tuple[View, ...]:
+    """The views with their frame rates, offsets and numbering."""
+    given = {simplified(name): rate for name, rate in timing.frame_rates.items()}
+    rates = {
+        view.camera.name: given.get(simplified(view.camera.name), videos.rate(view.path) if view.is_video else 0.0)
+        for view in views
+    }
+    known = [rate for rate in rates.values() if rate > 0]
+    if not given and known and max(known) > (1 + _ALIKE) * min(known):
+        said = ", ".join(f"{name}: {rate:g}" for name, rate in rates.items() if rate > 0)
+        raise ValueError(
+            f"{views[0].path.parent}: the videos say that their frame rates differ; give target.frame_rates, {{{said}}} if "
+            "that is right, equal ones if it is not"
+        )
+    if given and len(known) < len(views):
+        absent = next(name for name, rate in rates.items() if rate <= 0)
+        raise ValueError(f"target.frame_rates: the rate of the view {absent} is needed as well")
+    slowest = min(known) if given else 1.0
+    offsets = {simplified(name): value for name, value in timing.offsets.items()}
+    timed = []
+    for view in views:
+        offset = offsets.get(simplified(view.camera.name), 0.0)
+        if offset and timing.offsets_in == "seconds":
+            if rates[view.camera.name] <= 0:
+                raise ValueError(f"target.offsets: seconds need the rate of {view.camera.name} in target.frame_rates")
+            offset = offset * rates[view.camera.name]
+        ratio = rates[view.camera.name] / slowest if given else 1.0
+        order = tuple(sorted(view.pictures)) if timing.numbering == "order" and view.pictures is not None else None
+        timed.append(replace(view, ratio=ratio, offset=int(np.floor(offset + 0.5)), order=order))
+    if timing.numbering == "auto":
+        _check_numbering(timed)
+    return tuple(timed)
+
+
+def _check_numbering(views: Sequence[View]) -> None:
+    """Refuse folders that look as if each began to count elsewhere: equally many pictures, none missing, other numbers."""
+    own = [sorted(view.pictures) for view in views if view.pictures is not None and view.ratio == 1 and not view.offset]
+    spans = {(numbers[0], numbers[-1]) for numbers in own if numbers[-1] - numbers[0] + 1 == len(numbers)}
+    if len(spans) > 1 and len({len(numbers) for numbers in own}) == 1 and len(own[0]) > 1:
+        said = ", ".join(
+            f"{view.camera.name} {min(view.pictures)}..{max(view.pictures)}" for view in views if view.pictures
+        )
+        raise ValueError(
+            f"{views[0].path.parent}: the views have equally many pictures under other numbers ({said}); set "
+            "target.numbering: order if the first ones are one moment, names if equal numbers are"
+        )
 
 
 def camera_name(path: Path) -> str:
@@ -165,12 +338,18 @@ def frame_number(path: Path) -> int:
 
 
 def _sequence(name: str, views: tuple[View, ...], counts: dict[Path, int]) -> Recording:
-    each = [set(view.pictures) if view.pictures is not None else set(range(counts[view.path])) for view in views]
+    own = [set(view.pictures) if view.pictures is not None else set(range(counts[view.path])) for view in views]
+    each = [view.moments(numbers) for view, numbers in zip(views, own, strict=True)]
     common = sorted(set.intersection(*each))
     if not common:
-        spans = ", ".join(f"{v.camera.name} {min(n)}..{max(n)}" for v, n in zip(views, each, strict=True))
-        raise ValueError(f"{views[0].path.parent}: no frame is in all views ({spans})")
+        spans = ", ".join(f"{v.camera.name} {min(n)}..{max(n)}" for v, n in zip(views, own, strict=True))
+        raise ValueError(
+            f"{views[0].path.parent}: no frame is in all views ({spans}); see target.numbering, target.offsets"
+        )
     notes = []
+    if any(view.ratio != 1 or view.offset for view in views):
+        starts = ", ".join(f"{view.camera.name} {view.own(0)}, {view.own(1)}, {view.own(2)}" for view in views)
+        notes.append(f"{views[0].path.parent}: the first moments are the views' own frames {starts}")
     if any(len(numbers) != len(common) for numbers in each):
         lengths = ", ".join(f"{view.camera.name} {len(n)}" for view, n in zip(views, each, strict=True))
         notes.append(
@@ -179,26 +358,19 @@ def _sequence(name: str, views: tuple[View, ...], counts: dict[Path, int]) -> Re
     return Recording(name, views, tuple(common), tuple(notes))
 
 
-def pictures(sequence: Recording, numbers: Sequence[int]) -> Generator[list[Path | np.ndarray], None, None]:
-    """What each frame's views hold: a file to read for folders, decoded pixels for videos, as the views come."""
+def pictures(sequence: Recording, moments: Sequence[int]) -> Generator[list[Source], None, None]:
+    """For each moment what decodes the views' pictures, for workers to call; videos are decoded here, in order."""
     with ExitStack() as stack:
+        own = [[view.own(moment) for moment in moments] for view in sequence.views]
         streams = [
-            stack.enter_context(closing(videos.frames(view.path, list(numbers)))) if view.is_video else None
-            for view in sequence.views
+            stack.enter_context(closing(view.sources(numbers)))
+            for view, numbers in zip(sequence.views, own, strict=True)
         ]
-        for number in numbers:
-            yield [
-                view.pictures[number] if view.pictures is not None else next(stream)  # type: ignore[arg-type]
-                for view, stream in zip(sequence.views, streams, strict=True)
-            ]
+        for _ in moments:
+            yield [next(stream) for stream in streams]
 
 
-def read(source: Path | np.ndarray) -> np.ndarray:
-    """(height, width, 3) uint8 BGR of what `pictures` yields."""
-    return images.read(source) if isinstance(source, Path) else source
-
-
-def fit(picture: np.ndarray, camera: Camera, path: Path) -> tuple[np.ndarray, str]:
+def fit(picture: np.ndarray, calibrated: tuple[int, int], path: Path) -> tuple[np.ndarray, str]:
     """How a view's pictures lie in the px of its calibration, when their sizes differ a little.
 
     An exporter that keeps the aspect ratio shrinks the picture and fills up with black bars; a codec cuts at the right and
@@ -206,7 +378,7 @@ def fit(picture: np.ndarray, camera: Camera, path: Path) -> tuple[np.ndarray, st
 
     Args:
         picture: (height, width, 3) uint8, one of the view's.
-        camera: the view's.
+        calibrated: (width, height) px that the calibration is for.
         path: the view's, for messages.
 
     Returns:
@@ -215,7 +387,7 @@ def fit(picture: np.ndarray, camera: Camera, path: Path) -> tuple[np.ndarray, st
     Raises:
         ValueError: they differ by more than a codec or an exporter explains.
     """
-    size, expected = np.array([picture.shape[1], picture.shape[0]]), np.array(camera.size)
+    size, expected = np.array([picture.shape[1], picture.shape[0]]), np.array(calibrated)
     same = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
     if (size == expected).all():
         return same, ""

@@ -17,7 +17,7 @@ from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import YAMLError
 
 _BYTES = 16 << 20  # of a calibration; a hundred cameras take 100 kB
-_DEPTH, _NODES = 40, 2_000_000
+_DEPTH = 40
 # What OpenCV's FileStorage calls its element types; a matrix of several channels has a digit before the letter.
 _ELEMENTS = set("ucwsifdhIULbB")
 
@@ -107,14 +107,14 @@ def _load(path: Path, limit: int, what: str, load: Callable[[str], Any]) -> Any:
 
 
 def _plain(loaded: Any, path: Path) -> Any:
-    """With matrices as arrays; refused where it is too deep or, by aliases, too much."""
-    count = 0
+    """With matrices as arrays; refused where it is too deep or, by aliases, more than its text could hold."""
+    count, most = 0, max(path.stat().st_size, 1000)
 
     def walk(value: Any, depth: int) -> Any:
         nonlocal count
         count += 1
-        if depth > _DEPTH or count > _NODES:
-            raise ValueError(f"{path}: nested deeper than {_DEPTH} levels, or more than {_NODES} values")
+        if depth > _DEPTH or count > most:
+            raise ValueError(f"{path}: nested deeper than {_DEPTH} levels, or more than {most} values")
         if isinstance(value, dict):
             if value.get("type_id") in ("opencv-matrix", "opencv-nd-matrix"):
                 return _matrix(value, path)

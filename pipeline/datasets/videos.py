@@ -40,6 +40,13 @@ def announced(path: Path) -> int:
         return max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
 
 
+def rate(path: Path) -> float:
+    """Frames per second as the header says; 0 where it does not."""
+    with _open(path) as capture:
+        said = float(capture.get(cv2.CAP_PROP_FPS))
+    return said if 0 < said < 10000 else 0.0
+
+
 def count(path: Path) -> int:
     """How many frames can be decoded, by decoding them.
 

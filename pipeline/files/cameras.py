@@ -1,11 +1,14 @@
 """cameras.toml: a rig's calibration in the table layout of Anipose and Pose2Sim, which the field's tools read.
 
 One table a camera: name, size, matrix, distortions, rotation (Rodrigues vector), translation, where
-`x_camera = R x_world + translation`. Ours says its units in `[metadata]`: mm.
+`x_camera = R x_world + translation`. Ours says its units in `[metadata]`: mm, and what was concluded about the file that it was
+made from. Where sequences have rigs of their own, such as a rig that was calibrated anew, a table says its `sequence`.
 """
 
 import json
 import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,41 +16,96 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from pipeline.files.atomic import replacing
+from pipeline.files.keys import FrameKeys
 from pipeline.geometry.camera import Camera
 
 
-def write_cameras(path: Path, cameras: tuple[Camera, ...]) -> None:
+@dataclass(frozen=True)
+class Rigs:
+    """The cameras of every sequence.
+
+    Attributes:
+        by_sequence: cameras by sequence; those of "" are every sequence's.
+    """
+
+    by_sequence: Mapping[str, tuple[Camera, ...]]
+
+    def of(self, sequence: str, views: tuple[str, ...], what: str) -> tuple[Camera, ...]:
+        """A sequence's cameras in the order of an artefact's views; ValueError names what is missing."""
+        found = self.by_sequence.get("", self.by_sequence.get(sequence))
+        if found is None:
+            raise ValueError(f"{what}: there is no calibration of the sequence '{sequence}'")
+        return of_views(found, views, what)
+
+    def groups(self, keys: FrameKeys, views: tuple[str, ...], what: str) -> list[tuple[np.ndarray, tuple[Camera, ...]]]:
+        """Which frames were seen by which cameras: (rows, cameras), a pair a rig; one pair where all have the same."""
+        if "" in self.by_sequence:
+            return [(np.arange(len(keys)), of_views(self.by_sequence[""], views, what))]
+        rows: dict[int, list[np.ndarray]] = {}
+        rigs: dict[int, tuple[Camera, ...]] = {}
+        for sequence in np.unique(keys.sequence).tolist():
+            self.of(sequence, views, what)
+            found = self.by_sequence[sequence]
+            rows.setdefault(id(found), []).append(np.flatnonzero(keys.sequence == sequence))
+            rigs[id(found)] = found
+        return [(np.sort(np.concatenate(some)), of_views(rigs[key], views, what)) for key, some in rows.items()]
+
+
+def write_cameras(path: Path, cameras: tuple[Camera, ...], notes: Sequence[str] = ()) -> None:
+    write_rigs(path, {"": cameras}, notes)
+
+
+def write_rigs(path: Path, rigs: Mapping[str, tuple[Camera, ...]], notes: Sequence[str] = ()) -> None:
+    """Write the cameras of every sequence, those of "" for all; `notes` are sentences about them."""
     lines = []
-    for camera in cameras:
-        rotation = Rotation.from_matrix(camera.R).as_rotvec()
-        lines += [
-            f"[{_text(camera.name)}]",
-            f"name = {_text(camera.name)}",
-            f"size = {[int(side) for side in camera.size]}",
-            f"matrix = {_numbers(camera.K)}",
-            f"distortions = {_numbers(camera.distortion)}",
-            f"rotation = {_numbers(rotation)}",
-            f"translation = {_numbers(camera.translation)}",
-            f'convention = "{camera.convention}"',
-            "fisheye = false",
-            "",
-        ]
-    lines += ["[metadata]", 'units = "mm"', ""]
+    for sequence, cameras in sorted(rigs.items()):
+        for camera in cameras:
+            rotation = Rotation.from_matrix(camera.R).as_rotvec()
+            lines += [
+                f"[{_text(f'{sequence}/{camera.name}' if sequence else camera.name)}]",
+                f"name = {_text(camera.name)}",
+                *([f"sequence = {_text(sequence)}"] if sequence else []),
+                f"size = {[int(side) for side in camera.size]}",
+                f"matrix = {_numbers(camera.K)}",
+                f"distortions = {_numbers(camera.distortion)}",
+                f"rotation = {_numbers(rotation)}",
+                f"translation = {_numbers(camera.translation)}",
+                f'convention = "{camera.convention}"',
+                "fisheye = false",
+                "",
+            ]
+    lines += ["[metadata]", 'units = "mm"', *(["notes = ["] if notes else [])]
+    lines += [*(f"  {_text(note)}," for note in notes), *(["]"] if notes else []), ""]
     with replacing(path) as scratch:
         scratch.write_text("\n".join(lines), encoding="utf-8", newline="\n")
 
 
 def read_cameras(path: Path) -> tuple[Camera, ...]:
-    """Read a file that `write_cameras` made. The cautious reader of foreign files is datasets/rig.py."""
+    """Read the cameras of a file whose sequences all have the same; a foreign file goes through datasets/calibration.py."""
+    by_sequence = read_rigs(path).by_sequence
+    rigs = {id(cameras): cameras for cameras in by_sequence.values()}
+    if len(rigs) > 1:
+        raise ValueError(f"{path}: holds {len(rigs)} rigs, of {', '.join(by_sequence)}; expected one")
+    return next(iter(rigs.values()), ())
+
+
+def read_rigs(path: Path) -> Rigs:
+    """Read the cameras of every sequence; sequences whose cameras are the same share them."""
     if not path.is_file():
         raise ValueError(f"{path}: there is no such file; expected a calibration")
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not readable as TOML ({error})") from None
-    if tables.get("metadata", {}).get("units") != "mm":
+    if tables.pop("metadata", {}).get("units") != "mm":
         raise ValueError(f"{path}: expected metadata.units = 'mm'; foreign calibrations go through prepare_target")
-    return tuple(_camera(table) for name, table in tables.items() if name != "metadata")
+    by_sequence: dict[str, list[dict[str, Any]]] = {}
+    for table in tables.values():
+        by_sequence.setdefault(table.pop("sequence", ""), []).append(table)
+    rigs: dict[str, tuple[Camera, ...]] = {}
+    for each in by_sequence.values():
+        rigs.setdefault(json.dumps(each), tuple(_camera(table) for table in each))
+    return Rigs({sequence: rigs[json.dumps(each)] for sequence, each in by_sequence.items()} or {"": ()})
 
 
 def of_views(cameras: tuple[Camera, ...], views: tuple[str, ...], what: str) -> tuple[Camera, ...]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.files import hdf5, pictures
 from pipeline.files.keys import FrameKeys
-from pipeline.files.pictures import decode
+from pipeline.files.pictures import Jpegs, decode
 
 KIND = "frames"
 
@@ -23,14 +23,15 @@ class Frames:
         box: (frames, views, 4) px of the full picture, x1 y1 x2 y2: the square that the network should see;
             NaN where the view is missing.
         crop_from_image: (frames, views, 2, 3) px of the stored crop from px of the full picture; NaN where missing.
-        jpeg: (bytes,) uint8 and jpeg_start: (frames * views + 1,) int64, view after view; empty where missing.
+        jpeg: (bytes,) uint8, sliced, and jpeg_start: (frames * views + 1,) int64, view after view; empty where missing. The
+            pictures stay in the file until they are asked for.
     """
 
     keys: FrameKeys
     views: tuple[str, ...]
     box: np.ndarray
     crop_from_image: np.ndarray
-    jpeg: np.ndarray
+    jpeg: Jpegs
     jpeg_start: np.ndarray
 
     def __len__(self) -> int:
@@ -54,7 +55,7 @@ class Frames:
                 tuple(hdf5.get_text(file, "views").tolist()),
                 file["box"][...],
                 file["crop_from_image"][...],
-                file["jpeg"][...],
+                Jpegs(path, file["jpeg"]),
                 file["jpeg_start"][...],
             )
 
@@ -72,13 +73,16 @@ def write(
     box: np.ndarray,
     crop_from_image: np.ndarray,
     jpegs: Iterable[bytes],
+    decoder: str = "",
 ) -> None:
     """Write frames; `jpegs` come view after view, b"" where a view is missing.
 
     They are consumed one by one, and before the arrays are looked at, so that who makes the pictures may fill the arrays
-    on the way.
+    on the way. `decoder` is what took the pictures out of videos; it is kept as an attribute.
     """
     with hdf5.writing(path, KIND) as file:
+        if decoder:
+            file.attrs["decoder"] = decoder
         starts = pictures.append(file, jpegs)
         if len(starts) != len(keys) * len(views) + 1:
             raise ValueError(f"{path}: {len(starts) - 1} pictures for {len(keys)} frames of {len(views)} views")

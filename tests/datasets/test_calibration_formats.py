@@ -94,7 +94,11 @@ def easymocap(folder: Path, cameras: tuple[Camera, ...]) -> Path:
     for c in cameras:
         intri |= {f"K_{c.name}": c.K, f"dist_{c.name}": c.distortion[None]}
         intri |= {f"H_{c.name}": c.size[1], f"W_{c.name}": c.size[0]}
-        extri |= {f"R_{c.name}": rodrigues(c.R)[:, None], f"Rot_{c.name}": c.R, f"T_{c.name}": c.translation[:, None] / 1000}
+        extri |= {
+            f"R_{c.name}": rodrigues(c.R)[:, None],
+            f"Rot_{c.name}": c.R,
+            f"T_{c.name}": c.translation[:, None] / 1000,
+        }
     storage(folder / "intri.yml", intri)
     storage(folder / "extri.yml", extri)
     return folder
@@ -360,7 +364,9 @@ def test_a_straightened_crop_shows_straight_lines(tmp_path):
     path.write_text(json.dumps(loaded))
     straight = calibration.read(path).straightenings["cam0"]
     width, height = straight.lens.size
-    dots = np.array([[straight.camera.K[0, 2] + x, straight.camera.K[1, 2] + y] for x in (-150, 0, 150) for y in (-150, 0, 150)])
+    dots = np.array(
+        [[straight.camera.K[0, 2] + x, straight.camera.K[1, 2] + y] for x in (-150, 0, 150) for y in (-150, 0, 150)]
+    )
     picture = np.zeros((height, width, 3), np.uint8)
     for x, y in straight.image_from_straight(dots):
         cv2.circle(picture, (round(16 * x), round(16 * y)), 5 * 16, (255, 255, 255), -1, cv2.LINE_AA, 4)
@@ -375,7 +381,9 @@ def test_a_straightened_crop_shows_straight_lines(tmp_path):
 
 
 def test_four_numbers_that_may_be_a_fisheye_s_are_asked_about(tmp_path):
-    path = opencv("yml", False)(tmp_path, tuple(replace(c, distortion=np.array([0.1, 0.2, -0.3, 0.1, 0])) for c in ring()))
+    path = opencv("yml", False)(
+        tmp_path, tuple(replace(c, distortion=np.array([0.1, 0.2, -0.3, 0.1, 0])) for c in ring())
+    )
     path.write_text(path.read_text().replace("cols: 5", "cols: 4").replace(", 0. ]\n      image", " ]\n      image"))
     with pytest.raises(ValueError, match=r"target\.lens|should have 1 x 4 numbers"):
         calibration.read(path)

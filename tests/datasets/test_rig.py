@@ -49,7 +49,7 @@ def test_folders_are_sorted_by_number_and_share_what_all_have(tmp_path):
     assert recording.numbers == (2, 7)
     assert "unequal frames (cam01 3, cam02 3); using the 2 common" in recording.notes[0]
     pairs = list(rig.pictures(recording, recording.numbers))
-    assert [[path.name for path in pair] for pair in pairs] == [["frame_000002.jpg"] * 2, ["frame_000007.jpg"] * 2]
+    assert [[source.args[0].name for source in pair] for pair in pairs] == [["frame_000002.jpg"] * 2, ["frame_000007.jpg"] * 2]
 
 
 def test_sequences_are_folders_around_the_views(tmp_path):
@@ -138,13 +138,13 @@ def picture(width: int, height: int) -> np.ndarray:
 
 
 def test_pictures_of_the_calibration_s_size_stay():
-    affine, note = rig.fit(picture(512, 512), CAMERAS[0], Path("v"))
+    affine, note = rig.fit(picture(512, 512), CAMERAS[0].size, Path("v"))
     np.testing.assert_array_equal(affine, [[1, 0, 0], [0, 1, 0]])
     assert note == ""
 
 
 def test_a_cut_picture_keeps_its_px():
-    affine, note = rig.fit(picture(504, 512), CAMERAS[0], Path("v"))
+    affine, note = rig.fit(picture(504, 512), CAMERAS[0].size, Path("v"))
     np.testing.assert_array_equal(affine, [[1, 0, 0], [0, 1, 0]])
     assert "taken to be cut" in note
 
@@ -152,7 +152,7 @@ def test_a_cut_picture_keeps_its_px():
 def test_a_picture_between_black_bars_is_the_whole_picture():
     shown = picture(504, 512)
     shown[:4] = shown[-4:] = 3
-    affine, note = rig.fit(shown, CAMERAS[0], Path("v"))
+    affine, note = rig.fit(shown, CAMERAS[0].size, Path("v"))
     corners = np.array([[-0.5, 3.5], [503.5, 507.5]]) @ affine[:, :2].T + affine[:, 2]
     np.testing.assert_allclose(corners, [[-0.5, -0.5], [511.5, 511.5]], atol=1e-9)  # px: edges to edges
     assert "0.9844 times" in note
@@ -160,7 +160,7 @@ def test_a_picture_between_black_bars_is_the_whole_picture():
 
 def test_another_format_is_refused():
     with pytest.raises(ValueError, match="v: the pictures are 256x256, the calibration is for 512x512"):
-        rig.fit(picture(256, 256), CAMERAS[0], Path("v"))
+        rig.fit(picture(256, 256), CAMERAS[0].size, Path("v"))
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])

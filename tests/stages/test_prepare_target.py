@@ -356,7 +356,8 @@ def test_an_empty_video_and_a_broken_one(raw, refused):
 def test_no_common_frame(raw, refused):
     for number, path in enumerate(sorted((raw.views / "cam01").iterdir())):
         path.rename(path.with_name(f"{number + 100:04d}.png"))
-    assert "no frame is in all views (Cam_01 100..105" in refused()
+    assert "no frame is in all views (Cam_01 100..105" in refused(numbering="names")
+    assert "equally many pictures under other numbers (Cam_01 100..105, Cam_02 0..5" in refused()
 
 
 # --- a real recording -----------------------------------------------------------------------------------------------
