@@ -1,0 +1,185 @@
+"""How fast pictures come into training, and what preparing them costs: python -m benchmarks.input [--quick]
+
+The plain chain, which published code runs for every sample of every epoch, decodes a JPEG of 1000x1002 px (280 kB), cuts
+the network's input out of it and normalises that. Beside it, the same person out of the cache that prepare_source writes,
+read from its file; normalising is left to the device, as training does it. For a network of 256 px the stored crop is 384 px
+wide, 1.5 times as much; for the default network of 128 px it is what params.yaml says. Process CPU time of one thread, in
+turn, medians. Pictures are those of shared/data/coco, enlarged, or drawn noise where they are absent.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import cv2
+import h5py
+import numpy as np
+
+from benchmarks.timing import Row, at_least, at_most, interleaved, table
+from pipeline import crops
+from pipeline.datasets import images
+from pipeline.files import pictures, samples
+from pipeline.files.samples import Samples
+from pipeline.skeleton import get
+
+_REAL = Path(__file__).resolve().parents[2] / "shared/data/coco/images"
+_FULL, _JPEG_BYTES = (1000, 1002), 285_000
+_SIDES = {256: 274, 128: 192}  # px of the network's input, and of a person's box in the stored crop (source.cache_size)
+_MARGIN, _QUALITY = 0.4, 92
+_BOX = np.array([240.0, 230.0, 760.0, 750.0])  # px, as large as Human3.6M's
+_MEAN, _SPREAD = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
+
+
+def main(quick: bool) -> None:
+    cv2.setNumThreads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        print(table(rows(Path(folder), quick)))
+
+
+def rows(folder: Path, quick: bool) -> list[Row]:
+    full = full_pictures(4 if quick else 8)
+    caches = {size: write_cache(folder / f"{size}.h5", full, side, 40) for size, side in _SIDES.items()}
+
+    def plain(size: int) -> None:
+        wanted = crops.crop_from_image(_BOX, size)
+        for data in full:
+            picture = pictures.decode(np.frombuffer(data, np.uint8))
+            normalised(cv2.warpAffine(picture, wanted, (size, size), flags=cv2.INTER_LINEAR))
+
+    def cached(size: int) -> list[np.ndarray]:
+        wanted, stored = crops.crop_from_image(_BOX, size), caches[size]
+        affines = [crops.compose(wanted, crops.inverse(stored.crop_from_image[row])) for row in range(len(full))]
+        return [crops.warp(stored.picture(row), affine, size) for row, affine in enumerate(affines)]
+
+    contestants: dict[str, Callable[[], object]] = {}
+    for size in _SIDES:
+        contestants[f"plain {size}"] = partial(plain, size)
+        contestants[f"cached {size}"] = partial(cached, size)
+        contestants[f"normalised {size}"] = partial(lambda size: [normalised(each) for each in cached(size)], size)
+    rounds = 3 if quick else 15
+    each = {name: seconds / len(full) for name, seconds in interleaved(contestants, rounds).items()}
+    found = []
+    for size in _SIDES:
+        times, side = each[f"plain {size}"] / each[f"cached {size}"], caches[size].picture(0).shape[0]
+        normalised_too = each[f"plain {size}"] / each[f"normalised {size}"]
+        found += [
+            Row(f"decode 1000x1002, cut {size}, normalise", 1 / each[f"plain {size}"], "pictures/s"),
+            Row(f"stored crop of {side}, cut {size}", 1 / each[f"cached {size}"], "pictures/s"),
+            at_least("... against the plain chain", times, "x", 4, f"{normalised_too:.1f} with NumPy's normalising"),
+        ]
+    return [*found, *reading(folder / "256.h5", caches[256], rounds), *memory(folder, quick)]
+
+
+def reading(path: Path, stored: Samples, rounds: int) -> list[Row]:
+    """What the bytes of one stored picture cost, at random places."""
+    order, starts = np.random.default_rng(0).permutation(len(stored)).tolist(), stored.jpeg_start
+    with h5py.File(path) as file:
+        spent = interleaved(
+            {
+                "ours": lambda: [stored.jpeg[starts[row] : starts[row + 1]] for row in order],
+                "h5py": lambda: [file["jpeg"][starts[row] : starts[row + 1]] for row in order],
+            },
+            rounds,
+        )
+    ours, theirs = spent["ours"] / len(order), spent["h5py"] / len(order)
+    return [
+        Row("a stored picture's bytes, read from the file", 1e6 * ours, "us"),
+        at_least("... against h5py, which holds all threads meanwhile", theirs / ours, "x", 1),
+    ]
+
+
+def memory(folder: Path, quick: bool) -> list[Row]:
+    small, large, times = peak_memory(folder, quick)
+    return [at_most(f"memory of preparing {times} times as many", large - small, "MB more", 8, f"peak {small:.0f} MB")]
+
+
+def normalised(picture: np.ndarray) -> np.ndarray:
+    """(height, width, 3) uint8 BGR -> (3, height, width) float32 RGB, ImageNet's mean and spread taken out."""
+    return np.ascontiguousarray(((picture[..., ::-1].astype(np.float32) / 255 - _MEAN) / _SPREAD).transpose(2, 0, 1))
+
+
+def full_pictures(count: int) -> list[bytes]:
+    """JPEGs of 1000x1002 px, each of the quality that makes it about 285 kB."""
+    found = []
+    real = sorted(_REAL.glob("*.jpg"))
+    for number in range(count):
+        if real:
+            picture = images.read(real[number % len(real)])
+        else:
+            picture = np.random.default_rng(number).integers(0, 256, (250, 250, 3), dtype=np.uint8)
+        picture = cv2.resize(picture, _FULL, interpolation=cv2.INTER_CUBIC)
+        qualities = ((pictures.encode(picture, quality), quality) for quality in range(98, 40, -2))
+        found.append(next(data for data, quality in qualities if len(data) <= _JPEG_BYTES or quality == 42))
+    return found
+
+
+def write_cache(path: Path, full: list[bytes], side: int, count: int) -> Samples:
+    """The persons of the pictures, over and over, as prepare_source stores them: a box takes `side` px."""
+    affine, kept = crops.stored(_BOX, _MARGIN, side)
+    decoded = [pictures.decode(np.frombuffer(data, np.uint8)) for data in full]
+    cut = [pictures.encode(crops.warp(picture, affine, kept), _QUALITY) for picture in decoded]
+    skeleton = get("mpii_16")
+    samples.write(
+        path,
+        skeleton,
+        np.array([str(row) for row in range(count)]),
+        np.full(count, "train"),
+        np.zeros((count, len(skeleton), 2)),
+        np.ones((count, len(skeleton)), dtype=bool),
+        np.tile(_BOX, (count, 1)),
+        np.full(count, np.nan),
+        np.tile(affine, (count, 1, 1)),
+        (cut[row % len(cut)] for row in range(count)),
+    )
+    return Samples.read(path)
+
+
+def peak_memory(folder: Path, quick: bool) -> tuple[float, float, int]:
+    """MB at most while preparing some persons, and while preparing so many times more."""
+    persons, times = (20, 5) if quick else (60, 10)
+    people = folder / "people"
+    (people / "annot").mkdir(parents=True)
+    (people / "images").mkdir()
+    for number, data in enumerate(full_pictures(4)):
+        (people / f"images/{number}.jpg").write_bytes(data)
+    (folder / "params.yaml").write_text(
+        f"source: {{cache_size: {_SIDES[256]}, cache_margin: {_MARGIN}, jpeg_quality: {_QUALITY}, unreadable: refuse}}\n"
+        f"sources: {{people: {{path: {people}, layout: mpii, valid: []}}}}\n"
+    )
+    peaks = []
+    for count in (persons, persons * times):
+        records = [
+            {
+                "image": f"{row % 4}.jpg",
+                "center": [500.0, 500.0],
+                "scale": 2.1,
+                "joints": [[400 + 10 * joint, 500 + row % 50] for joint in range(16)],
+                "joints_vis": [1] * 16,
+            }
+            for row in range(count)
+        ]
+        (people / "annot/train.json").write_text(json.dumps(records))
+        flags = ["--data", str(people), "--name", "people", "--out", "out.h5", "--metrics", "out.json"]
+        command = [sys.executable, "-c", _WATCHED, *flags]
+        environment = {"PYTHONPATH": str(Path(__file__).resolve().parents[1]), "POSE_WORKERS": "2"}
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+        peaks.append(int(done.stdout.split()[-1]) / (1 << 20 if sys.platform == "darwin" else 1 << 10))
+    return peaks[0], peaks[1], times
+
+
+_WATCHED = """
+import resource, runpy
+runpy.run_module("stages.prepare_source", run_name="__main__")
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds and sizes: does it run at all?")
+    main(parser.parse_args().quick)
