@@ -81,6 +81,16 @@ class Camera:
             normalised = np.where(beyond[..., None], np.nan, self._distort(normalised))
         return self._image_from_normalised(normalised)
 
+    def project_with_slopes(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(..., 3) world mm -> (..., 2) px as `project`, and (..., 2, 3) px per mm, its derivatives by x, y, z."""
+        ahead = self.camera_from_world(points)[..., 2:]
+        shown = self.project(points)
+        normalised = self.camera_from_world(points)[..., :2] / ahead
+        # d(x / z) = (dx - x / z dz) / z
+        rays = (self.R[:2] - normalised[..., None] * self.R[2]) / ahead[..., None]  # (..., 2, 3)
+        slopes = self.K[:2, :2] @ self._distortion_jacobian(normalised) @ rays
+        return shown, np.where(np.isfinite(shown)[..., None], slopes, np.nan)
+
     def distort(self, points: np.ndarray) -> np.ndarray:
         """(..., 2) undistorted px -> (..., 2) px as the lens shows them."""
         return self._image_from_normalised(self._distort(self._normalised_from_image(points)))

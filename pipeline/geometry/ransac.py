@@ -1,8 +1,14 @@
 """Robust triangulation: which views agree on a joint, and where it is by what they say.
 
 Every pair of views is a hypothesis, so there is no chance in it, and any number of views will do.
+
+The compiled code works on _LANES joints at a time, in arrays with the joints last, so that each inner loop is one run of
+vector instructions without branches: what differs between joints is a mask. A joint's result does not depend on the
+others in its block, nor on the number of threads.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +19,17 @@ from pipeline.geometry.camera import Camera
 # Status of a joint, the numbers of files/poses.py `Status`.
 KNOWN, TOO_FEW_VIEWS, NO_AGREEMENT, RAYS_PARALLEL, BEHIND_CAMERA = range(5)
 
-# With more candidate views than this, only pairs among the most confident ones are tried: pairs grow with the square of
-# the views, each is compared with all views, and 28 pairs find what there is to find.
+# Pairs grow with the square of the views, and each is compared with all views. Up to so many views all pairs are tried.
+# Of more views, those of the most confident ones are, and the next confident view's pairs as long as fewer than half of
+# the views agree: where half of them are right, 28 pairs miss all of the right ones in 1 of 3000 joints.
 PAIRED_VIEWS = 8
+_PAIRED_AT_MOST = 16
 
-_NEWTON_STEPS = 8  # of the undistortion, as in camera.py
+_LANES = 64
+_FRAMES_A_TASK = 128
+_NEWTON_STEPS = 8  # of the undistortion, as in camera.py; usually 3
 _REFINING_STEPS = 10  # at most; usually 3
+_HUBER_STEPS = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +58,8 @@ def triangulate(
     reproj_threshold_px: float,
     min_inliers: int,
     min_ray_angle_deg: float,
+    huber_px: float | None = None,
+    threads: int | None = None,
 ) -> Triangulated:
     """Triangulate joints from the views that agree: exhaustive-pair RANSAC, refitted on its inliers.
 
@@ -64,6 +77,9 @@ def triangulate(
         reproj_threshold_px: of an inlier's error, strict.
         min_inliers: a joint with fewer stays unknown; at least 2.
         min_ray_angle_deg: the widest angle between two inliers' rays must not be smaller, nor closer to 180 degrees.
+        huber_px: an inlier that is farther off than this pulls with its distance only, not the square of it (Huber
+            1964, by iteratively reweighted Gauss-Newton); None for plain least squares.
+        threads: by default as many as there are processors; the result is the same for any number.
 
     Returns:
         Positions, inliers, errors and statuses; NaN wherever the status is not KNOWN.
@@ -75,29 +91,50 @@ def triangulate(
         np.full((frames, joints), np.nan),
         np.zeros((frames, joints), dtype=np.uint8),
     )
-    _triangulate_all(
-        np.ascontiguousarray(points, dtype=np.float64),
-        np.ascontiguousarray(scores, dtype=np.float64),
-        np.stack([_lens(camera) for camera in cameras]),
+    points = np.ascontiguousarray(points, dtype=np.float64)
+    scores = np.ascontiguousarray(scores, dtype=np.float64)
+    lenses = np.stack([lens(camera) for camera in cameras])
+    origin = lenses[:, _CENTRE].mean(axis=0)  # near everything, for the sake of the normal equations
+    lenses[:, _CENTRE] -= origin
+    settings = (
+        lenses,
+        origin,
         float(confidence_threshold),
         float(reproj_threshold_px),
         int(min_inliers),
-        float(np.sin(np.deg2rad(min_ray_angle_deg))),
-        found.joints,
-        found.inliers,
-        found.error,
-        found.status,
+        float(np.cos(np.deg2rad(min_ray_angle_deg)) ** 2) if min_ray_angle_deg > 0 else np.inf,
+        np.inf if huber_px is None else float(huber_px),
     )
+
+    def some(first: int) -> None:
+        rows = slice(first, first + _FRAMES_A_TASK)
+        _triangulate_some(
+            points[rows],
+            scores[rows],
+            *settings,
+            found.joints[rows],
+            found.inliers[rows],
+            found.error[rows],
+            found.status[rows],
+        )
+
+    tasks = range(0, frames, _FRAMES_A_TASK)
+    workers = min(threads or len(os.sched_getaffinity(0)), len(tasks))
+    if workers < 2:
+        for first in tasks:
+            some(first)
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(some, tasks))  # the compiled code lets go of the interpreter
     return found
 
 
 # The places of a camera's numbers in the row that the compiled code reads.
-_FX, _SKEW, _CX, _FY, _CY = range(5)
-_ROTATION, _CENTRE = 5, 14
-_K1, _K2, _P1, _P2, _K3, _TANGENTIAL, _REACH = range(17, 24)
+_INTRINSICS, _ROTATION, _CENTRE, _DISTORTION = slice(0, 5), slice(5, 14), slice(14, 17), slice(17, 23)
+_REACH = 23
 
 
-def _lens(camera: Camera) -> np.ndarray:
+def lens(camera: Camera) -> np.ndarray:
     """(24,) a camera as a row of numbers."""
     (fx, skew, cx), (_, fy, cy) = camera.K[:2]
     tangential = 2.0 if camera.convention == "opencv" else 1.0
@@ -107,85 +144,135 @@ def _lens(camera: Camera) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _triangulate_all(
-    points, scores, lenses, confidence_threshold, threshold, min_inliers, min_sine, joints, inliers, error, status
+def _triangulate_some(
+    points,
+    scores,
+    lenses,
+    origin,
+    confidence_threshold,
+    threshold,
+    min_inliers,
+    max_squared_cosine,
+    huber,
+    joints,
+    inliers,
+    error,
+    status,
 ):
     frames, views, count, _ = points.shape
     squared_threshold = threshold * threshold
-    origin = np.zeros(3)  # near everything, for the sake of the normal equations
-    for view in range(views):
-        for k in range(3):
-            origin[k] += lenses[view, _CENTRE + k] / views
-    equations = np.zeros((views, 9))
-    seen = np.zeros(views, dtype=np.bool_)
-    paired = np.zeros(min(views, PAIRED_VIEWS), dtype=np.int64)
-    supports = np.zeros(views, dtype=np.bool_)
-    best = np.zeros(views, dtype=np.bool_)
-    for frame in range(frames):
-        for joint in range(count):
-            pixels = points[frame, :, joint]
-            visible = 0
+    pixels = np.zeros((views, 2, _LANES))
+    seen = np.zeros((views, _LANES))
+    confidence = np.zeros((views, _LANES))
+    equations = np.zeros((views, 9, _LANES))
+    slots = min(views, _PAIRED_AT_MOST)
+    proposals = np.zeros((slots, 9, _LANES)) if views > PAIRED_VIEWS else equations
+    proposing = np.zeros((slots, _LANES))
+    normal = np.zeros((9, _LANES))
+    place, trial = np.zeros((3, _LANES)), np.zeros((3, _LANES))
+    squared, inside = np.zeros((views, _LANES)), np.zeros((views, _LANES))
+    number, ahead, cost = np.zeros(_LANES), np.zeros(_LANES), np.zeros(_LANES)
+    best_number, best_cost, held = np.zeros(_LANES), np.zeros(_LANES), np.zeros(_LANES)
+    parallel, reachable, active = np.zeros(_LANES), np.zeros(_LANES), np.zeros(_LANES)
+
+    for start in range(0, frames * count, _LANES):
+        lanes = min(_LANES, frames * count - start)
+        _load(points, scores, start, lanes, pixels, seen, confidence)
+        for view in range(views):
+            _ray_equations(pixels[view], seen[view], lenses[view], equations[view], trial)
+        _candidates(seen, confidence, confidence_threshold, equations, proposals, proposing)
+
+        best_number[:] = 0
+        best_cost[:] = np.inf
+        parallel[:] = 0
+        reachable[:] = 0
+        for second in range(1, slots):
+            if not _undecided(seen, best_number, second >= PAIRED_VIEWS, active):
+                break
+            for first in range(second):
+                for k in range(9):
+                    for n in range(_LANES):
+                        normal[k, n] = proposals[first, k, n] + proposals[second, k, n]
+                _solve(normal, trial)
+                _support(pixels, seen, lenses, trial, squared_threshold, squared, number, ahead, cost)
+                improved = 0
+                for n in range(_LANES):
+                    proposed = active[n] * proposing[first, n] * proposing[second, n] > 0
+                    parallel[n] = 1.0 if proposed & np.isnan(trial[0, n]) else parallel[n]
+                    reachable[n] = 1.0 if proposed & (ahead[n] >= min_inliers) else reachable[n]
+                    more = (number[n] > best_number[n]) | ((number[n] == best_number[n]) & (cost[n] < best_cost[n]))
+                    better = proposed & (number[n] >= min_inliers) & more
+                    number[n] = number[n] if better else 0.0
+                    improved += better
+                if improved == 0:
+                    continue
+                _refuse_narrow(lenses, trial, squared, squared_threshold, max_squared_cosine, number, parallel)
+                for n in range(_LANES):
+                    better = number[n] > 0
+                    best_number[n] = number[n] if better else best_number[n]
+                    best_cost[n] = cost[n] if better else best_cost[n]
+                    place[0, n] = trial[0, n] if better else place[0, n]
+                    place[1, n] = trial[1, n] if better else place[1, n]
+                    place[2, n] = trial[2, n] if better else place[2, n]
+
+        held[:] = 0
+        while True:
+            _support(pixels, seen, lenses, place, squared_threshold, squared, number, ahead, cost)
+            if not _take_in(squared, squared_threshold, best_number, number, held, active, inside):
+                break
+            _descend(pixels, lenses, inside, 1e-10, active, place, trial, normal, cost)
+        if huber < np.inf:
+            _refine(pixels, lenses, inside, huber, held, place, trial, normal, squared, cost)
+
+        for n in range(lanes):
+            frame, joint = (start + n) // count, (start + n) % count
+            if best_number[n] > 0:
+                off = 0.0
+                for view in range(views):
+                    inliers[frame, view, joint] = inside[view, n] > 0
+                    off += np.sqrt(squared[view, n]) if inside[view, n] > 0 else 0.0
+                error[frame, joint] = off / held[n]
+                for k in range(3):
+                    joints[frame, joint, k] = place[k, n] + origin[k]
+                continue
+            visible, sure = 0, 0
             for view in range(views):
-                seen[view] = _ray_equations(pixels[view], lenses[view], origin, equations[view])
-                visible += seen[view]
-            pairs = _candidates(scores[frame, :, joint], seen, confidence_threshold, paired)
-            if pairs < 2 or visible < min_inliers:
+                visible += seen[view, n] > 0
+                sure += (seen[view, n] > 0) & (confidence[view, n] > confidence_threshold)
+            if sure < 2 or visible < min_inliers:
                 status[frame, joint] = TOO_FEW_VIEWS
-                continue
-
-            best_count, best_cost = 0, np.inf
-            best_x, best_y, best_z = np.nan, np.nan, np.nan
-            behind, parallel = True, False
-            for i in range(pairs):
-                for k in range(i + 1, pairs):
-                    supports[:] = False
-                    supports[paired[i]] = True
-                    supports[paired[k]] = True
-                    x, y, z = _intersect(equations, supports, origin)
-                    if not np.isfinite(x):
-                        parallel = True
-                        continue
-                    ahead = _depth(lenses[paired[i]], x, y, z) > 0 and _depth(lenses[paired[k]], x, y, z) > 0
-                    behind = behind and not ahead
-                    number, cost = _support(pixels, seen, lenses, x, y, z, squared_threshold, supports)
-                    if number < min_inliers or number < best_count or (number == best_count and cost >= best_cost):
-                        continue
-                    if _widest_sine(lenses, supports, x, y, z) < min_sine:
-                        parallel = True
-                        continue
-                    best_count, best_cost = number, cost
-                    best_x, best_y, best_z = x, y, z
-                    best[:] = supports
-            if best_count == 0:
-                status[frame, joint] = RAYS_PARALLEL if parallel else BEHIND_CAMERA if behind else NO_AGREEMENT
-                continue
-
-            x, y, z = _refit(pixels, lenses, equations, best, origin, best_x, best_y, best_z)
-            while True:  # each turn takes in at least one view more
-                number, cost = _support(pixels, seen, lenses, x, y, z, squared_threshold, supports)
-                if number <= best_count:
-                    break
-                best_count = number
-                best[:] = supports
-                x, y, z = _refit(pixels, lenses, equations, best, origin, x, y, z)
-
-            total = 0.0
-            for view in range(views):
-                inliers[frame, view, joint] = best[view]
-                if best[view]:
-                    total += np.sqrt(_squared_error(pixels[view], lenses[view], x, y, z))
-            joints[frame, joint, 0], joints[frame, joint, 1], joints[frame, joint, 2] = x, y, z
-            error[frame, joint] = total / best_count
-            status[frame, joint] = KNOWN
+            elif parallel[n] > 0:
+                status[frame, joint] = RAYS_PARALLEL
+            else:
+                status[frame, joint] = NO_AGREEMENT if reachable[n] > 0 else BEHIND_CAMERA
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _distort(lens, x, y):
+def _load(points, scores, start, lanes, pixels, seen, confidence):
+    """The next joints' detections, joints last; `seen` is 1 or 0."""
+    views, count = points.shape[1], points.shape[2]
+    frame, joint = start // count, start % count
+    for n in range(_LANES):
+        for view in range(views):
+            u, v, known = 0.0, 0.0, False
+            if n < lanes:
+                u, v = points[frame, view, joint, 0], points[frame, view, joint, 1]
+                known = np.isfinite(u) and np.isfinite(v)
+                confidence[view, n] = scores[frame, view, joint]
+            pixels[view, 0, n] = u if known else 0.0
+            pixels[view, 1, n] = v if known else 0.0
+            seen[view, n] = 1.0 if known else 0.0
+        joint += 1
+        if joint == count:
+            frame, joint = frame + 1, 0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _distort(k1, k2, p1, p2, k3, factor, x, y):
     """Distorted normalised point and the four derivatives of it: dx/dx, dx/dy, dy/dx, dy/dy."""
     squared = x * x + y * y
-    radial = 1 + squared * (lens[_K1] + squared * (lens[_K2] + squared * lens[_K3]))
-    slope = lens[_K1] + squared * (2 * lens[_K2] + squared * 3 * lens[_K3])
-    p1, p2, factor = lens[_P1], lens[_P2], lens[_TANGENTIAL]
+    radial = 1 + squared * (k1 + squared * (k2 + squared * k3))
+    slope = k1 + squared * (2 * k2 + squared * 3 * k3)
     scale = radial + factor * (p1 * y + p2 * x)
     scale_x, scale_y = 2 * x * slope + factor * p2, 2 * y * slope + factor * p1
     return (
@@ -199,228 +286,301 @@ def _distort(lens, x, y):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _undistort(lens, u, v):
-    """Picture px -> undistorted normalised point; NaN where the lens model has none."""
-    y_seen = (v - lens[_CY]) / lens[_FY]
-    x_seen = (u - lens[_CX] - lens[_SKEW] * y_seen) / lens[_FX]
-    x, y = x_seen, y_seen
-    for _ in range(_NEWTON_STEPS):
-        x_found, y_found, xx, xy, yx, yy = _distort(lens, x, y)
-        off_x, off_y = x_found - x_seen, y_found - y_seen
-        if off_x * off_x + off_y * off_y < 1e-28:
-            break
-        determinant = xx * yy - xy * yx
-        if abs(determinant) < 1e-6:
-            return np.nan, np.nan
-        x -= (yy * off_x - xy * off_y) / determinant
-        y -= (xx * off_y - yx * off_x) / determinant
-    x_found, y_found, _, _, _, _ = _distort(lens, x, y)
-    off = (x_found - x_seen) ** 2 + (y_found - y_seen) ** 2
-    if not off < 1e-12 or x * x + y * y > lens[_REACH]:
-        return np.nan, np.nan
-    return x, y
+def _ray_equations(pixels, seen, lens, equations, ray):
+    """What a view says about the joints' places, as normal equations: 6 of the symmetric matrix, 3 of the right side.
 
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _ray_equations(pixel, lens, origin, equations):
-    """What a view says about the joint's place, as normal equations: 6 of the symmetric matrix, 3 of the right side.
-
-    The rows are the DLT's, `f (x r3 - r1) (X - centre) = 0` and the same in y: depth times px. False where nothing was
-    seen.
+    The rows are the DLT's, `f (x r3 - r1) (X - centre) = 0` and the same in y: depth times px. A joint whose pixel the
+    lens cannot show is no longer `seen`.
     """
-    if not (np.isfinite(pixel[0]) and np.isfinite(pixel[1])):
-        return False
-    x, y = _undistort(lens, pixel[0], pixel[1])
-    if not np.isfinite(x):
-        return False
-    equations[:] = 0
-    for row in range(2):
-        focal = lens[_FX] if row == 0 else lens[_FY]
-        across = x if row == 0 else y
-        a = focal * (across * lens[_ROTATION + 6] - lens[_ROTATION + 3 * row])
-        b = focal * (across * lens[_ROTATION + 7] - lens[_ROTATION + 3 * row + 1])
-        c = focal * (across * lens[_ROTATION + 8] - lens[_ROTATION + 3 * row + 2])
-        right = (
-            a * (lens[_CENTRE] - origin[0]) + b * (lens[_CENTRE + 1] - origin[1]) + c * (lens[_CENTRE + 2] - origin[2])
-        )
-        equations[0] += a * a
-        equations[1] += a * b
-        equations[2] += a * c
-        equations[3] += b * b
-        equations[4] += b * c
-        equations[5] += c * c
-        equations[6] += a * right
-        equations[7] += b * right
-        equations[8] += c * right
-    return True
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _solve(m):
-    """Solve a symmetric 3x3 system (6 of the matrix, 3 of the right side); NaN when it does not fix a point."""
-    a = m[3] * m[5] - m[4] * m[4]
-    b = m[2] * m[4] - m[1] * m[5]
-    c = m[1] * m[4] - m[2] * m[3]
-    determinant = m[0] * a + m[1] * b + m[2] * c
-    trace = m[0] + m[3] + m[5]
-    if not determinant > 1e-13 * trace * trace * trace:
-        return np.nan, np.nan, np.nan
-    d = m[0] * m[5] - m[2] * m[2]
-    e = m[1] * m[2] - m[0] * m[4]
-    f = m[0] * m[3] - m[1] * m[1]
-    return (
-        (a * m[6] + b * m[7] + c * m[8]) / determinant,
-        (b * m[6] + d * m[7] + e * m[8]) / determinant,
-        (c * m[6] + e * m[7] + f * m[8]) / determinant,
+    fx, skew, cx, fy, cy = lens[0], lens[1], lens[2], lens[3], lens[4]
+    k1, k2, p1, p2, k3, factor, reach = lens[17], lens[18], lens[19], lens[20], lens[21], lens[22], lens[23]
+    for n in range(_LANES):
+        ray[1, n] = (pixels[1, n] - cy) / fy
+        ray[0, n] = (pixels[0, n] - cx - skew * ray[1, n]) / fx
+    for _ in range(_NEWTON_STEPS):
+        left = 0
+        for n in range(_LANES):
+            y_seen = (pixels[1, n] - cy) / fy
+            x_seen = (pixels[0, n] - cx - skew * y_seen) / fx
+            x, y, xx, xy, yx, yy = _distort(k1, k2, p1, p2, k3, factor, ray[0, n], ray[1, n])
+            off_x, off_y = x - x_seen, y - y_seen
+            determinant = xx * yy - xy * yx
+            far = off_x * off_x + off_y * off_y > 1e-26
+            scale = 1 / determinant if abs(determinant) > 1e-6 else np.nan
+            ray[0, n] -= (yy * off_x - xy * off_y) * scale if far else 0.0
+            ray[1, n] -= (xx * off_y - yx * off_x) * scale if far else 0.0
+            left += far
+        if left == 0:
+            break
+    r0, r1, r2, r3, r4, r5, r6, r7, r8 = (
+        lens[5],
+        lens[6],
+        lens[7],
+        lens[8],
+        lens[9],
+        lens[10],
+        lens[11],
+        lens[12],
+        lens[13],
     )
+    tx, ty, tz = lens[14], lens[15], lens[16]
+    for n in range(_LANES):
+        x, y = ray[0, n], ray[1, n]
+        x_shown, y_shown, _, _, _, _ = _distort(k1, k2, p1, p2, k3, factor, x, y)
+        y_seen = (pixels[1, n] - cy) / fy
+        off_x, off_y = x_shown - (pixels[0, n] - cx - skew * y_seen) / fx, y_shown - y_seen
+        good = (seen[n] > 0) & (off_x * off_x + off_y * off_y < 1e-12) & (x * x + y * y <= reach)
+        seen[n] = 1.0 if good else 0.0
+        f, g = fx if good else 0.0, fy if good else 0.0
+        x, y = x if good else 0.0, y if good else 0.0
+        a, b, c = f * (x * r6 - r0), f * (x * r7 - r1), f * (x * r8 - r2)
+        d, e, h = g * (y * r6 - r3), g * (y * r7 - r4), g * (y * r8 - r5)
+        right_x, right_y = a * tx + b * ty + c * tz, d * tx + e * ty + h * tz
+        equations[0, n] = a * a + d * d
+        equations[1, n] = a * b + d * e
+        equations[2, n] = a * c + d * h
+        equations[3, n] = b * b + e * e
+        equations[4, n] = b * c + e * h
+        equations[5, n] = c * c + h * h
+        equations[6, n] = a * right_x + d * right_y
+        equations[7, n] = b * right_x + e * right_y
+        equations[8, n] = c * right_x + h * right_y
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _intersect(equations, chosen, origin):
-    """Where the chosen views' rays meet in the least-squares sense (DLT); NaN for parallel ones."""
-    total = np.zeros(9)
-    for view in range(len(chosen)):
-        if chosen[view]:
-            for k in range(9):
-                total[k] += equations[view, k]
-    x, y, z = _solve(total)
-    return x + origin[0], y + origin[1], z + origin[2]
+def _candidates(seen, confidence, confidence_threshold, equations, proposals, proposing):
+    """Which views make hypotheses: `proposing` is 1 or 0, `proposals` are their equations.
 
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _depth(lens, x, y, z):
-    return (
-        lens[_ROTATION + 6] * (x - lens[_CENTRE])
-        + lens[_ROTATION + 7] * (y - lens[_CENTRE + 1])
-        + lens[_ROTATION + 8] * (z - lens[_CENTRE + 2])
-    )
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _residual(pixel, lens, x, y, z):
-    """Shown minus seen, px, and its derivatives by x, y, z of the world: (2,) and (2, 3), flat; infinite behind."""
-    dx, dy, dz = x - lens[_CENTRE], y - lens[_CENTRE + 1], z - lens[_CENTRE + 2]
-    r = lens[_ROTATION : _ROTATION + 9]
-    depth = r[6] * dx + r[7] * dy + r[8] * dz
-    if not depth > 0:
-        return np.inf, np.inf, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    a = (r[0] * dx + r[1] * dy + r[2] * dz) / depth
-    b = (r[3] * dx + r[4] * dy + r[5] * dz) / depth
-    if a * a + b * b > lens[_REACH]:
-        return np.inf, np.inf, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    p, q, pa, pb, qa, qb = _distort(lens, a, b)
-    fx, skew, fy = lens[_FX], lens[_SKEW], lens[_FY]
-    ua, ub, va, vb = fx * pa + skew * qa, fx * pb + skew * qb, fy * qa, fy * qb
-    ax, ay, az = (r[0] - a * r[6]) / depth, (r[1] - a * r[7]) / depth, (r[2] - a * r[8]) / depth
-    bx, by, bz = (r[3] - b * r[6]) / depth, (r[4] - b * r[7]) / depth, (r[5] - b * r[8]) / depth
-    return (
-        fx * p + skew * q + lens[_CX] - pixel[0],
-        fy * q + lens[_CY] - pixel[1],
-        ua * ax + ub * bx,
-        ua * ay + ub * by,
-        ua * az + ub * bz,
-        va * ax + vb * bx,
-        va * ay + vb * by,
-        va * az + vb * bz,
-    )
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _squared_error(pixel, lens, x, y, z):
-    u, v, _, _, _, _, _, _ = _residual(pixel, lens, x, y, z)
-    return u * u + v * v
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _support(pixels, seen, lenses, x, y, z, squared_threshold, supports):
-    """How many views agree with a point, and the sum of min(error^2, threshold^2); `supports` becomes which."""
-    number, cost = 0, 0.0
-    for view in range(len(seen)):
-        supports[view] = False
-        if seen[view]:
-            squared = _squared_error(pixels[view], lenses[view], x, y, z)
-            supports[view] = squared < squared_threshold
-            number += supports[view]
-            cost += min(squared, squared_threshold)
-    return number, cost
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _widest_sine(lenses, chosen, x, y, z):
-    """Sine of the angle between the two chosen views' rays that is nearest to a right one."""
-    widest = 0.0
-    for i in range(len(chosen)):
-        if not chosen[i]:
-            continue
-        ax, ay, az = x - lenses[i, _CENTRE], y - lenses[i, _CENTRE + 1], z - lenses[i, _CENTRE + 2]
-        for k in range(i + 1, len(chosen)):
-            if not chosen[k]:
+    Up to PAIRED_VIEWS views stand in their own order, more in that of their confidence.
+    """
+    views, slots = len(seen), len(proposing)
+    if views <= PAIRED_VIEWS:  # and `proposals` are the equations themselves
+        for view in range(views):
+            for n in range(_LANES):
+                sure = (seen[view, n] > 0) & (confidence[view, n] > confidence_threshold)
+                proposing[view, n] = 1.0 if sure else 0.0
+        return
+    order = np.zeros(slots + 1, dtype=np.int64)
+    for n in range(_LANES):
+        number = 0
+        for view in range(views):
+            if not seen[view, n] > 0 or not confidence[view, n] > confidence_threshold:
                 continue
-            bx, by, bz = x - lenses[k, _CENTRE], y - lenses[k, _CENTRE + 1], z - lenses[k, _CENTRE + 2]
-            cx, cy, cz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
-            lengths = (ax * ax + ay * ay + az * az) * (bx * bx + by * by + bz * bz)
-            widest = max(widest, (cx * cx + cy * cy + cz * cz) / lengths)
-    return np.sqrt(widest)
+            slot = number
+            while slot > 0 and confidence[order[slot - 1], n] < confidence[view, n]:
+                order[slot] = order[slot - 1]
+                slot -= 1
+            order[slot] = view
+            number = min(number + 1, slots)
+        for slot in range(slots):
+            proposing[slot, n] = 1.0 if slot < number else 0.0
+            for k in range(9):
+                proposals[slot, k, n] = equations[order[slot], k, n] if slot < number else 0.0
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _candidates(scores, seen, confidence_threshold, paired):
-    """Write the views that make hypotheses into `paired`, the most confident ones, in their order; returns how many."""
-    number = 0
+def _undecided(seen, best_number, late, active):
+    """Which joints want further hypotheses: early all, later those with less than half of the views behind them."""
+    left = 0
+    for n in range(_LANES):
+        visible = 0.0
+        for view in range(len(seen)):
+            visible += seen[view, n]
+        active[n] = 1.0 if not late or 2 * best_number[n] < visible else 0.0
+        left += active[n] > 0
+    return left
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _solve(m, place):
+    """Solve symmetric 3x3 systems (6 of the matrix, 3 of the right side); NaN when one does not fix a point."""
+    for n in range(_LANES):
+        a = m[3, n] * m[5, n] - m[4, n] * m[4, n]
+        b = m[2, n] * m[4, n] - m[1, n] * m[5, n]
+        c = m[1, n] * m[4, n] - m[2, n] * m[3, n]
+        determinant = m[0, n] * a + m[1, n] * b + m[2, n] * c
+        trace = m[0, n] + m[3, n] + m[5, n]
+        d = m[0, n] * m[5, n] - m[2, n] * m[2, n]
+        e = m[1, n] * m[2, n] - m[0, n] * m[4, n]
+        f = m[0, n] * m[3, n] - m[1, n] * m[1, n]
+        scale = 1 / determinant if determinant > 1e-13 * trace * trace * trace else np.nan
+        place[0, n] = (a * m[6, n] + b * m[7, n] + c * m[8, n]) * scale
+        place[1, n] = (b * m[6, n] + d * m[7, n] + e * m[8, n]) * scale
+        place[2, n] = (c * m[6, n] + e * m[7, n] + f * m[8, n]) * scale
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _squared_errors(pixels, lens, place, squared):
+    """Squared distances, px^2, of where a view shows places from what it saw; infinite where it cannot show them."""
+    fx, skew, cx, fy, cy = lens[0], lens[1], lens[2], lens[3], lens[4]
+    r0, r1, r2, r3, r4, r5, r6, r7, r8 = (
+        lens[5],
+        lens[6],
+        lens[7],
+        lens[8],
+        lens[9],
+        lens[10],
+        lens[11],
+        lens[12],
+        lens[13],
+    )
+    tx, ty, tz = lens[14], lens[15], lens[16]
+    k1, k2, p1, p2, k3, factor, reach = lens[17], lens[18], lens[19], lens[20], lens[21], lens[22], lens[23]
+    for n in range(_LANES):
+        dx, dy, dz = place[0, n] - tx, place[1, n] - ty, place[2, n] - tz
+        nearness = 1 / (r6 * dx + r7 * dy + r8 * dz)
+        a, b = (r0 * dx + r1 * dy + r2 * dz) * nearness, (r3 * dx + r4 * dy + r5 * dz) * nearness
+        p, q, _, _, _, _ = _distort(k1, k2, p1, p2, k3, factor, a, b)
+        u, v = fx * p + skew * q + cx - pixels[0, n], fy * q + cy - pixels[1, n]
+        squared[n] = u * u + v * v if (nearness > 0) & (a * a + b * b <= reach) else np.inf
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _support(pixels, seen, lenses, place, squared_threshold, squared, number, ahead, cost):
+    """How many views agree with each place, how many could, and the sum of min(error^2, threshold^2).
+
+    `squared` becomes the squared errors, infinite where a view saw nothing or cannot show the place.
+    """
+    number[:] = 0
+    ahead[:] = 0
+    cost[:] = 0
     for view in range(len(seen)):
-        if not seen[view] or not scores[view] > confidence_threshold:
-            continue
-        if number < len(paired):
-            paired[number] = view
-            number += 1
-            continue
-        weakest = 0
-        for i in range(1, number):  # among equals the last one gives way
-            if scores[paired[i]] <= scores[paired[weakest]]:
-                weakest = i
-        if scores[view] > scores[paired[weakest]]:
-            paired[weakest:-1] = paired[weakest + 1 :].copy()
-            paired[-1] = view
-    return number
+        _squared_errors(pixels[view], lenses[view], place, squared[view])
+        for n in range(_LANES):
+            known = seen[view, n] > 0
+            error = squared[view, n] if known else np.inf
+            squared[view, n] = error
+            ahead[n] += 1.0 if error < np.inf else 0.0
+            number[n] += 1.0 if error < squared_threshold else 0.0
+            cost[n] += (error if error < squared_threshold else squared_threshold) if known else 0.0
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _fit_cost(pixels, lenses, chosen, x, y, z):
-    cost = 0.0
-    for view in range(len(chosen)):
-        if chosen[view]:
-            cost += _squared_error(pixels[view], lenses[view], x, y, z)
-    return cost
+def _refuse_narrow(lenses, place, squared, squared_threshold, max_squared_cosine, number, parallel):
+    """Where no two of the agreeing views look from directions that differ enough, `number` becomes 0, `parallel` 1."""
+    wide = np.zeros(_LANES)
+    for i in range(len(lenses)):
+        for k in range(i + 1, len(lenses)):
+            left = 0
+            for n in range(_LANES):
+                ax, ay, az = place[0, n] - lenses[i, 14], place[1, n] - lenses[i, 15], place[2, n] - lenses[i, 16]
+                bx, by, bz = place[0, n] - lenses[k, 14], place[1, n] - lenses[k, 15], place[2, n] - lenses[k, 16]
+                dot = ax * bx + ay * by + az * bz
+                lengths = (ax * ax + ay * ay + az * az) * (bx * bx + by * by + bz * bz)
+                both = (squared[i, n] < squared_threshold) & (squared[k, n] < squared_threshold)
+                wide[n] = 1.0 if both & (dot * dot <= max_squared_cosine * lengths) else wide[n]
+                left += (number[n] > 0) & (wide[n] == 0)
+            if left == 0:
+                return
+    for n in range(_LANES):
+        narrow = (number[n] > 0) & (wide[n] == 0)
+        parallel[n] = 1.0 if narrow else parallel[n]
+        number[n] = 0.0 if narrow else number[n]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _refit(pixels, lenses, equations, chosen, origin, x, y, z):
-    """The point with the least squared reprojection error in the chosen views, from their DLT by Gauss-Newton."""
-    cost = _fit_cost(pixels, lenses, chosen, x, y, z)
-    dlt_x, dlt_y, dlt_z = _intersect(equations, chosen, origin)
-    dlt_cost = _fit_cost(pixels, lenses, chosen, dlt_x, dlt_y, dlt_z)
-    if dlt_cost < cost:
-        x, y, z, cost = dlt_x, dlt_y, dlt_z, dlt_cost
-    normal = np.zeros(9)
-    for _ in range(_REFINING_STEPS):
-        normal[:] = 0
-        for view in range(len(chosen)):
-            if chosen[view]:
-                u, v, ux, uy, uz, vx, vy, vz = _residual(pixels[view], lenses[view], x, y, z)
-                normal[0] += ux * ux + vx * vx
-                normal[1] += ux * uy + vx * vy
-                normal[2] += ux * uz + vx * vz
-                normal[3] += uy * uy + vy * vy
-                normal[4] += uy * uz + vy * vz
-                normal[5] += uz * uz + vz * vz
-                normal[6] -= ux * u + vx * v
-                normal[7] -= uy * u + vy * v
-                normal[8] -= uz * u + vz * v
-        dx, dy, dz = _solve(normal)
-        new_cost = _fit_cost(pixels, lenses, chosen, x + dx, y + dy, z + dz)
-        if not new_cost < cost:
+def _take_in(squared, squared_threshold, best_number, number, held, active, inside):
+    """Where more views agree than are held for inliers, these become the inliers; returns for how many joints."""
+    gained = 0
+    for n in range(_LANES):
+        more = (best_number[n] > 0) & (number[n] > held[n])
+        active[n] = 1.0 if more else 0.0
+        held[n] = number[n] if more else held[n]
+        gained += more
+    for view in range(len(squared)):
+        for n in range(_LANES):
+            agrees = 1.0 if squared[view, n] < squared_threshold else 0.0
+            inside[view, n] = agrees if active[n] > 0 else inside[view, n]
+    return gained
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _linearise(pixels, weights, lenses, place, normal, cost):
+    """The weighted squared errors, px^2, and their normal equations, 9 a joint as in `_ray_equations`."""
+    normal[:] = 0
+    cost[:] = 0
+    for view in range(len(lenses)):
+        lens = lenses[view]
+        fx, skew, cx, fy, cy = lens[0], lens[1], lens[2], lens[3], lens[4]
+        r0, r1, r2, r3, r4, r5, r6, r7, r8 = (
+            lens[5],
+            lens[6],
+            lens[7],
+            lens[8],
+            lens[9],
+            lens[10],
+            lens[11],
+            lens[12],
+            lens[13],
+        )
+        tx, ty, tz = lens[14], lens[15], lens[16]
+        k1, k2, p1, p2, k3, factor, reach = lens[17], lens[18], lens[19], lens[20], lens[21], lens[22], lens[23]
+        for n in range(_LANES):
+            dx, dy, dz = place[0, n] - tx, place[1, n] - ty, place[2, n] - tz
+            nearness = 1 / (r6 * dx + r7 * dy + r8 * dz)
+            a, b = (r0 * dx + r1 * dy + r2 * dz) * nearness, (r3 * dx + r4 * dy + r5 * dz) * nearness
+            p, q, pa, pb, qa, qb = _distort(k1, k2, p1, p2, k3, factor, a, b)
+            u, v = fx * p + skew * q + cx - pixels[view, 0, n], fy * q + cy - pixels[view, 1, n]
+            ua, ub = (fx * pa + skew * qa) * nearness, (fx * pb + skew * qb) * nearness
+            va, vb = fy * qa * nearness, fy * qb * nearness
+            ax, ay, az, bx, by, bz = r0 - a * r6, r1 - a * r7, r2 - a * r8, r3 - b * r6, r4 - b * r7, r5 - b * r8
+            ux, uy, uz = ua * ax + ub * bx, ua * ay + ub * by, ua * az + ub * bz
+            vx, vy, vz = va * ax + vb * bx, va * ay + vb * by, va * az + vb * bz
+            weight = weights[view, n]
+            normal[0, n] += weight * (ux * ux + vx * vx)
+            normal[1, n] += weight * (ux * uy + vx * vy)
+            normal[2, n] += weight * (ux * uz + vx * vz)
+            normal[3, n] += weight * (uy * uy + vy * vy)
+            normal[4, n] += weight * (uy * uz + vy * vz)
+            normal[5, n] += weight * (uz * uz + vz * vz)
+            normal[6, n] -= weight * (ux * u + vx * v)
+            normal[7, n] -= weight * (uy * u + vy * v)
+            normal[8, n] -= weight * (uz * u + vz * v)
+            squared = u * u + v * v if (nearness > 0) & (a * a + b * b <= reach) else np.inf
+            cost[n] += weight * squared if weight > 0 else 0.0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _descend(pixels, lenses, weights, settled, active, place, trial, normal, cost):
+    """Move the active joints to where their weighted squared reprojection error is least, by Gauss-Newton.
+
+    A joint rests after a step of which the square is not above `settled`, mm^2.
+    """
+    new_cost, moving = np.zeros(_LANES), np.zeros(_LANES)
+    for n in range(_LANES):
+        moving[n] = active[n]
+        cost[n] = np.inf
+        trial[0, n], trial[1, n], trial[2, n] = place[0, n], place[1, n], place[2, n]
+    for step in range(_REFINING_STEPS + 1):
+        _linearise(pixels, weights, lenses, trial, normal, new_cost)
+        left = 0
+        for n in range(_LANES):
+            x, y, z = trial[0, n] - place[0, n], trial[1, n] - place[1, n], trial[2, n] - place[2, n]
+            better = (moving[n] > 0) & (new_cost[n] < cost[n])
+            place[0, n] = trial[0, n] if better else place[0, n]
+            place[1, n] = trial[1, n] if better else place[1, n]
+            place[2, n] = trial[2, n] if better else place[2, n]
+            cost[n] = new_cost[n] if better else cost[n]
+            further = better & ((step == 0) | (x * x + y * y + z * z > settled))
+            moving[n] = 1.0 if further else 0.0
+            left += further
+        if left == 0:
             break
-        x, y, z, cost = x + dx, y + dy, z + dz, new_cost
-        if dx * dx + dy * dy + dz * dz < 1e-12:
-            break
-    return x, y, z
+        _solve(normal, trial)
+        for k in range(3):
+            for n in range(_LANES):
+                trial[k, n] += place[k, n]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _refine(pixels, lenses, inside, huber, active, place, trial, normal, squared, cost):
+    """Move the joints to where their inliers' Huber loss is least, by reweighted Gauss-Newton steps."""
+    weights = np.zeros(inside.shape)
+    for step in range(_HUBER_STEPS + 1):
+        for view in range(len(lenses)):
+            _squared_errors(pixels[view], lenses[view], place, squared[view])
+            for n in range(_LANES):
+                far = squared[view, n] > huber * huber
+                weights[view, n] = inside[view, n] * (huber / np.sqrt(squared[view, n]) if far else 1.0)
+        if step < _HUBER_STEPS:
+            _descend(pixels, lenses, weights, np.inf, active, place, trial, normal, cost)
