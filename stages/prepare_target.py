@@ -1,12 +1,13 @@
 """Prepare target: a calibrated rig's recordings -> person crops of every frame and view, cameras in mm, detections.
 
 Nothing here is a label: where the person is comes from a detector's boxes or from the capture volume, and units, views and
-frames are checked against one another. The truth of the target, where there is one, is prepare_truth's affair.
+frames are checked against one another. The truth of the target, where there is one, is prepare_truth's affair. The one
+exception must be asked for twice: Human3.6M's published boxes are drawn about its true poses.
 """
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -15,9 +16,10 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline import cli, crops
-from pipeline.datasets import boxes, calibration_formats, keypoints, parallel, rig, videos
+from pipeline.datasets import boxes, calibration_formats, h36m, h36m_target, keypoints, parallel, rig, videos
 from pipeline.datasets import calibration as calibrations
 from pipeline.datasets.calibration import Calibration, check_agreement, check_looks, check_person
+from pipeline.datasets.h36m import H36m
 from pipeline.datasets.lenses import Straightening
 from pipeline.files import atomic, frames, journal, pictures, scratch
 from pipeline.files.cameras import write_rigs
@@ -53,6 +55,8 @@ Detector = Literal[
 class Target:
     """Section `target` of params.yaml."""
 
+    layout: Literal["rig", "h36m"]  # a rig's folder, or Human3.6M in any of its layouts
+    h36m: H36m  # which subjects and moments of it; takes the place of stride, first_ and last_frame and test_
     views: tuple[str, ...]  # the cameras to use; empty for all
     units: Literal["auto", "m", "cm", "mm"]  # of the calibration; auto: what it says, or what the rig's size tells
     extrinsics: Literal["auto", "camera_from_world", "world_from_camera"]  # which way the calibration's rotations go
@@ -69,7 +73,8 @@ class Target:
     test_last_frames: int  # of every other sequence, so many frames at the end are held out
     detector: Detector  # what the joints in the detections folder are called, in their order; none: there are none
     detections_offset: int  # added to the detector's frame numbers gives the views'
-    boxes: Literal["detections", "volume"]  # where the person is
+    boxes: Literal["detections", "volume", "truth"]  # where the person is; truth: as published for Human3.6M, a label
+    truth_boxes_allowed: bool  # says that a target with such boxes is no unlabelled one
     box_margin: float  # around a detection, as a fraction of its longer side
     min_box_score: float  # in [0, 1]; a box below it counts as missing
     volume_mm: tuple[float, ...] | None  # xmin xmax ymin ymax zmin zmax, world; null: derived from the rig
@@ -94,6 +99,19 @@ class Target:
                 raise ValueError(f"target.{name}: expected {expected}, got {value}")
         if self.last_frame is not None and self.last_frame < self.first_frame:
             raise ValueError(f"target.last_frame: {self.last_frame} is before target.first_frame, {self.first_frame}")
+        if self.boxes == "truth" and self.layout != "h36m":
+            raise ValueError("target.boxes: truth is for the layout h36m; expected detections or volume")
+        if self.boxes == "truth" and not self.truth_boxes_allowed:
+            raise ValueError(
+                "target.boxes: truth takes the boxes from the true poses, which an unlabelled target does not have; "
+                "detections and volume need no label, target.truth_boxes_allowed: true says that this is meant"
+            )
+        whole = self.stride == 1 and self.first_frame == 0 and self.last_frame is None
+        if self.layout == "h36m" and not (whole and not self.test_sequences and self.test_last_frames == 0):
+            raise ValueError(
+                "target: Human3.6M's frames are chosen in target.h36m; expected stride 1, first_frame 0, last_frame null, "
+                "test_sequences [] and test_last_frames 0"
+            )
         if len(self.views) == 1:
             raise ValueError("target.views: expected at least two views or none for all; one ray makes no point")
         if self.volume_mm is not None:
@@ -112,15 +130,56 @@ def main(
     cameras: Path,
     joints: Path,
     metrics: Path,
+    frame_list: Path,
     config: Target,
 ) -> None:
-    rigs, recordings = _found(calibration, views, config)
-    keys, recordings = _keys(recordings, config)
+    with ExitStack() as unpacked:
+        if config.layout == "h36m":
+            target = _human36m(calibration, views, config, unpacked)
+        else:
+            target = _rig(calibration, views, config)
+        _prepare(target, calibration, detections, out, cameras, joints, metrics, frame_list, config)
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A target as it lies on the disk.
+
+    Attributes:
+        rigs: of every sequence, "" where all have one.
+        recordings: with the moments to use.
+        keys: of these.
+        truth_boxes: (frames, views, 4) px; None where they are not asked for.
+    """
+
+    rigs: dict[str, Calibration]
+    recordings: tuple[rig.Recording, ...]
+    keys: FrameKeys
+    truth_boxes: np.ndarray | None
+
+
+def _prepare(
+    target: Found,
+    calibration: Path,
+    detections: Path,
+    out: Path,
+    cameras: Path,
+    joints: Path,
+    metrics: Path,
+    frame_list: Path,
+    config: Target,
+) -> None:
+    rigs, recordings, keys = target.rigs, target.recordings, target.keys
     for note in (note for recording in recordings for note in recording.notes):
         print(note)
     numbers = np.concatenate([recording.own_numbers() for recording in recordings]) - config.detections_offset
     seen = _detections(calibration, detections, keys, numbers, rigs, config)
-    box, source = _boxes(calibration, detections, seen, keys, numbers, rigs, config)
+    if target.truth_boxes is None:
+        box, source = _boxes(calibration, detections, seen, keys, numbers, rigs, config)
+    else:
+        known = np.isfinite(target.truth_boxes).all(axis=-1)
+        box = target.truth_boxes if known.all() else _volume_boxes(keys, rigs, config)
+        box, source = np.where(known[..., None], target.truth_boxes, box), np.where(known, "truth", "volume")
     for found in rigs.values():
         for doubt in found.doubts:
             raise ValueError(doubt)
@@ -129,6 +188,8 @@ def main(
     notes = [note.replace(str(calibration), calibration.name) for found in rigs.values() for note in found.notes]
     write_rigs(cameras, {sequence: found.cameras for sequence, found in rigs.items()}, list(dict.fromkeys(notes)))
     seen.write(joints)
+    listed = keys.listing()
+    atomic.write_text(frame_list, listed)
     count = {split: int((keys.split == split).sum()) for split in ("train", "test")}
     atomic.write_json(
         metrics,
@@ -139,10 +200,33 @@ def main(
             **count,
             "box_px": np.mean(box[..., 2] - box[..., 0]),
             "boxes": {name: int((source == name).sum()) for name in np.unique(source).tolist()},
+            "frame_list_sha256": hashlib.sha256(listed.encode()).hexdigest(),
             "detected_joints_percent": 100 * np.isfinite(seen.points[..., 0]).mean(),
         },
     )
     print(f"{out}: {count['train']} frames to adapt on and {count['test']} held out, {len(used)} views each")
+
+
+def _human36m(annotations: Path, place: Path, config: Target, unpacked: ExitStack) -> Found:
+    """Human3.6M, a take a sequence; every subject has a rig of its own."""
+    takes, notes = unpacked.enter_context(h36m.opened(annotations, place, config.h36m.subjects))
+    chosen, left = h36m.choose(takes, config.h36m)
+    for note in (*notes, *left):
+        print(note)
+    recordings = h36m_target.recordings(chosen, config.views, place)
+    rigs = {each.name: Calibration(tuple(view.camera for view in each.views), {}, tuple(notes)) for each in recordings}
+    truth_boxes = None
+    if config.boxes == "truth":
+        names = [camera.name for camera in chosen[0].take.cameras]
+        used = [names.index(view.camera.name) for view in recordings[0].views]
+        truth_boxes = h36m.boxes(chosen)[:, used]
+    return Found(rigs, recordings, h36m.keys(chosen), truth_boxes)
+
+
+def _rig(calibration: Path, views: Path, config: Target) -> Found:
+    rigs, recordings = _found(calibration, views, config)
+    keys, recordings = _keys(recordings, config)
+    return Found(rigs, recordings, keys, None)
 
 
 def _found(calibration: Path, views: Path, config: Target) -> tuple[dict[str, Calibration], tuple[rig.Recording, ...]]:
@@ -234,9 +318,9 @@ def _say_out_of_step(points: np.ndarray, keys: FrameKeys, rigs: dict[str, Calibr
             for camera, shift in zip(found.cameras, shifts.tolist(), strict=True):
                 if shift:
                     print(
-                        f"{sequence}: {camera.name} seems to be {abs(shift) * step} frames {'early' if shift > 0 else 'late'} "
-                        f"(off the epipolar lines by {before:.1f} px as it is, {after:.1f} px then); nothing was shifted, "
-                        f"target.offsets: {{{camera.name}: {shift * step}}} would"
+                        f"{sequence}: {camera.name} seems to be {abs(shift) * step} frames {'early' if shift > 0 else 'late'}: "
+                        f"{before:.1f} px off the epipolar lines as it is, {after:.1f} px then. Nothing was shifted; "
+                        f"{shift * step:+d} frames in target.offsets would"
                     )
 
 
