@@ -15,23 +15,9 @@ import numpy as np
 from pipeline import crops
 from pipeline.files.frames import Frames
 from pipeline.files.heatmaps import Heatmaps
-from pipeline.skeleton import Skeleton
+from pipeline.report.overlays import drawn
 
 _SIDE = 200  # px of a picture
-_LEFT, _RIGHT, _MIDDLE = (255, 160, 40), (60, 120, 255), (90, 230, 120)  # BGR
-
-
-def drawn(picture: np.ndarray, points: np.ndarray, skeleton: Skeleton) -> np.ndarray:
-    """A skeleton over a (side, side, 3) picture: left limbs blue, right ones orange; points (joints, 2) px, NaN unseen."""
-    canvas = np.ascontiguousarray((0.8 * picture).astype(np.uint8))
-    for parent, child in skeleton.limbs:
-        if not np.isfinite(points[[parent, child]]).all():
-            continue
-        name = skeleton.joints[child]
-        colour = _LEFT if name.startswith("left_") else _RIGHT if name.startswith("right_") else _MIDDLE
-        ends = [tuple(int(value) for value in np.round(points[joint] * 8)) for joint in (parent, child)]
-        cv2.line(canvas, ends[0], ends[1], colour, 3, cv2.LINE_AA, shift=3)
-    return canvas
 
 
 def sheet(frames: Frames, first: Heatmaps, last: Heatmaps) -> np.ndarray:

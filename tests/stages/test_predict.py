@@ -1,0 +1,93 @@
+"""A small network that nobody has taught, on three grey pictures."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from pipeline import cli, params
+from pipeline.models import build
+from stages import predict
+from tests.pipeline_graph import ROOT
+
+
+@pytest.fixture(autouse=True)
+def on_the_processor(monkeypatch):
+    monkeypatch.setenv("POSE_DEVICE", "cpu")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    values = params.read(ROOT / "params.yaml")["network"] | {"input_size": 64, "width": 8, "deconv_channels": 8}
+    network = params.build(build.Network, values, "network")
+    torch.manual_seed(0)
+    build.save(tmp_path / "model.pt", network, build.build(network).state_dict())
+    (tmp_path / "pictures").mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("000000000785.png", "b.png", "c.png"):
+        cv2.imwrite(str(tmp_path / "pictures" / name), rng.integers(0, 255, (90, 120, 3), dtype=np.uint8))
+    return tmp_path
+
+
+def run(folder, *more, pictures="pictures"):
+    flags = ["--model", "model.pt", "--pictures", str(pictures), "--out", "found.json", *more]
+    cli.run(predict.main, argv=[*flags, "--params", str(ROOT / "params.yaml")])
+    return json.loads((folder / "found.json").read_text())
+
+
+def test_every_picture_has_one_person_when_no_boxes_are_given(folder):
+    found = run(folder, "--table", "found.csv", "--overlays", "drawn")
+    assert [result["image_id"] for result in found] == [785, "b.png", "c.png"]
+    assert all(len(result["keypoints"]) == 3 * 16 for result in found)
+    lines = (folder / "found.csv").read_text().splitlines()
+    assert lines[0] == "picture,person,joint,x,y,score"
+    assert len(lines) == 1 + 3 * 16
+    assert sorted(path.name for path in (folder / "drawn").iterdir()) == ["000000000785.jpg", "b.jpg", "c.jpg"]
+
+
+def test_boxes_say_who_is_where_and_weak_ones_are_left_out(folder):
+    entries = [
+        {"image_id": 785, "bbox": [10, 10, 30, 40], "score": 0.9},
+        {"image_id": 785, "bbox": [60, 20, 40, 50], "score": 0.8},
+        {"image_id": "b.png", "bbox": [5, 5, 50, 50], "score": 0.1},
+    ]
+    (folder / "boxes.json").write_text(json.dumps(entries))
+    found = run(folder, "--boxes", "boxes.json", "--table", "found.csv")
+    assert [result["image_id"] for result in found] == [785, 785]
+    margin = 1 + params.read(ROOT / "params.yaml")["predict"]["box_margin"]
+    np.testing.assert_allclose(found[0]["bbox"], [25 - 20 * margin, 30 - 20 * margin, 40 * margin, 40 * margin])
+    people = {line.split(",")[1] for line in (folder / "found.csv").read_text().splitlines()[1:]}
+    assert people == {"0", "1"}
+    for result in found:
+        x, y, width, _ = result["bbox"]
+        points = np.array(result["keypoints"]).reshape(-1, 3)
+        assert ((points[:, 0] > x - 2) & (points[:, 0] < x + width + 2) & (points[:, 1] > y - 2)).all()
+
+
+def test_a_video_is_read_frame_by_frame(folder):
+    writer = cv2.VideoWriter(str(folder / "clip.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    for _ in range(4):
+        writer.write(np.full((48, 64, 3), 90, dtype=np.uint8))
+    writer.release()
+    assert [result["image_id"] for result in run(folder, pictures="clip.avi")] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("{", "not readable as json"),
+        ("{}", "expected a list"),
+        ('[{"image_id": 1}]', "entry 0 has no box"),
+        ('[{"image_id": 1, "bbox": [1, 2, 0, 4], "score": 1}]', "without area"),
+        ('[{"image_id": 1, "bbox": [1, 2, 3, 4], "score": 1}]', "has no box for any picture"),
+    ],
+)
+def test_bad_boxes_get_one_sentence_and_no_output(folder, capsys, text, sentence):
+    (folder / "boxes.json").write_text(text)
+    with pytest.raises(SystemExit):
+        run(folder, "--boxes", "boxes.json")
+    assert sentence in capsys.readouterr().err
+    assert not (folder / "found.json").exists()
