@@ -1,19 +1,22 @@
 """Triangulate: what a model saw in every view + cameras -> 3D joints, by the views that agree.
 
-A joint on which too few views agree stays unknown, with the reason, and no later stage invents it.
+A joint on which too few views agree stays unknown, with the reason, and no later stage invents it. How far off the others
+may be follows from how much the views contradict one another. Both is done in blocks of frames, so memory does not grow with
+the recording.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from pipeline import cli
 from pipeline.files.atomic import write_json
 from pipeline.files.cameras import of_views, read_cameras
-from pipeline.files.heatmaps import Heatmaps
-from pipeline.files.poses import Poses, Status
-from pipeline.geometry import ransac
+from pipeline.files.heatmaps import point_blocks, read_header
+from pipeline.files.poses import Status, writing
+from pipeline.geometry import ransac, uncertainty
 
 
 @dataclass(frozen=True)
@@ -25,12 +28,17 @@ class Triangulate:
         reproj_threshold_px: px of the full picture; a view agrees when the joint is shown nearer than this to its peak.
         min_inliers: how many views have to agree.
         min_ray_angle_deg: two of them must look at the joint from directions that differ by this much.
+        refine: how the agreeing views place the joint: "none" is plain least squares of their errors in px, with "huber"
+            those farther off than `huber_px` pull with their distance only, not the square of it.
+        huber_px: px of the full picture.
     """
 
     confidence_threshold: float
     reproj_threshold_px: float
     min_inliers: int
     min_ray_angle_deg: float
+    refine: Literal["none", "huber"]
+    huber_px: float
 
     def __post_init__(self) -> None:
         if not 0 <= self.confidence_threshold < 1:
@@ -47,38 +55,60 @@ class Triangulate:
             raise ValueError(
                 f"triangulate.min_ray_angle_deg: expected 0 or more and less than 90, got {self.min_ray_angle_deg}"
             )
+        if self.huber_px <= 0:
+            raise ValueError(f"triangulate.huber_px: expected more than 0 px, got {self.huber_px}")
 
 
 def main(heatmaps: Path, cameras: Path, out: Path, metrics: Path, config: Triangulate) -> None:
-    seen = Heatmaps.read(heatmaps, windows=False)
-    rig = of_views(read_cameras(cameras), seen.views, str(heatmaps))
+    keys, views, skeleton = read_header(heatmaps)
+    rig = of_views(read_cameras(cameras), views, str(heatmaps))
     if len(rig) < 2:
         raise ValueError(f"{heatmaps}: expected at least two views to triangulate from, got {len(rig)}")
     if config.min_inliers > len(rig):
         raise ValueError(
             f"triangulate.min_inliers: {config.min_inliers} views can never agree where there are {len(rig)}"
         )
-    found = ransac.triangulate(
-        seen.points,
-        seen.scores,
-        rig,
-        confidence_threshold=config.confidence_threshold,
-        reproj_threshold_px=config.reproj_threshold_px,
-        min_inliers=config.min_inliers,
-        min_ray_angle_deg=config.min_ray_angle_deg,
-    )
-    poses = Poses(seen.keys, seen.views, seen.skeleton, found.joints, found.inliers, found.error, found.status)
-    poses.write(out)
+    threshold = config.reproj_threshold_px
+    errors, spreads = [np.empty(0)], [np.empty(0)]  # of the known joints
+    statuses, agreeing = np.zeros(len(Status), dtype=int), 0
+    run = None
+    with writing(out, keys, views, skeleton) as poses:
+        for rows, points, scores in point_blocks(heatmaps):
+            found = ransac.triangulate(
+                points,
+                scores,
+                rig,
+                confidence_threshold=config.confidence_threshold,
+                reproj_threshold_px=threshold,
+                min_inliers=config.min_inliers,
+                min_ray_angle_deg=config.min_ray_angle_deg,
+                huber_px=config.huber_px if config.refine == "huber" else None,
+            )
+            poses.put(rows, found.joints, found.inliers, found.error, found.status)
+            some = uncertainty.tally(found.joints, found.inliers, points, rig, threshold)
+            run = some if run is None else run + some
+            errors.append(found.error[found.status == Status.KNOWN])
+            statuses += np.bincount(found.status.ravel(), minlength=len(Status))
+            agreeing += int(found.inliers.sum())
+        if run is not None:
+            noise = uncertainty.noise(run, threshold)
+            for rows, points, _ in point_blocks(heatmaps):
+                joints, inliers = poses.get(rows)
+                covariance = uncertainty.covariances(joints, inliers, points, rig, noise)
+                poses.put_covariance(rows, covariance)
+                spread = np.sqrt(np.trace(covariance, axis1=-2, axis2=-1))
+                spreads.append(spread[np.isfinite(spread)])
 
-    known = poses.known
-    count = max(known.size, 1)
+    error, spread = np.concatenate(errors), np.concatenate(spreads)
+    count = max(statuses.sum(), 1)
     values = {
-        "coverage": 100 * known.sum() / count,
-        "reproj_px_median": np.median(found.error[known]) if known.any() else np.nan,
-        "reproj_px_p95": np.percentile(found.error[known], 95) if known.any() else np.nan,
-        "views_mean": found.inliers.sum(axis=1)[known].mean() if known.any() else np.nan,
+        "coverage": 100 * statuses[Status.KNOWN] / count,
+        "reproj_px_median": np.median(error) if error.size else np.nan,
+        "reproj_px_p95": np.percentile(error, 95) if error.size else np.nan,
+        "spread_mm_median": np.median(spread) if spread.size else np.nan,
+        "views_mean": agreeing / error.size if error.size else np.nan,
         "refused": {
-            status.name.lower(): 100 * (found.status == status).sum() / count
+            status.name.lower(): 100 * statuses[status] / count
             for status in Status
             if status in (Status.TOO_FEW_VIEWS, Status.NO_AGREEMENT, Status.RAYS_PARALLEL, Status.BEHIND_CAMERA)
         },

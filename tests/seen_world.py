@@ -22,6 +22,8 @@ triangulate:
   reproj_threshold_px: 10.0
   min_inliers: 3
   min_ray_angle_deg: 5.0
+  refine: none
+  huber_px: 5.0
 rpsm:
   space_mm: 2200.0
   first_bins: 12

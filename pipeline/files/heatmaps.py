@@ -66,6 +66,25 @@ class Heatmaps:
             )
 
 
+def read_header(path: Path) -> tuple[FrameKeys, tuple[str, ...], Skeleton]:
+    """Which frames, views and joints a file is about, without what was seen."""
+    with hdf5.reading(path, KIND) as file:
+        return FrameKeys.get(file), tuple(hdf5.get_text(file, "views").tolist()), get(file.attrs["skeleton"])
+
+
+def point_blocks(path: Path, frames: int = 1024) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """The peaks of a file, some frames at a time, so that memory does not grow with the number of frames.
+
+    Yields:
+        Which frames, their points (frames, views, joints, 2) px of the full picture, and scores (frames, views, joints).
+    """
+    with hdf5.reading(path, KIND) as file:
+        count = len(file["scores"])
+        for start in range(0, count, frames):
+            rows = slice(start, min(start + frames, count))
+            yield rows, file["points"][rows], file["scores"][rows]
+
+
 def map_blocks(path: Path, frames: int = 16) -> Iterator[tuple[slice, np.ndarray]]:
     """The whole maps of a file, some frames at a time, so that memory does not grow with the number of frames.
 
