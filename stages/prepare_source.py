@@ -52,6 +52,7 @@ class LabelledSet:
     valid: tuple[str, ...] | None = None  # its parts to measure on: valid, val2017
     detections: str | None = None  # coco: a file in the folder with a detector's boxes, in place of `valid`'s own
     min_score: float = 0.0  # of such a box
+    single_person: bool = False  # mpii, its .mat: only people who stand apart from others
     h36m: H36m = field(default_factory=H36m)  # which subjects and moments of Human3.6M
 
     def read(self, folder: Path) -> Records:
@@ -60,7 +61,7 @@ class LabelledSet:
             case "mpii":
                 if self.detections is not None:
                     raise ValueError("detections: MPII's persons come with boxes; expected null")
-                return mpii.read(folder, **parts)
+                return mpii.read(folder, **parts, single_person=self.single_person)
             case "coco":
                 return coco.read(folder, **parts, detections=self.detections, min_score=self.min_score)
             case "h36m" if parts or self.detections is not None:

@@ -40,12 +40,18 @@ _NAMED = 3  # so many examples in a note
 Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # image, key, joints, box, head
 
 
-def read(folder: Path, train: Sequence[str] = ("train",), valid: Sequence[str] = ("valid",)) -> Records:
+def read(
+    folder: Path,
+    train: Sequence[str] = ("train",),
+    valid: Sequence[str] = ("valid",),
+    single_person: bool = False,
+) -> Records:
     """Read both splits.
 
     Args:
         folder: has annot/ and images/, or MPII's .mat anywhere near; or is what a folder `mpii` of either spelling is in.
         train, valid: which json files make the splits; `test`, which has no joints, can only be looked at, in `valid`.
+        single_person: only people who stand apart from others by MPII's own list, which only the .mat has.
 
     Raises:
         ValueError: a file is missing or not what it should be; the sentence names the file and the record.
@@ -60,7 +66,11 @@ def read(folder: Path, train: Sequence[str] = ("train",), valid: Sequence[str] =
     annot = archives.find(root, "annot") or archives.find(root, "annotations")
     official = _official(root)
     if official is not None and (annot is None or archives.find(annot, "train.json") is None):
-        return _read_mat(official, _list(root), pictures)
+        return _read_mat(official, _list(root), pictures, single_person)
+    if single_person:
+        raise ValueError(
+            f"{root}: the json files do not say who stands apart; expected mpii_human_pose_v1_u12_1.mat alone"
+        )
     if annot is None:
         raise ValueError(
             f"{root}: expected annot/train.json, annot/valid.json or mpii_human_pose_v1_u12_1.mat; there is neither"
@@ -209,7 +219,7 @@ def _load_mat(path: Path, data: bytes) -> dict[str, Any]:
     return loaded
 
 
-def _read_mat(path: Path, listed: Path | None, pictures: Pictures) -> Records:
+def _read_mat(path: Path, listed: Path | None, pictures: Pictures, single_person: bool) -> Records:
     if path.suffix.lower() == ".zip":
         data = Archive(path, ("mpii_human_pose_v1_u12_2",)).read("mpii_human_pose_v1_u12_1.mat")
     else:
@@ -223,12 +233,13 @@ def _read_mat(path: Path, listed: Path | None, pictures: Pictures) -> Records:
             f"{path}: expected an entry of RELEASE.img_train for each of annolist's {len(annolist)} pictures, "
             f"got {len(for_training)}"
         )
+    apart = _apart(release, len(annolist), path)
     on_list = _validation(listed) if listed is not None else None
     pictures_on_list = {picture for picture, _ in on_list or ()}
     if on_list is not None and max(pictures_on_list, default=0) > len(annolist):
         raise ValueError(f"{listed}: picture {max(pictures_on_list)} of {len(annolist)}")
     columns: list[tuple[str, str, str, np.ndarray, np.ndarray, float]] = []
-    without, left_out, doubtful = [], 0, 0
+    without, left_out, doubtful, alone = [], 0, 0, 0
     for number, entry in enumerate(annolist, start=1):
         if not for_training[number - 1]:
             continue
@@ -243,6 +254,9 @@ def _read_mat(path: Path, listed: Path | None, pictures: Pictures) -> Records:
             if not points or _empty(scale) or not centre:
                 continue
             found += 1
+            alone += (number, person) in apart
+            if single_person and (number, person) not in apart:
+                continue
             if on_list is None:
                 split = "valid" if _held_out(name) else "train"
             elif (number, person) in on_list:
@@ -265,7 +279,7 @@ def _read_mat(path: Path, listed: Path | None, pictures: Pictures) -> Records:
     if not columns:
         raise ValueError(f"{path}: no picture of the official training set has an annotated person")
     image, key, split_names, joints_, box_, head = zip(*columns, strict=True)
-    notes = []
+    notes = [f"{path}: {alone} persons stand apart from others"] if apart else []
     if on_list is None:
         notes.append(
             f"{path}: no detections.mat beside it, so one picture in {_HELD_OUT} is held out by a hash of its name; "
@@ -291,6 +305,21 @@ def _read_mat(path: Path, listed: Path | None, pictures: Pictures) -> Records:
         files,
         tuple(notes),
     )
+
+
+def _apart(release: Any, count: int, path: Path) -> set[tuple[int, int]]:
+    """(picture, person), both from 1, of those who stand apart by RELEASE.single_person; nobody without that field."""
+    if "single_person" not in release.dtype.names:
+        return set()
+    cells = np.ravel(release["single_person"])
+    if cells.dtype != object or len(cells) != count:
+        raise ValueError(f"{path}: expected a cell of RELEASE.single_person for each of the {count} pictures")
+    found = set()
+    for number, persons in enumerate(cells, start=1):
+        values = np.ravel(persons)
+        values = numbers(values, values.shape, "single_person", f"{path}: picture {number}")
+        found |= {(number, int(person)) for person in values}
+    return found
 
 
 def _validation(path: Path) -> set[tuple[int, int]]:

@@ -80,11 +80,11 @@ def release(*pictures: tuple[str, list[dict[str, Any]], bool]) -> dict[str, Any]
             for name, people, _ in pictures
         )
     )
-    return {
-        "annolist": annolist,
-        "img_train": np.array([[each for _, _, each in pictures]], dtype=np.uint8),
-        "version": "12",
-    }
+    apart = np.empty((len(pictures), 1), dtype=object)  # the first of each picture stands apart from others
+    for place, (_, people, _) in enumerate(pictures):
+        apart[place, 0] = np.array([1]) if people else np.zeros((0, 0))
+    for_training = np.array([[each for _, _, each in pictures]], dtype=np.uint8)
+    return {"annolist": annolist, "img_train": for_training, "single_person": apart, "version": "12"}
 
 
 def write_mpii_mat(folder: Path, **changes: Any) -> Path:

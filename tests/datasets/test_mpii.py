@@ -24,6 +24,11 @@ def folder(tmp_path):
 
 
 @pytest.fixture
+def folder_of_json(tmp_path):
+    return people_world.write_mpii(tmp_path / "json")
+
+
+@pytest.fixture
 def official(tmp_path):
     return people_world.write_mpii_mat(tmp_path / "mpii")
 
@@ -75,6 +80,14 @@ def test_people_without_points_scale_or_place_are_nobody(official):
     people.append(mpii_person(annopoints=np.zeros((0, 0))))
     savemat(official / "mpii_human_pose_v1_u12_1.mat", {"RELEASE": release(("a.jpg", people, True))})
     assert mpii.read(official).key.tolist() == ["a.jpg#3"]
+
+
+def test_only_people_who_stand_apart_where_that_is_asked_for(official, folder_of_json):
+    found = mpii.read(official, single_person=True)
+    assert found.key.tolist() == ["a.jpg#1", "b.jpg#1"]
+    assert any("2 persons stand apart from others" in note for note in mpii.read(official).notes)
+    with pytest.raises(ValueError, match="the json files do not say who stands apart"):
+        mpii.read(folder_of_json, single_person=True)
 
 
 def test_a_joint_that_is_there_twice_is_not_labelled(official):
@@ -148,6 +161,7 @@ def pointing(**point):
     [
         ({"annolist": np.zeros((0, 0))}, "expected an entry of RELEASE.img_train for each of annolist's 0 pictures, got 4"),
         ({"img_train": np.ones((1, 3))}, "for each of annolist's 4 pictures, got 3"),
+        ({"single_person": np.ones((4, 1))}, "expected a cell of RELEASE.single_person for each of the 4 pictures"),
         ({"img_train": np.zeros((1, 4))}, "no picture of the official training set has an annotated person"),
         (release(("../a.jpg", [mpii_person()], True)), "expected the name of a file inside"),
         (release(("a.jpg", [mpii_person(scale=-1.0)], True)), "scale must be positive, got -1.0"),

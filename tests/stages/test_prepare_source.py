@@ -17,32 +17,17 @@ from scipy.io import savemat
 from pipeline import cli, crops
 from pipeline.files.samples import Samples
 from stages import prepare_source
+from tests.datasets import people_world
+from tests.datasets.people_world import mpii_record as record
 from tests.pipeline_graph import ROOT
 
-JOINTS = [[60 + 4 * joint, 40 + 7 * joint] for joint in range(16)]  # 1-based px
-
-
-def record(image: str, **changes: object) -> dict[str, object]:
-    """A person of 120 px around (90, 100) in a picture of 200 x 180 px."""
-    base = {"image": image, "center": [91.0, 92.0], "scale": 0.6, "joints": JOINTS, "joints_vis": [1] * 16}
-    return base | changes
+JOINTS = (people_world.JOINTS[:16] + 1).tolist()  # 1-based px
 
 
 @pytest.fixture
 def people(tmp_path: Path) -> Path:
     """Two pictures to train on, one of them with two people, and one to validate on."""
-    folder = tmp_path / "people"
-    (folder / "annot").mkdir(parents=True)
-    (folder / "images").mkdir()
-    rng = np.random.default_rng(0)
-    for name in ("a.jpg", "b.jpg", "c.jpg"):
-        picture = cv2.resize(rng.integers(0, 256, (18, 20), dtype=np.uint8), (200, 180))
-        cv2.imwrite(str(folder / "images" / name), picture)
-    put(folder, "train", [record("b.jpg"), record("a.jpg"), record("b.jpg", center=[30.0, 30.0], scale=0.2)])
-    put(folder, "valid", [record("c.jpg")])
-    heads = np.array([[[50.0], [40.0]], [[80.0], [80.0]]])  # (2, 2, 1): x1 y1, x2 y2
-    savemat(folder / "annot/gt_valid.mat", {"headboxes_src": heads})
-    return folder
+    return people_world.write_mpii(tmp_path / "people")
 
 
 def put(folder: Path, split: str, records: object) -> None:
