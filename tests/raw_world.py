@@ -21,6 +21,8 @@ from tests.tiny_world import camera_ring
 
 PARAMS = """
 target:
+  layout: rig
+  h36m: {}
   views: []
   units: auto
   extrinsics: auto
@@ -38,6 +40,7 @@ target:
   detector: none
   detections_offset: 0
   boxes: detections
+  truth_boxes_allowed: false
   box_margin: 0.2
   min_box_score: 0.3
   volume_mm: null
@@ -111,6 +114,7 @@ class Raw:
             "cameras": self.out / "cameras.toml",
             "joints": self.out / "detections.h5",
             "metrics": self.out / "target.json",
+            "frame-list": self.out / "frames.txt",
         }
         run("prepare_target", flags, self.root, monkeypatch, **params)
 

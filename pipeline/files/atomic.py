@@ -27,6 +27,11 @@ def replacing(path: Path) -> Iterator[Path]:
             scratch.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    with replacing(path) as scratch:
+        scratch.write_text(text, encoding="utf-8", newline="\n")
+
+
 def write_json(path: Path, values: dict[str, Any]) -> None:
     """Sorted keys, 4 digits, no NaN (a number that is not known is left out): the same values give the same bytes."""
     with replacing(path) as scratch:

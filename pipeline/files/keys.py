@@ -51,6 +51,11 @@ class FrameKeys:
         if not (same and np.array_equal(self.number, other.number)):
             raise ValueError(f"{what}: speaks of other frames ({len(other)} against {len(self)}); rerun the pipeline")
 
+    def listing(self) -> str:
+        """The frames as text, one a line: split, sequence, number."""
+        rows = zip(self.split.tolist(), self.sequence.tolist(), self.number.tolist(), strict=True)
+        return "".join(f"{split} {sequence} {number}\n" for split, sequence, number in rows)
+
     def put(self, file: h5py.Group) -> None:
         hdf5.put_text(file, "sequence", self.sequence)
         file.create_dataset("number", data=np.asarray(self.number, dtype=np.int32))

@@ -374,6 +374,7 @@ def test_a_real_recording_is_prepared(tmp_path, monkeypatch, capsys):
         "cameras": out / "cameras.toml",
         "joints": out / "detections.h5",
         "metrics": out / "target.json",
+        "frame-list": out / "frames.txt",
     }
     params = {"detector": "openpose_body_25b", "stride": 5, "test_last_frames": 6}
     raw_world.run("prepare_target", flags, tmp_path, monkeypatch, **params)
