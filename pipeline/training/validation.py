@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 import numpy as np
+from tqdm import tqdm
 
 from pipeline import crops, heatmaps
 from pipeline.files.samples import Samples
@@ -25,31 +26,39 @@ def source_pckh(
         rows = np.flatnonzero((samples.split == "valid") & np.isfinite(samples.head))
         if len(rows):
             truth = reorder(samples.joints[rows], skeleton, samples.skeleton)
-            columns.append((detect(predict, samples, rows, size), truth, samples.head[rows]))
+            columns.append((detect(predict, samples, rows, size)[0], truth, samples.head[rows]))
     if not columns:
         return float("nan")
     found, truth, head = (np.concatenate(column) for column in zip(*columns, strict=True))
     return pck.mpii_pckh(found, truth, head, skeleton)[0]
 
 
-def detect(predict: Callable[[np.ndarray], np.ndarray], samples: Samples, rows: np.ndarray, size: int) -> np.ndarray:
+def detect(
+    predict: Callable[[np.ndarray], np.ndarray],
+    samples: Samples,
+    rows: np.ndarray,
+    size: int,
+    decode: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] = heatmaps.decode_dark,
+) -> tuple[np.ndarray, np.ndarray]:
     """The network's joints in the pictures of some samples.
 
     Args:
         predict: (batch, size, size, 3) uint8 BGR -> (batch, joints, map, map) heatmaps.
         rows: (rows,) which samples.
         size: px, side of the network's input.
+        decode: one of the decoders of pipeline/heatmaps.py.
 
     Returns:
-        (rows, joints, 2) px of the full picture; NaN where a map has no peak.
+        (rows, joints, 2) px of the full picture, NaN where a map has no peak, and (rows, joints) scores.
     """
-    found = []
-    for start in range(0, len(rows), _BATCH):
+    points, scores = [], []
+    for start in tqdm(range(0, len(rows), _BATCH), desc="detect", disable=None):
         cut = [
             network_input(samples.picture(row), samples.crop_from_image[row], samples.box[row], size)
             for row in rows[start : start + _BATCH]
         ]
         maps = predict(np.stack([picture for picture, _ in cut]))
-        peaks, _ = heatmaps.decode_dark(maps)  # (batch, joints, 2)
-        found.append(crops.transform(np.stack([image_from_map for _, image_from_map in cut]), peaks))
-    return np.concatenate(found)
+        peaks, heights = decode(maps)  # (batch, joints, 2)
+        points.append(crops.transform(np.stack([image_from_map for _, image_from_map in cut]), peaks))
+        scores.append(heights)
+    return np.concatenate(points), np.concatenate(scores)
