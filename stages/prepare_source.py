@@ -105,7 +105,7 @@ def _write(out: Path, records: Records, config: Source, made: Path) -> tuple[np.
     def cut(rows: list[int]) -> list[Item]:
         """The persons of one picture, which is decoded once."""
         try:
-            picture = records.pictures.read(str(records.image[rows[0]]))
+            picture = records.picture(rows[0])
         except ValueError as error:
             return [(b"", {"error": str(error)})] * len(rows)
         facts = {"size": [picture.shape[1], picture.shape[0]]}

@@ -175,7 +175,7 @@ def store(places: Sequence[tuple[Path, str]], inner: Sequence[str], what: str) -
 
     Args:
         places: (folder, name) to look at, in this order, as `find` does.
-        inner: see `Archive`; a folder that holds one of these, and no file, stands for it as well.
+        inner: see `Archive`; a folder that holds one of these stands for that as well.
         what: is looked for, for the sentence.
 
     Raises:

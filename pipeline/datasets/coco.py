@@ -51,7 +51,7 @@ def read(
         raise ValueError(f"{folder}: expected at least one set to read, such as train2017")
     if len({*train, *valid}) < len(train) + len(valid):
         raise ValueError(f"{folder}: a set is named twice in {', '.join((*train, *valid))}")
-    rows: list[tuple[str, str, str, np.ndarray, np.ndarray, float]] = []
+    rows: list[tuple[str, str, str, np.ndarray, np.ndarray, float, tuple[int, int]]] = []
     files, stores, notes = [], {}, []
     for split, name in [*(("train", name) for name in train), *(("valid", name) for name in valid)]:
         path = _annotations(root, name)
@@ -67,13 +67,14 @@ def read(
             found, dropped = _labelled(path, info)
             if dropped:
                 notes.append(f"{path}: {dropped} annotations left out (crowds, no key point, no area, no box)")
+        sizes = {image["file_name"]: (image["width"], image["height"]) for image in info.dataset["images"]}
         for image, key, joints, box, score in found:
-            rows.append((split, f"{name}/{image}", f"{name}/{image}#{key}", joints, box, score))
+            rows.append((split, f"{name}/{image}", f"{name}/{image}#{key}", joints, box, score, sizes[image]))
         files.append(path)
         stores[name] = archives.store(_places(root, name), (name, _folder(name)), f"{root}: {name}")
     if not rows:
         raise ValueError(f"{files[0]}: there is no person with a key point")
-    split_names, image_names, keys, all_joints, all_boxes, scores = zip(*rows, strict=True)
+    split_names, image_names, keys, all_joints, all_boxes, scores, all_sizes = zip(*rows, strict=True)
     return Records(
         SKELETON,
         np.array(image_names, dtype=str),
@@ -86,6 +87,7 @@ def read(
         Pictures(stores),
         tuple(files),
         tuple(notes),
+        np.array(all_sizes, dtype=int),
     )
 
 

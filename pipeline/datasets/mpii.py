@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.datasets import archives, images
-from pipeline.datasets.archives import Archive, Pictures
+from pipeline.datasets.archives import Archive, Pictures, Store
 from pipeline.datasets.records import Records, load_json, numbers, whole
 from pipeline.skeleton import Skeleton, get
 
@@ -62,7 +62,7 @@ def read(
     if "test" in train:
         raise ValueError(f"{folder}: MPII's test.json has no joints; nothing can be learned from it")
     root = _root(folder)
-    pictures = Pictures({"": archives.store([(root, "images"), (root, "images.zip")], ("images",), str(root))})
+    pictures = Pictures({"": _pictures(root)})
     annot = archives.find(root, "annot") or archives.find(root, "annotations")
     official = _official(root)
     if official is not None and (annot is None or archives.find(annot, "train.json") is None):
@@ -97,6 +97,14 @@ def _root(folder: Path) -> Path:
     if archives.find(folder, "annot", "annotations") is None and _official(folder) is None:
         return archives.find(folder, "mpii") or folder
     return folder
+
+
+def _pictures(root: Path) -> Store:
+    places = [(root, "images"), (root, "images.zip"), (root, "mpii_human_pose_v1")]
+    packed = archives.find(root, "mpii_human_pose_v1.tar.gz")
+    if packed is not None and all(archives.find(*place) is None for place in places):
+        raise ValueError(f"{packed}: unpack it first; single pictures cannot be read out of it")
+    return archives.store(places, ("images",), str(root))
 
 
 def _numbered(image: np.ndarray) -> np.ndarray:

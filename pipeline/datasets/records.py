@@ -31,6 +31,7 @@ class Records:
         pictures: where they lie.
         files: the annotation files that all this was read from.
         notes: sentences about what was left out or decided.
+        size: (persons, 2) px, width and height of the picture that the annotations speak of; None where they do not say.
     """
 
     skeleton: Skeleton
@@ -44,6 +45,7 @@ class Records:
     pictures: Pictures
     files: tuple[Path, ...]
     notes: tuple[str, ...] = ()
+    size: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         count = len(self.key)
@@ -61,6 +63,20 @@ class Records:
 
     def __len__(self) -> int:
         return len(self.key)
+
+    def picture(self, row: int) -> np.ndarray:
+        """A person's full picture, (height, width, 3) uint8 BGR.
+
+        Raises:
+            ValueError: it is absent, damaged, or not of the size that the annotations speak of.
+        """
+        name = str(self.image[row])
+        found = self.pictures.read(name)
+        size = (found.shape[1], found.shape[0])
+        if self.size is not None and size != tuple(self.size[row].tolist()):
+            expected = "x".join(map(str, self.size[row].tolist()))
+            raise ValueError(f"{name}: is {size[0]}x{size[1]} px, the annotations speak of {expected}")
+        return found
 
 
 @dataclass(frozen=True)
@@ -125,11 +141,7 @@ def numbers(value: Any, shape: tuple[int, ...], name: str, what: str) -> np.ndar
 
 
 def whole(value: Any, name: str, what: str) -> int:
-    """A whole number, or a ValueError."""
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, float))
-        or (isinstance(value, float) and not (math.isfinite(value) and value == int(value)))
-    ):
-        raise ValueError(f"{what}: expected a whole number as '{name}', got {value!r}")
-    return int(value)
+    """A whole number that a float could hold, or a ValueError."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= 2**53 and value == int(value):
+        return int(value)
+    raise ValueError(f"{what}: expected a whole number as '{name}', got {value!r}")

@@ -4,6 +4,7 @@ import json
 import zipfile
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -89,6 +90,16 @@ def test_wherever_the_pictures_lie(folder, layout):
     np.testing.assert_array_equal(found.pictures.read("val2017/000000000785.jpg"), picture)
 
 
+def test_a_picture_of_another_size_is_not_the_annotated_one(folder):
+    found = coco.read(folder)
+    row = found.split.tolist().index("valid")
+    assert found.picture(row).shape == (180, 200, 3)
+    path = folder / "images/val2017/000000000785.jpg"
+    cv2.imwrite(str(path), cv2.resize(found.picture(row), (100, 90)))
+    with pytest.raises(ValueError, match=r"000000000785\.jpg: is 100x90 px, the annotations speak of 200x180"):
+        found.picture(row)
+
+
 def box(image=785, **changes):
     return {"image_id": image, "category_id": 1, "bbox": [10.0, 20.0, 40.0, 80.0], "score": 0.9} | changes
 
@@ -160,6 +171,7 @@ def test_pictures_that_cannot_be_right(folder):
     for images, sentence in [
         ([(9, "a.jpg"), (9, "b.jpg")], "'images' holds the id 9 twice"),
         ([(9, "a.jpg"), (8, "a.jpg")], "1 pictures have a file_name that is taken"),
+        ([(10**30, "a.jpg")], "expected a whole number as 'id'"),
         ([(9, "../a.jpg")], "expected the name of a file inside"),
     ]:
         put(folder, [coco_person(1, 9)], images)
@@ -195,7 +207,7 @@ def test_the_real_pictures():
     counted = census(found)
     assert (counted.persons, counted.pictures, counted.absent_pictures) == ({"valid": 44}, {"valid": 17}, {"valid": 0})
     for row in range(len(found)):
-        height, width, _ = found.pictures.read(str(found.image[row])).shape
+        height, width, _ = found.picture(row).shape
         known = found.joints[row][np.isfinite(found.joints[row, :, 0])]
         assert ((known >= 0) & (known < [width, height])).all()
         inside = (known >= found.box[row, :2]) & (known <= found.box[row, 2:])

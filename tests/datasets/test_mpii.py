@@ -119,6 +119,16 @@ def test_either_spelling_and_the_folder_above(folder):
     assert mpii.read(folder.parent).key.tolist() == expected
 
 
+def test_the_pictures_as_they_are_unpacked_and_as_they_are_not(folder):
+    (folder / "mpii_human_pose_v1").mkdir()
+    (folder / "images").rename(folder / "mpii_human_pose_v1/images")
+    assert mpii.read(folder).picture(0).shape == (180, 200, 3)
+    (folder / "mpii_human_pose_v1").rename(folder / "elsewhere")
+    (folder / "mpii_human_pose_v1.tar.gz").touch()
+    with pytest.raises(ValueError, match="unpack it first; single pictures cannot be read out of it"):
+        mpii.read(folder)
+
+
 def test_two_spellings_at_once_are_a_question(folder):
     (folder / "Images").mkdir()
     (folder / "images").rename(folder / "IMAGES")
