@@ -6,6 +6,7 @@ and camera that is, and holds the cameras of all subjects in one row of 300 numb
 """
 
 import math
+import os
 import re
 import shutil
 import tarfile
@@ -392,7 +393,7 @@ def _files(root: Path, subjects: Collection[int], scratch: Path, with_pictures: 
         owner = _owner(inner)
         if owner is not None and owner not in subjects:
             continue
-        for name, stream in _members(path):
+        for name, changed, stream in _members(path):
             file = _classified(PurePosixPath(name), inner)
             if file is None or file[0] not in kinds or file[1] not in subjects or file in found:
                 continue
@@ -401,12 +402,13 @@ def _files(root: Path, subjects: Collection[int], scratch: Path, with_pictures: 
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("wb") as out:
                 shutil.copyfileobj(stream, out, 1 << 20)
+            os.utime(target, (changed, changed))  # a stage that goes on after a kill knows its inputs by it
             found[file] = target
     return found
 
 
-def _members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    """The names and contents of an archive's files, one after the other; no links, and none too large."""
+def _members(path: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
+    """The names of an archive's files, numbers that change with them, and their contents, one after the other; no links, and none too large."""
 
     def check(name: str, size: int) -> None:
         limit = _LARGEST_VIDEO if name.lower().endswith(".mp4") else _LARGEST_CDF
@@ -420,7 +422,7 @@ def _members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
                     if not info.is_dir() and info.filename.lower().endswith((".cdf", ".mp4")):
                         check(info.filename, info.file_size)
                         with zipped.open(info) as stream:
-                            yield info.filename, stream
+                            yield info.filename, info.CRC, stream
         else:
             with tarfile.open(path, "r|*") as archive:
                 for member in archive:
@@ -428,7 +430,7 @@ def _members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
                         check(member.name, member.size)
                         content = archive.extractfile(member)
                         assert content is not None
-                        yield member.name, content
+                        yield member.name, min(max(int(member.mtime), 0), 1 << 32), content
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, OSError, NotImplementedError) as error:
         raise ValueError(f"{path}: not readable as an archive ({' '.join(str(error).split())})") from None
 
