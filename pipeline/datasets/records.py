@@ -1,7 +1,6 @@
 """Annotated persons of a data set, whatever files they came from, and what is to be told about them."""
 
 import json
-import math
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
