@@ -408,7 +408,7 @@ def _files(root: Path, subjects: Collection[int], scratch: Path, with_pictures: 
 
 
 def _members(path: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
-    """The names of an archive's files, numbers that change with them, and their contents, one after the other; no links, and none too large."""
+    """An archive's files one by one: name, a number that changes with it, contents; no links, and none too large."""
 
     def check(name: str, size: int) -> None:
         limit = _LARGEST_VIDEO if name.lower().endswith(".mp4") else _LARGEST_CDF
