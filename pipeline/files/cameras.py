@@ -7,13 +7,12 @@ made from. Where sequences have rigs of their own, such as a rig that was calibr
 
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from pipeline.files.atomic import replacing
 from pipeline.files.keys import FrameKeys
@@ -50,6 +49,28 @@ class Rigs:
             rigs[id(found)] = found
         return [(np.sort(np.concatenate(some)), of_views(rigs[key], views, what)) for key, some in rows.items()]
 
+    def each(
+        self,
+        keys: FrameKeys,
+        views: tuple[str, ...],
+        what: str,
+        function: Callable[..., tuple[np.ndarray, ...]],
+        *arrays: np.ndarray,
+    ) -> tuple[np.ndarray, ...]:
+        """What a function of cameras and frames says of every frame with its own cameras.
+
+        Args:
+            keys, views, what: as for `groups`.
+            function: takes the cameras and the arrays, and returns arrays; each has a row a frame.
+            arrays: (frames, ...).
+        """
+        groups = self.groups(keys, views, what)
+        if len(groups) == 1:
+            return function(groups[0][1], *arrays)
+        order = np.argsort(np.concatenate([rows for rows, _ in groups]), kind="stable")
+        parts = [function(cameras, *(array[rows] for array in arrays)) for rows, cameras in groups]
+        return tuple(np.concatenate(column)[order] for column in zip(*parts, strict=True))
+
 
 def write_cameras(path: Path, cameras: tuple[Camera, ...], notes: Sequence[str] = ()) -> None:
     write_rigs(path, {"": cameras}, notes)
@@ -60,7 +81,7 @@ def write_rigs(path: Path, rigs: Mapping[str, tuple[Camera, ...]], notes: Sequen
     lines = []
     for sequence, cameras in sorted(rigs.items()):
         for camera in cameras:
-            rotation = Rotation.from_matrix(camera.R).as_rotvec()
+            rotation = rotation_vector(camera.R)
             lines += [
                 f"[{_text(f'{sequence}/{camera.name}' if sequence else camera.name)}]",
                 f"name = {_text(camera.name)}",
@@ -118,7 +139,7 @@ def of_views(cameras: tuple[Camera, ...], views: tuple[str, ...], what: str) -> 
 
 
 def _camera(table: dict[str, Any]) -> Camera:
-    rotation = Rotation.from_rotvec(table["rotation"]).as_matrix()
+    rotation = rotation_matrix(np.array(table["rotation"], dtype=np.float64))
     translation = np.array(table["translation"], dtype=np.float64)
     return Camera(
         name=table["name"],
@@ -129,6 +150,23 @@ def _camera(table: dict[str, Any]) -> Camera:
         distortion=np.array(table["distortions"], dtype=np.float64),
         convention=table["convention"],
     )
+
+
+def rotation_matrix(vector: np.ndarray) -> np.ndarray:
+    """(3,) axis times angle in radians -> (3, 3) rotation (Rodrigues). SciPy's takes half a second to import."""
+    angle = float(np.linalg.norm(vector))
+    if angle == 0:
+        return np.eye(3)
+    x, y, z = vector / angle
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
+
+
+def rotation_vector(matrix: np.ndarray) -> np.ndarray:
+    """(3, 3) rotation -> (3,) axis times angle in radians, of at most pi."""
+    from scipy.spatial.transform import Rotation  # see above; only who prepares a rig writes one
+
+    return Rotation.from_matrix(matrix).as_rotvec()
 
 
 def _text(name: str) -> str:
