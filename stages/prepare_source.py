@@ -84,7 +84,9 @@ def prepare(data: Path, labelled_set: LabelledSet, out: Path, metrics: Path, con
     absent = list(dict.fromkeys(records.image[[stamp is None for stamp in stamps]].tolist()))
     if absent and config.unreadable == "refuse":
         raise ValueError(_unusable(data, [f"{image}: there is no such picture" for image in absent]))
-    with scratch.open(__file__, records.files, config, labelled_set, stamps) as folder:
+    # `unreadable` decides what is done with the crops, not what they are: who changes it after an error need not wait again.
+    cutting = (config.cache_size, config.cache_margin, config.jpeg_quality)
+    with scratch.open(__file__, records.files, cutting, labelled_set, stamps) as folder:
         kept, whole = _write(out, records, config, folder / "crops")
     _report(out, metrics, records, census(records), kept, whole)
 

@@ -237,6 +237,14 @@ def test_persons_of_unusable_pictures_are_left_out_where_that_is_asked_for(peopl
     assert (metrics["left_out"], metrics["absent_pictures"], metrics["train"], metrics["valid"]) == (2, 1, 2, 1)
 
 
+def test_who_then_asks_to_leave_them_out_need_not_wait_again(people, monkeypatch):
+    damage(people, "truncated")
+    with pytest.raises(SystemExit):
+        prepare(people, monkeypatch)
+    monkeypatch.setattr(crops, "warp", None)  # nothing is cut any more
+    assert prepare(people, monkeypatch, unreadable="skip").key.tolist() == ["b.jpg#0", "b.jpg#1", "c.jpg#0"]
+
+
 def test_all_absent_pictures_are_counted_before_any_work(people, monkeypatch, capsys):
     for name in ("a.jpg", "c.jpg"):
         (people / "images" / name).unlink()
