@@ -13,10 +13,11 @@ import numpy as np
 
 from pipeline import cli
 from pipeline.files.atomic import write_json
-from pipeline.files.cameras import of_views, read_cameras
+from pipeline.files.cameras import read_rigs
 from pipeline.files.heatmaps import point_blocks, read_header
 from pipeline.files.poses import Status, writing
 from pipeline.geometry import ransac, uncertainty
+from pipeline.geometry.camera import Camera
 
 
 @dataclass(frozen=True)
@@ -61,40 +62,52 @@ class Triangulate:
 
 def main(heatmaps: Path, cameras: Path, out: Path, metrics: Path, config: Triangulate) -> None:
     keys, views, skeleton = read_header(heatmaps)
-    rig = of_views(read_cameras(cameras), views, str(heatmaps))
-    if len(rig) < 2:
-        raise ValueError(f"{heatmaps}: expected at least two views to triangulate from, got {len(rig)}")
-    if config.min_inliers > len(rig):
+    rigs = read_rigs(cameras)
+    if len(views) < 2:
+        raise ValueError(f"{heatmaps}: expected at least two views to triangulate from, got {len(views)}")
+    if config.min_inliers > len(views):
         raise ValueError(
-            f"triangulate.min_inliers: {config.min_inliers} views can never agree where there are {len(rig)}"
+            f"triangulate.min_inliers: {config.min_inliers} views can never agree where there are {len(views)}"
         )
-    threshold = config.reproj_threshold_px
+
+    def triangulated(rig: tuple[Camera, ...], points: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, ...]:
+        found = ransac.triangulate(
+            points,
+            scores,
+            rig,
+            confidence_threshold=config.confidence_threshold,
+            reproj_threshold_px=config.reproj_threshold_px,
+            min_inliers=config.min_inliers,
+            min_ray_angle_deg=config.min_ray_angle_deg,
+            huber_px=config.huber_px if config.refine == "huber" else None,
+        )
+        return found.joints, found.inliers, found.error, found.status
+
     errors, spreads = [np.empty(0)], [np.empty(0)]  # of the known joints
     statuses, agreeing = np.zeros(len(Status), dtype=int), 0
     run = None
     with writing(out, keys, views, skeleton) as poses:
         for rows, points, scores in point_blocks(heatmaps):
-            found = ransac.triangulate(
-                points,
-                scores,
-                rig,
-                confidence_threshold=config.confidence_threshold,
-                reproj_threshold_px=threshold,
-                min_inliers=config.min_inliers,
-                min_ray_angle_deg=config.min_ray_angle_deg,
-                huber_px=config.huber_px if config.refine == "huber" else None,
-            )
-            poses.put(rows, found.joints, found.inliers, found.error, found.status)
-            some = uncertainty.tally(found.joints, found.inliers, points, rig, threshold)
-            run = some if run is None else run + some
-            errors.append(found.error[found.status == Status.KNOWN])
-            statuses += np.bincount(found.status.ravel(), minlength=len(Status))
-            agreeing += int(found.inliers.sum())
+            some = keys.take(rows)
+            joints, inliers, error, status = rigs.each(some, views, str(heatmaps), triangulated, points, scores)
+            poses.put(rows, joints, inliers, error, status)
+            for each, rig in rigs.groups(some, views, str(heatmaps)):
+                part = uncertainty.tally(joints[each], inliers[each], points[each], rig, config.reproj_threshold_px)
+                run = part if run is None else run + part
+            errors.append(error[status == Status.KNOWN])
+            statuses += np.bincount(status.ravel(), minlength=len(Status))
+            agreeing += int(inliers.sum())
         if run is not None:
-            noise = uncertainty.noise(run, threshold)
+            noise = uncertainty.noise(run, config.reproj_threshold_px)
+
+            def uncertain(
+                rig: tuple[Camera, ...], joints: np.ndarray, inliers: np.ndarray, points: np.ndarray
+            ) -> tuple[np.ndarray]:
+                return (uncertainty.covariances(joints, inliers, points, rig, noise),)
+
             for rows, points, _ in point_blocks(heatmaps):
-                joints, inliers = poses.get(rows)
-                covariance = uncertainty.covariances(joints, inliers, points, rig, noise)
+                arrays = (*poses.get(rows), points)
+                (covariance,) = rigs.each(keys.take(rows), views, str(heatmaps), uncertain, *arrays)
                 poses.put_covariance(rows, covariance)
                 spread = np.sqrt(np.trace(covariance, axis1=-2, axis2=-1))
                 spreads.append(spread[np.isfinite(spread)])

@@ -35,8 +35,8 @@ class FrameKeys:
     def __len__(self) -> int:
         return len(self.number)
 
-    def take(self, rows: np.ndarray) -> "FrameKeys":
-        """The keys of some frames: rows is an index or a mask, (frames,)."""
+    def take(self, rows: np.ndarray | slice) -> "FrameKeys":
+        """The keys of some frames: rows is an index or a mask, (frames,), or a slice."""
         return FrameKeys(self.sequence[rows], self.number[rows], self.split[rows], self.person[rows])
 
     def rows_of(self, other: "FrameKeys") -> np.ndarray:
