@@ -1,8 +1,8 @@
-"""Where a training keeps its checkpoints while it runs, so that an interrupted one resumes instead of starting over.
+"""Where a long stage keeps what it has done so far, so that an interrupted one resumes instead of starting over.
 
-The folder lies outside of the stage's outputs, under data/scratch (POSE_SCRATCH, an absolute path, puts it elsewhere), and
-is named after all that decides the result: a checkpoint is found again by the same training only, never by one with other
-inputs, params or code.
+A training keeps checkpoints, a preparation its journal of crops. The folder lies outside of the stage's outputs, under
+data/scratch (POSE_SCRATCH, an absolute path, puts it elsewhere), and is named after all that decides the result: it is found
+again by the same run only, never by one with other inputs, params or code.
 """
 
 import hashlib
