@@ -3,7 +3,10 @@
 (0, 0) is the centre of a map's top-left pixel. Which px of the picture that is, `image_from_map` says, beside the maps.
 """
 
+import math
+
 import numpy as np
+from numba import njit
 
 _TINY = 1e-10  # logarithms stop here
 
@@ -24,13 +27,12 @@ def draw(points: np.ndarray, size: tuple[int, int], sigma: float, rounded: bool 
     points = np.asarray(points, dtype=np.float64)
     if rounded:
         points = np.floor(points + 0.5)
+    *batch, _ = points.shape
     width, height = size
-    with np.errstate(under="ignore"):
-        columns = np.exp(-((np.arange(width) - points[..., 0, None]) ** 2) / (2 * sigma**2))  # (..., width)
-        rows = np.exp(-((np.arange(height) - points[..., 1, None]) ** 2) / (2 * sigma**2))  # (..., height)
-        maps = (rows[..., :, None] * columns[..., None, :]).astype(np.float32)
-    maps[~np.isfinite(points).all(axis=-1)] = 0
-    return maps
+    flat = points.reshape(-1, 2)
+    # A Gaussian is the product of two: one exp a column and one a row, by NumPy, which has it in vector instructions.
+    factors = np.exp(_exponents(flat, width, height, 2 * sigma**2))
+    return _outer(flat, factors, width, height).reshape(*batch, height, width)
 
 
 def touches(points: np.ndarray, size: tuple[int, int], sigma: float) -> np.ndarray:
@@ -51,9 +53,10 @@ def decode_quarter(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         (..., 2) map px, x y, and (...) scores: the height of the peak, at most 1. A map without a positive value, or
         with NaN, has the point NaN and the score 0.
     """
-    flat, peaks, height = _peaks(maps)
-    points = peaks + 0.25 * _uphill(flat, peaks)
-    return _shaped(maps, points, height)
+    flat = _numbers(maps)
+    peaks, scores = _peaks(flat)
+    _quarter_steps(flat, peaks)
+    return peaks.reshape(*maps.shape[:-2], 2), scores.reshape(maps.shape[:-2])
 
 
 def decode_dark(maps: np.ndarray, blur: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -69,24 +72,12 @@ def decode_dark(maps: np.ndarray, blur: float = 0.0) -> tuple[np.ndarray, np.nda
     Returns:
         As `decode_quarter`.
     """
-    flat, peaks, height = _peaks(maps)
-    logs = np.log(np.maximum(_patches(flat, peaks, 2, blur), _TINY))  # (maps, 5, 5), y x
-    slope_x, slope_y = (logs[:, 2, 3] - logs[:, 2, 1]) / 2, (logs[:, 3, 2] - logs[:, 1, 2]) / 2
-    bend_x = (logs[:, 2, 4] - 2 * logs[:, 2, 2] + logs[:, 2, 0]) / 4
-    bend_y = (logs[:, 4, 2] - 2 * logs[:, 2, 2] + logs[:, 0, 2]) / 4
-    bend_xy = (logs[:, 3, 3] - logs[:, 3, 1] - logs[:, 1, 3] + logs[:, 1, 1]) / 4
-    determinant = bend_x * bend_y - bend_xy**2
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        step = (
-            np.stack([bend_xy * slope_y - bend_y * slope_x, bend_xy * slope_x - bend_x * slope_y], axis=-1)
-            / determinant[:, None]
-        )  # (maps, 2)
-    rows, columns = flat.shape[1:]
-    x, y = peaks[:, 0], peaks[:, 1]
-    within = (x >= 2) & (x < columns - 2) & (y >= 2) & (y < rows - 2)
-    hill = within & (determinant > 0) & (bend_x < 0) & (np.abs(step) <= 1).all(axis=-1)
-    points = peaks + np.where(hill[:, None], step, 0.25 * _uphill(flat, peaks))
-    return _shaped(maps, points, height)
+    flat = _numbers(maps)
+    peaks, scores = _peaks(flat)
+    reach = math.ceil(3 * blur)
+    kernel = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * blur**2)) if reach else np.ones(1)
+    _newton_steps(flat, peaks, kernel / kernel.sum())
+    return peaks.reshape(*maps.shape[:-2], 2), scores.reshape(maps.shape[:-2])
 
 
 def decode_soft(maps: np.ndarray, radius: int = 3, beta: float = 10.0) -> tuple[np.ndarray, np.ndarray]:
@@ -100,17 +91,10 @@ def decode_soft(maps: np.ndarray, radius: int = 3, beta: float = 10.0) -> tuple[
     Returns:
         As `decode_quarter`.
     """
-    flat, peaks, height = _peaks(maps)
-    patch = _patches(flat, peaks, radius, 0.0)
-    offsets = np.arange(-radius, radius + 1)
-    rows, columns = flat.shape[1:]
-    x, y = peaks[:, :1] + offsets, peaks[:, 1:] + offsets  # (maps, window)
-    inside = ((y >= 0) & (y < rows))[:, :, None] & ((x >= 0) & (x < columns))[:, None, :]
-    with np.errstate(invalid="ignore", under="ignore"):
-        weights = np.exp(beta * (patch - patch[:, radius, radius, None, None])) * inside
-    total = weights.sum(axis=(1, 2))
-    step = np.stack([(weights.sum(axis=1) * offsets).sum(axis=1), (weights.sum(axis=2) * offsets).sum(axis=1)], axis=-1)
-    return _shaped(maps, peaks + step / total[:, None], height)
+    flat = _numbers(maps)
+    peaks, scores = _peaks(flat)
+    _mean_steps(flat, peaks, radius, beta)
+    return peaks.reshape(*maps.shape[:-2], 2), scores.reshape(maps.shape[:-2])
 
 
 def windows(maps: np.ndarray, window: int, floor: float = 1e-4) -> tuple[np.ndarray, np.ndarray]:
@@ -126,64 +110,262 @@ def windows(maps: np.ndarray, window: int, floor: float = 1e-4) -> tuple[np.ndar
         such peak, and where the second window overlaps the first, the values are 0.
     """
     *batch, height, width = maps.shape
-    rest = np.nan_to_num(np.asarray(maps, dtype=np.float32).reshape(-1, height, width))  # a copy
-    rest[rest < floor] = 0
-    rows, columns = min(window, height), min(window, width)
-    each = np.arange(len(rest))[:, None, None]
-    kept = np.zeros((len(rest), 2, rows, columns), dtype=np.float16)
-    corners = np.zeros((len(rest), 2, 2), dtype=np.int16)
-    for k in range(2):
-        y, x = np.divmod(rest.reshape(len(rest), -1).argmax(axis=1), width)
-        found = rest[np.arange(len(rest)), y, x] > 0
-        corners[:, k, 0] = np.where(found, np.clip(x - columns // 2, 0, width - columns), 0)
-        corners[:, k, 1] = np.where(found, np.clip(y - rows // 2, 0, height - rows), 0)
-        y = corners[:, k, 1, None, None] + np.arange(rows)[:, None]
-        x = corners[:, k, 0, None, None] + np.arange(columns)
-        kept[:, k] = np.where(found[:, None, None], rest[each, y, x], 0)
-        rest[each, y, x] = 0
-    return kept.reshape(*batch, 2, rows, columns), corners.reshape(*batch, 2, 2)
+    flat = np.ascontiguousarray(maps, dtype=np.float32).reshape(-1, height, width)
+    kept, corners = _cut(flat, min(window, height), min(window, width), np.float32(floor))
+    return kept.view(np.float16).reshape(*batch, *kept.shape[1:]), corners.reshape(*batch, 2, 2)
 
 
-def _peaks(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(maps, height, width), the highest pixel of each as (maps, 2) int x y, and its height, (maps,)."""
-    *_, rows, columns = maps.shape
-    flat = maps.reshape(-1, rows, columns)
-    y, x = np.divmod(flat.reshape(len(flat), -1).argmax(axis=1), columns)
-    return flat, np.stack([x, y], axis=-1), flat[np.arange(len(flat)), y, x]
+def whole(windows: np.ndarray, corners: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The maps of which `windows` kept what matters; where windows overlap, the larger value.
+
+    Args:
+        windows: (..., 2, rows, columns) float16, finite; negative values count as 0.
+        corners: (..., 2, 2) integers, x y of each window's top-left px.
+        size: (width, height) px of a map.
+
+    Returns:
+        (..., height, width) float32, zero outside the windows.
+
+    Raises:
+        ValueError: a window lies outside of its map.
+    """
+    *batch, two, rows, columns = windows.shape
+    bits = np.ascontiguousarray(windows, dtype=np.float16).view(np.uint16).reshape(-1, two, rows, columns)
+    flat = np.ascontiguousarray(corners, dtype=np.int16).reshape(-1, two, 2)
+    width, height = size
+    return _put(bits, flat, width, height).reshape(*batch, height, width)
 
 
-def _uphill(flat: np.ndarray, peaks: np.ndarray) -> np.ndarray:
-    """(maps, 2) in {-1, 0, 1}: on which side of the peak the map is higher, x y; 0 at the border."""
-    *_, rows, columns = flat.shape
-    each = np.arange(len(flat))
-    x, y = peaks[:, 0], peaks[:, 1]
-    right, left = flat[each, y, np.minimum(x + 1, columns - 1)], flat[each, y, np.maximum(x - 1, 0)]
-    below, above = flat[each, np.minimum(y + 1, rows - 1), x], flat[each, np.maximum(y - 1, 0), x]
-    sign_x = np.where((x > 0) & (x < columns - 1), np.sign(right - left), 0)
-    sign_y = np.where((y > 0) & (y < rows - 1), np.sign(below - above), 0)
-    return np.stack([sign_x, sign_y], axis=-1)
+# The loops. Each leaves the interpreter's lock and is compiled once for all runs. Inner loops go along a row without a branch
+# or a sum, so that they become vector instructions.
 
 
-def _patches(flat: np.ndarray, peaks: np.ndarray, radius: int, blur: float) -> np.ndarray:
-    """(maps, 2 radius + 1, 2 radius + 1) around the peaks, blurred; pixels off the map repeat its border."""
-    *_, rows, columns = flat.shape
-    reach = int(np.ceil(3 * blur))
-    offsets = np.arange(-radius - reach, radius + reach + 1)
-    y = np.clip(peaks[:, 1:] + offsets, 0, rows - 1)
-    x = np.clip(peaks[:, :1] + offsets, 0, columns - 1)
-    patch = flat[np.arange(len(flat))[:, None, None], y[:, :, None], x[:, None, :]].astype(np.float64)
-    if reach == 0:
-        return patch
-    # Only what the derivatives need is blurred: a banded matrix from the left and from the right.
-    steps = np.arange(len(offsets)) - reach - np.arange(2 * radius + 1)[:, None]
-    band = np.where(np.abs(steps) <= reach, np.exp(-(steps**2) / (2 * blur**2)), 0)
-    band /= band.sum(axis=1, keepdims=True)
-    return band @ patch @ band.T
+@njit(cache=True, nogil=True, error_model="numpy")
+def _exponents(points, width, height, scale):
+    """(points, width + height) of the columns' Gaussians, then of the rows'."""
+    exponents = np.empty((len(points), width + height))
+    for n in range(len(points)):
+        for x in range(width):
+            step = x - points[n, 0]
+            exponents[n, x] = -(step * step) / scale
+        for y in range(height):
+            step = y - points[n, 1]
+            exponents[n, width + y] = -(step * step) / scale
+    return exponents
 
 
-def _shaped(maps: np.ndarray, points: np.ndarray, height: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    batch = maps.shape[:-2]
-    known = height > 0  # false for NaN
-    points = np.where(known[:, None], points, np.nan)
-    scores = np.where(known, np.minimum(height, 1), 0)
-    return points.reshape(*batch, 2), scores.reshape(batch)
+@njit(cache=True, nogil=True, error_model="numpy")
+def _outer(points, factors, width, height):
+    maps = np.empty((len(points), height, width), dtype=np.float32)
+    for n in range(len(points)):
+        if np.isfinite(points[n, 0]) and np.isfinite(points[n, 1]):
+            for y in range(height):
+                row = factors[n, width + y]
+                for x in range(width):
+                    maps[n, y, x] = row * factors[n, x]
+        else:
+            maps[n] = 0
+    return maps
+
+
+def _numbers(maps: np.ndarray) -> np.ndarray:
+    """(maps, height, width) float32 or float64, in C order."""
+    maps = np.ascontiguousarray(maps, dtype=None if maps.dtype in (np.float32, np.float64) else np.float32)
+    return maps.reshape(-1, *maps.shape[-2:])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _rise(grid, top, bottom, left, right, nans, best):
+    """best[x] becomes the maximum of what it was and of column x of a rectangle; a NaN stays, or is passed over."""
+    for y in range(top, bottom):
+        for x in range(left, right):
+            value = grid[y, x]
+            if (value > best[x]) | (nans & (value != value)):
+                best[x] = value
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _peaks(flat):
+    """(maps, 2) x y of each map's highest pixel, the first of several, and (maps,) its height, at most 1; NaN and 0 for none."""
+    number, rows, columns = flat.shape
+    peaks, scores = np.full((number, 2), np.nan), np.zeros(number, dtype=flat.dtype)
+    best = np.empty(columns, dtype=flat.dtype)
+    for n in range(number):
+        best[:] = 0
+        _rise(flat[n], 0, rows, 0, columns, True, best)
+        height = flat.dtype.type(0)
+        for x in range(columns):
+            if best[x] > height or best[x] != best[x]:
+                height = best[x]
+            if height != height:
+                break
+        if not height > 0:
+            continue
+        first = rows
+        for x in range(columns):
+            if best[x] == height:
+                for y in range(first):
+                    if flat[n, y, x] == height:
+                        first = y
+                        peaks[n, 0], peaks[n, 1] = x, y
+                        break
+        scores[n] = min(height, flat.dtype.type(1))
+    return peaks, scores
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _uphill(grid, x, y):
+    """On which side of a pixel the map is higher, x y, each in {-1, 0, 1}; 0 at the border."""
+    rows, columns = grid.shape
+    none = grid.dtype.type(0)
+    side_x = np.sign(grid[y, x + 1] - grid[y, x - 1]) if 0 < x < columns - 1 else none
+    side_y = np.sign(grid[y + 1, x] - grid[y - 1, x]) if 0 < y < rows - 1 else none
+    return side_x, side_y
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _quarter_steps(flat, peaks):
+    """Move the peaks, (maps, 2) whole px, by the quarter offset."""
+    for n in range(len(flat)):
+        if np.isnan(peaks[n, 0]):
+            continue
+        side_x, side_y = _uphill(flat[n], int(peaks[n, 0]), int(peaks[n, 1]))
+        peaks[n, 0] += 0.25 * side_x
+        peaks[n, 1] += 0.25 * side_y
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _newton_steps(flat, peaks, kernel):
+    """Move the peaks, (maps, 2) whole px, by DARK's step after a blur, or by the quarter offset."""
+    number, rows, columns = flat.shape
+    reach = len(kernel) // 2
+    side = 5 + 2 * reach
+    across = np.empty((side, 5))
+    log = np.empty((5, 5))  # of the blurred map around the peak, y x: its derivatives need no more
+    for n in range(number):
+        if np.isnan(peaks[n, 0]):
+            continue
+        grid = flat[n]
+        x, y = int(peaks[n, 0]), int(peaks[n, 1])
+        side_x, side_y = _uphill(grid, x, y)
+        step_x, step_y = 0.25 * side_x, 0.25 * side_y
+        if 2 <= x < columns - 2 and 2 <= y < rows - 2:
+            for i in range(side):
+                row = grid[min(max(y - 2 - reach + i, 0), rows - 1)]  # pixels off the map repeat its border
+                for j in range(5):
+                    total = 0.0
+                    for k in range(2 * reach + 1):
+                        total += kernel[k] * row[min(max(x - 2 - reach + j + k, 0), columns - 1)]
+                    across[i, j] = total
+            for i in range(5):
+                for j in range(5):
+                    total = 0.0
+                    for k in range(2 * reach + 1):
+                        total += kernel[k] * across[i + k, j]
+                    log[i, j] = math.log(max(total, _TINY))
+            slope_x, slope_y = (log[2, 3] - log[2, 1]) / 2, (log[3, 2] - log[1, 2]) / 2
+            bend_x = (log[2, 4] - 2 * log[2, 2] + log[2, 0]) / 4
+            bend_y = (log[4, 2] - 2 * log[2, 2] + log[0, 2]) / 4
+            bend_xy = (log[3, 3] - log[3, 1] - log[1, 3] + log[1, 1]) / 4
+            determinant = bend_x * bend_y - bend_xy * bend_xy
+            if determinant > 0 and bend_x < 0:
+                newton_x = (bend_xy * slope_y - bend_y * slope_x) / determinant
+                newton_y = (bend_xy * slope_x - bend_x * slope_y) / determinant
+                if abs(newton_x) <= 1 and abs(newton_y) <= 1:
+                    step_x, step_y = newton_x, newton_y
+        peaks[n, 0] += step_x
+        peaks[n, 1] += step_y
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _mean_steps(flat, peaks, radius, beta):
+    """Move the peaks, (maps, 2) whole px, to the mean position under softmax(beta * map) in the window."""
+    number, rows, columns = flat.shape
+    for n in range(number):
+        if np.isnan(peaks[n, 0]):
+            continue
+        x, y = int(peaks[n, 0]), int(peaks[n, 1])
+        total, sum_x, sum_y = 0.0, 0.0, 0.0
+        for row in range(max(y - radius, 0), min(y + radius + 1, rows)):
+            for column in range(max(x - radius, 0), min(x + radius + 1, columns)):
+                weight = math.exp(beta * (flat[n, row, column] - flat[n, y, x]))
+                total += weight
+                sum_x += weight * (column - x)
+                sum_y += weight * (row - y)
+        peaks[n, 0] += sum_x / total
+        peaks[n, 1] += sum_y / total
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _cut(flat, rows, columns, floor):
+    """(maps, 2, rows, columns) float16, as bits, around the best peak and the best elsewhere, and (maps, 2, 2) corners."""
+    number, height, width = flat.shape
+    kept = np.zeros((number, 2, rows, columns), dtype=np.uint16)
+    corners = np.zeros((number, 2, 2), dtype=np.int16)
+    best = np.empty(width, dtype=np.float32)
+    values = np.empty(columns, dtype=np.float32)
+    line = values.view(np.int32)
+    scale = np.float32(2.0**-112)  # as in _put
+    for n in range(number):
+        grid = flat[n]
+        top, left, bottom, right = 0, 0, 0, 0  # of the first window
+        for k in range(2):
+            best[:] = 0
+            _rise(grid, 0, top, 0, width, False, best)
+            _rise(grid, top, bottom, 0, left, False, best)
+            _rise(grid, top, bottom, right, width, False, best)
+            _rise(grid, bottom, height, 0, width, False, best)
+            peak = np.float32(0)
+            for x in range(width):
+                peak = max(peak, best[x])
+            if peak < floor or not peak > 0:
+                break
+            first, column = height, 0
+            for x in range(width):
+                if best[x] == peak:
+                    for y in range(first):
+                        if grid[y, x] == peak and not (top <= y < bottom and left <= x < right):
+                            first, column = y, x
+                            break
+            corner_y = min(max(first - rows // 2, 0), height - rows)
+            corner_x = min(max(column - columns // 2, 0), width - columns)
+            corners[n, k, 0], corners[n, k, 1] = corner_x, corner_y
+            for i in range(rows):
+                for j in range(columns):
+                    value = grid[corner_y + i, corner_x + j]
+                    values[j] = value * scale if value >= floor else np.float32(0)
+                for j in range(
+                    columns
+                ):  # to the nearest float16, to the even one of two; what is too large, to infinity
+                    rounded = (line[j] + 0xFFF + ((line[j] >> 13) & 1)) >> 13
+                    kept[n, k, i, j] = min(rounded, 0x7C00)
+            if k == 1:  # what both would hold is the first window's
+                for i in range(max(top - corner_y, 0), min(bottom - corner_y, rows)):
+                    for j in range(max(left - corner_x, 0), min(right - corner_x, columns)):
+                        kept[n, k, i, j] = 0
+            top, left, bottom, right = corner_y, corner_x, corner_y + rows, corner_x + columns
+    return kept, corners
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _put(bits, corners, width, height):
+    number, two, rows, columns = bits.shape
+    maps = np.zeros((number, height, width), dtype=np.float32)
+    line = np.empty(columns, dtype=np.int32)
+    values = line.view(np.float32)
+    # A float16's exponent and fraction, moved to where a float32 has them, say 2^-112 of the value; subnormals as well.
+    scale = np.float32(2.0**112)
+    for n in range(number):
+        for k in range(two):
+            left, top = corners[n, k, 0], corners[n, k, 1]
+            if left < 0 or top < 0 or left + columns > width or top + rows > height:
+                raise ValueError("a window lies outside of its map")
+            for i in range(rows):
+                for j in range(columns):
+                    bit = np.int32(bits[n, k, i, j])
+                    line[j] = bit << 13 if bit < 0x8000 else 0
+                for j in range(columns):
+                    value = values[j] * scale
+                    if value > maps[n, top + i, left + j]:
+                        maps[n, top + i, left + j] = value
+    return maps

@@ -27,7 +27,7 @@ ARROWS = {
     "cli": {"params", "locks"},
     "geometry": {"skeleton", "heatmaps"},
     "crops": {"geometry.camera"},
-    "files": {"geometry.camera", "skeleton", "locks"},
+    "files": {"geometry.camera", "skeleton", "heatmaps", "locks"},
     "datasets": {"files", "crops", "geometry.camera", "skeleton"},
     "models": {"heatmaps", "geometry", "skeleton", "params", "files.atomic"},
     "training": {"heatmaps", "geometry", "skeleton", "crops", "files", "metrics"},

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import heatmaps
-from pipeline.files.heatmaps import _whole
+from tests import plain_heatmaps as plain
 
 SIZE = (32, 24)  # width, height
 
@@ -107,7 +107,7 @@ def test_two_windows_hold_two_peaks_and_nothing_else():
     windows, corners = heatmaps.windows(maps[None], 16)
     assert windows.dtype == np.float16
     assert corners[0].tolist() == [[0, 0], [48, 32]]  # pushed in from the border
-    again = _whole(windows, corners, 64, 48)[0]
+    again = heatmaps.whole(windows, corners, (64, 48))[0]
     np.testing.assert_allclose(again, np.where(maps < 1e-4, 0, maps), atol=1e-3)
 
 
@@ -115,7 +115,7 @@ def test_overlapping_windows_and_noise_do_not_change_a_value():
     rng = np.random.default_rng(0)
     maps = rng.uniform(-0.2, 1, (20, 3, 20, 18)).astype(np.float32)
     windows, corners = heatmaps.windows(maps, 16)
-    again = _whole(windows, corners, 18, 20)
+    again = heatmaps.whole(windows, corners, (18, 20))
     kept = again > 0
     np.testing.assert_allclose(again[kept], maps[kept], atol=1e-3)
     assert (again.max(axis=(2, 3)) >= maps.max(axis=(2, 3)) - 1e-3).all()
@@ -130,3 +130,85 @@ def test_a_map_smaller_than_a_window_is_kept_whole_and_an_empty_one_is_empty():
     assert not windows[0, 1].any()
     assert not windows[1].any()
     assert not corners.any()
+
+
+# The compiled loops against plain NumPy.
+
+PAIRS = [
+    (heatmaps.decode_quarter, plain.plain_quarter),
+    (heatmaps.decode_dark, plain.plain_dark),
+    (lambda maps: heatmaps.decode_dark(maps, blur=2.0), lambda maps: plain.plain_dark(maps, blur=2.0)),
+    (heatmaps.decode_soft, plain.plain_soft),
+]
+
+
+@st.composite
+def odd_maps(draw):
+    """Maps of any shape and kind: noise, plateaus (few levels), all negative, peaks at the border, some with NaN."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    rows, columns = draw(st.integers(1, 20)), draw(st.integers(1, 20))
+    maps = rng.uniform(-1, draw(st.sampled_from([-0.1, 0.3, 1.0, 1.5])), (4, 2, rows, columns))
+    maps[1] = np.round(maps[1] * 3) / 3  # plateaus
+    maps[2] = plain.plain_draw(rng.uniform(-2, 22, (2, 2)), (columns, rows), 1.5)
+    if draw(st.booleans()):
+        maps[3, 0, rng.integers(rows), rng.integers(columns)] = np.nan
+    return maps.astype(draw(st.sampled_from([np.float16, np.float32, np.float64])))
+
+
+@settings(max_examples=150, deadline=None)
+@given(odd_maps())
+def test_decoders_equal_their_plain_versions_on_any_maps(maps):
+    for fast, slow in PAIRS:
+        points, scores = fast(maps)
+        expected, heights = slow(maps if maps.dtype != np.float16 else maps.astype(np.float32))
+        np.testing.assert_allclose(points, expected, atol=1e-6)  # map px
+        np.testing.assert_array_equal(scores, heights)
+
+
+@settings(max_examples=100, deadline=None)
+@given(odd_maps(), st.integers(1, 17))
+def test_windows_equal_their_plain_version_to_the_bit_and_so_do_the_maps_they_make(maps, window):
+    kept, corners = heatmaps.windows(maps, window)
+    expected, places = plain.plain_windows(maps, window)
+    np.testing.assert_array_equal(kept, expected)
+    np.testing.assert_array_equal(corners, places)
+    *_, rows, columns = maps.shape
+    again = heatmaps.whole(kept, corners, (columns, rows))
+    np.testing.assert_array_equal(again, plain.plain_whole(kept, corners, columns, rows))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(-9, 40), st.floats(-9, 40), st.floats(0.5, 3), st.booleans())
+def test_targets_equal_their_plain_version_to_the_bit(x, y, sigma, rounded):
+    points = np.array([[[x, y], [y, x]], [[np.nan, y], [x, np.inf]]])
+    drawn = heatmaps.draw(points, SIZE, sigma, rounded)
+    assert drawn.dtype == np.float32
+    np.testing.assert_array_equal(drawn, plain.plain_draw(points, SIZE, sigma, rounded))
+
+
+def test_every_float16_comes_back_from_a_window_and_the_nearest_goes_into_it():
+    halves = np.arange(0x7C00, dtype=np.uint16).view(np.float16)  # all that are finite and not negative
+    back = heatmaps.whole(halves.reshape(-1, 1, 1, 1024), np.zeros((31, 1, 2), dtype=np.int16), (1024, 1))
+    np.testing.assert_array_equal(back.ravel(), halves.astype(np.float32))
+    values = np.random.default_rng(0).uniform(1e-4, 2, (1, 100, 100)).astype(np.float32)
+    values[0, 0, :4] = 65519, 65521, 1 + 2**-11, 1 + 3 * 2**-11  # to the largest, past it, and ties
+    with np.errstate(over="ignore"):
+        np.testing.assert_array_equal(heatmaps.windows(values, 100)[0][0, 0], values[0].astype(np.float16))
+
+
+def test_the_first_of_several_equal_peaks_counts():
+    grid = np.zeros((9, 9), dtype=np.float32)
+    grid[6, 1] = grid[2, 7] = grid[2, 5] = 1
+    assert heatmaps.decode_quarter(grid)[0].tolist() == [5, 2]
+
+
+def test_a_window_outside_of_its_map_is_refused():
+    for corner in ([-1, 0], [0, -1], [5, 0], [0, 5]):
+        with pytest.raises(ValueError, match="a window lies outside of its map"):
+            heatmaps.whole(np.zeros((1, 1, 4, 4), dtype=np.float16), np.array([[corner]]), (8, 8))
+
+
+def test_no_maps_make_no_points():
+    points, scores = heatmaps.decode_dark(np.zeros((0, 3, 8, 8), dtype=np.float32))
+    assert points.shape == (0, 3, 2)
+    assert scores.shape == (0, 3)

@@ -1,6 +1,6 @@
 """Heatmaps of every view: each joint's peak, and the map itself as small windows around its two best peaks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +45,9 @@ class Heatmaps:
 
     def maps(self, frames: slice) -> np.ndarray:
         """Whole maps again, (frames, views, joints, height, width) float32, zero outside the windows."""
-        return _whole(self.windows[frames], self.corners[frames], *self.map_size)
+        from pipeline.heatmaps import whole  # compiles; most readers want no maps
+
+        return whole(self.windows[frames], self.corners[frames], self.map_size)
 
     @staticmethod
     def read(path: Path, windows: bool = True) -> "Heatmaps":
@@ -85,31 +87,57 @@ def point_blocks(path: Path, frames: int = 1024) -> Iterator[tuple[slice, np.nda
             yield rows, file["points"][rows], file["scores"][rows]
 
 
+class MapReader:
+    """The whole maps of any frames of a file, read when they are asked for."""
+
+    def __init__(self, file: h5py.File) -> None:
+        self._windows, self._corners = file["windows"], file["corners"]
+        width, height = file.attrs["map_size"]
+        self._size = int(width), int(height)
+
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    def maps(self, frames: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Maps of frames in any order, (frames, views, joints, height, width) float32; neighbours are read at once.
+
+        Raises:
+            IndexError: there is no such frame.
+        """
+        from pipeline.heatmaps import whole  # compiles; most readers of these files want no maps
+
+        rows = np.asarray(frames, dtype=np.int64)
+        if len(rows) and not (rows.min() >= 0 and rows.max() < len(self)):
+            raise IndexError(f"heatmaps of {len(self)} frames, asked for {rows.min()} to {rows.max()}")
+        windows = np.empty((len(rows), *self._windows.shape[1:]), dtype=np.float16)
+        corners = np.empty((len(rows), *self._corners.shape[1:]), dtype=np.int16)
+        ends = [*(np.flatnonzero(np.diff(rows) != 1) + 1).tolist(), len(rows)]
+        start = 0
+        for end in ends:
+            if end > start:
+                there, here = slice(int(rows[start]), int(rows[end - 1]) + 1), slice(start, end)
+                windows[here], corners[here] = self._windows[there], self._corners[there]
+            start = end
+        return whole(windows, corners, self._size)
+
+
+@contextmanager
+def reading_maps(path: Path) -> Iterator[MapReader]:
+    """Open a file for its maps, of any frames in any order."""
+    with hdf5.reading(path, KIND) as file:
+        yield MapReader(file)
+
+
 def map_blocks(path: Path, frames: int = 16) -> Iterator[tuple[slice, np.ndarray]]:
     """The whole maps of a file, some frames at a time, so that memory does not grow with the number of frames.
 
     Yields:
         Which frames, and their maps, (frames, views, joints, height, width) float32.
     """
-    with hdf5.reading(path, KIND) as file:
-        width, height = (int(side) for side in file.attrs["map_size"])
-        count = len(file["scores"])
-        for start in range(0, count, frames):
-            rows = slice(start, min(start + frames, count))
-            yield rows, _whole(file["windows"][rows], file["corners"][rows], width, height)
-
-
-def _whole(windows: np.ndarray, corners: np.ndarray, width: int, height: int) -> np.ndarray:
-    *batch, _, rows, columns = windows.shape
-    flat = np.zeros((int(np.prod(batch)), height, width), dtype=np.float32)
-    windows = windows.reshape(len(flat), 2, rows, columns).astype(np.float32)
-    corners = corners.reshape(len(flat), 2, 2).astype(int)
-    each = np.arange(len(flat))[:, None, None]
-    for k in range(2):
-        y = corners[:, k, 1, None, None] + np.arange(rows)[:, None]
-        x = corners[:, k, 0, None, None] + np.arange(columns)
-        flat[each, y, x] = np.maximum(flat[each, y, x], windows[:, k])
-    return flat.reshape(*batch, height, width)
+    with reading_maps(path) as reader:
+        for start in range(0, len(reader), frames):
+            rows = slice(start, min(start + frames, len(reader)))
+            yield rows, reader.maps(range(rows.start, rows.stop))
 
 
 class Writer:
@@ -117,18 +145,13 @@ class Writer:
 
     def __init__(self, file: h5py.File, shape: tuple[int, int, int], window: tuple[int, int]) -> None:
         frames, views, joints = shape
-        self._file, self._done, self._frames = file, 0, frames
-        file.create_dataset("points", shape=(frames, views, joints, 2), dtype=np.float64)
-        file.create_dataset("scores", shape=(frames, views, joints), dtype=np.float32)
-        file.create_dataset("image_from_map", shape=(frames, views, 2, 3), dtype=np.float64)
-        rows, columns = window
-        file.create_dataset(
-            "windows",
-            shape=(frames, views, joints, 2, rows, columns),
-            dtype=np.float16,
-            chunks=(1, views, joints, 2, rows, columns),
-        )
-        file.create_dataset("corners", shape=(frames, views, joints, 2, 2), dtype=np.int16)
+        self._done, self._frames = 0, frames
+        # One piece each, a row a frame: a frame is found without an index, and blocks are written as they come.
+        self._points = file.create_dataset("points", shape=(frames, views, joints, 2), dtype=np.float64)
+        self._scores = file.create_dataset("scores", shape=(frames, views, joints), dtype=np.float32)
+        self._image_from_map = file.create_dataset("image_from_map", shape=(frames, views, 2, 3), dtype=np.float64)
+        self._windows = file.create_dataset("windows", shape=(frames, views, joints, 2, *window), dtype=np.float16)
+        self._corners = file.create_dataset("corners", shape=(frames, views, joints, 2, 2), dtype=np.int16)
 
     def append(
         self,
@@ -140,11 +163,11 @@ class Writer:
     ) -> None:
         """The next block of frames; fields as in `Heatmaps`."""
         rows = slice(self._done, self._done + len(points))
-        self._file["points"][rows] = points
-        self._file["scores"][rows] = scores
-        self._file["image_from_map"][rows] = image_from_map
-        self._file["windows"][rows] = windows
-        self._file["corners"][rows] = corners
+        self._points[rows] = points
+        self._scores[rows] = scores
+        self._image_from_map[rows] = image_from_map
+        self._windows[rows] = windows
+        self._corners[rows] = corners
         self._done += len(points)
 
     def finish(self) -> None:

@@ -206,6 +206,20 @@ def test_heatmaps_come_back_as_whole_maps(tmp_path):
     assert len(Heatmaps.read(tmp_path / "a.h5", windows=False).windows) == 0
 
 
+def test_maps_of_any_frames_in_any_order_are_read_alone(tmp_path):
+    write_heatmaps(tmp_path / "a.h5")
+    everything = Heatmaps.read(tmp_path / "a.h5").maps(slice(None))
+    with heatmaps.reading_maps(tmp_path / "a.h5") as reader:
+        assert len(reader) == 3
+        for rows in ([2, 0, 1], [1, 2, 2], [0], [], np.array([0, 1, 2])):
+            np.testing.assert_array_equal(reader.maps(rows), everything[np.asarray(rows, dtype=int)])
+        for rows in ([3], [0, -1]):
+            with pytest.raises(IndexError, match="heatmaps of 3 frames"):
+                reader.maps(rows)
+    for rows, maps in heatmaps.map_blocks(tmp_path / "a.h5", 2):
+        np.testing.assert_array_equal(maps, everything[rows])
+
+
 def test_heatmaps_with_too_few_frames_are_not_written(tmp_path):
     with pytest.raises(ValueError, match="heatmaps of 0 frames were written, 3 were announced"):
         with heatmaps.writing(tmp_path / "a.h5", KEYS, VIEWS, SKELETON, (24, 20)):

@@ -1,0 +1,137 @@
+"""Heatmaps drawn, decoded, cut and put together in plain NumPy: what the compiled loops are held against."""
+
+import numpy as np
+
+_TINY = 1e-10
+
+
+def plain_draw(points: np.ndarray, size: tuple[int, int], sigma: float, rounded: bool = False) -> np.ndarray:
+    points = np.asarray(points, dtype=np.float64)
+    if rounded:
+        points = np.floor(points + 0.5)
+    width, height = size
+    with np.errstate(under="ignore"):
+        columns = np.exp(-((np.arange(width) - points[..., 0, None]) ** 2) / (2 * sigma**2))  # (..., width)
+        rows = np.exp(-((np.arange(height) - points[..., 1, None]) ** 2) / (2 * sigma**2))  # (..., height)
+        maps = (rows[..., :, None] * columns[..., None, :]).astype(np.float32)
+    maps[~np.isfinite(points).all(axis=-1)] = 0
+    return maps
+
+
+def plain_quarter(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    flat, peaks, height = _peaks(maps)
+    points = peaks + 0.25 * _uphill(flat, peaks)
+    return _shaped(maps, points, height)
+
+
+def plain_dark(maps: np.ndarray, blur: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    flat, peaks, height = _peaks(maps)
+    logs = np.log(np.maximum(_patches(flat, peaks, 2, blur), _TINY))  # (maps, 5, 5), y x
+    slope_x, slope_y = (logs[:, 2, 3] - logs[:, 2, 1]) / 2, (logs[:, 3, 2] - logs[:, 1, 2]) / 2
+    bend_x = (logs[:, 2, 4] - 2 * logs[:, 2, 2] + logs[:, 2, 0]) / 4
+    bend_y = (logs[:, 4, 2] - 2 * logs[:, 2, 2] + logs[:, 0, 2]) / 4
+    bend_xy = (logs[:, 3, 3] - logs[:, 3, 1] - logs[:, 1, 3] + logs[:, 1, 1]) / 4
+    determinant = bend_x * bend_y - bend_xy**2
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        step = (
+            np.stack([bend_xy * slope_y - bend_y * slope_x, bend_xy * slope_x - bend_x * slope_y], axis=-1)
+            / determinant[:, None]
+        )  # (maps, 2)
+    rows, columns = flat.shape[1:]
+    x, y = peaks[:, 0], peaks[:, 1]
+    within = (x >= 2) & (x < columns - 2) & (y >= 2) & (y < rows - 2)
+    hill = within & (determinant > 0) & (bend_x < 0) & (np.abs(step) <= 1).all(axis=-1)
+    points = peaks + np.where(hill[:, None], step, 0.25 * _uphill(flat, peaks))
+    return _shaped(maps, points, height)
+
+
+def plain_soft(maps: np.ndarray, radius: int = 3, beta: float = 10.0) -> tuple[np.ndarray, np.ndarray]:
+    flat, peaks, height = _peaks(maps)
+    patch = _patches(flat, peaks, radius, 0.0)
+    offsets = np.arange(-radius, radius + 1)
+    rows, columns = flat.shape[1:]
+    x, y = peaks[:, :1] + offsets, peaks[:, 1:] + offsets  # (maps, window)
+    inside = ((y >= 0) & (y < rows))[:, :, None] & ((x >= 0) & (x < columns))[:, None, :]
+    with np.errstate(invalid="ignore", under="ignore"):
+        weights = np.exp(beta * (patch - patch[:, radius, radius, None, None])) * inside
+    total = weights.sum(axis=(1, 2))
+    step = np.stack([(weights.sum(axis=1) * offsets).sum(axis=1), (weights.sum(axis=2) * offsets).sum(axis=1)], axis=-1)
+    return _shaped(maps, peaks + step / total[:, None], height)
+
+
+def plain_windows(maps: np.ndarray, window: int, floor: float = 1e-4) -> tuple[np.ndarray, np.ndarray]:
+    *batch, height, width = maps.shape
+    rest = np.nan_to_num(np.asarray(maps, dtype=np.float32).reshape(-1, height, width))  # a copy
+    rest[rest < floor] = 0
+    rows, columns = min(window, height), min(window, width)
+    each = np.arange(len(rest))[:, None, None]
+    kept = np.zeros((len(rest), 2, rows, columns), dtype=np.float16)
+    corners = np.zeros((len(rest), 2, 2), dtype=np.int16)
+    for k in range(2):
+        y, x = np.divmod(rest.reshape(len(rest), -1).argmax(axis=1), width)
+        found = rest[np.arange(len(rest)), y, x] > 0
+        corners[:, k, 0] = np.where(found, np.clip(x - columns // 2, 0, width - columns), 0)
+        corners[:, k, 1] = np.where(found, np.clip(y - rows // 2, 0, height - rows), 0)
+        y = corners[:, k, 1, None, None] + np.arange(rows)[:, None]
+        x = corners[:, k, 0, None, None] + np.arange(columns)
+        kept[:, k] = np.where(found[:, None, None], rest[each, y, x], 0)
+        rest[each, y, x] = 0
+    return kept.reshape(*batch, 2, rows, columns), corners.reshape(*batch, 2, 2)
+
+
+def _peaks(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(maps, height, width), the highest pixel of each as (maps, 2) int x y, and its height, (maps,)."""
+    *_, rows, columns = maps.shape
+    flat = maps.reshape(-1, rows, columns)
+    y, x = np.divmod(flat.reshape(len(flat), -1).argmax(axis=1), columns)
+    return flat, np.stack([x, y], axis=-1), flat[np.arange(len(flat)), y, x]
+
+
+def _uphill(flat: np.ndarray, peaks: np.ndarray) -> np.ndarray:
+    """(maps, 2) in {-1, 0, 1}: on which side of the peak the map is higher, x y; 0 at the border."""
+    *_, rows, columns = flat.shape
+    each = np.arange(len(flat))
+    x, y = peaks[:, 0], peaks[:, 1]
+    right, left = flat[each, y, np.minimum(x + 1, columns - 1)], flat[each, y, np.maximum(x - 1, 0)]
+    below, above = flat[each, np.minimum(y + 1, rows - 1), x], flat[each, np.maximum(y - 1, 0), x]
+    sign_x = np.where((x > 0) & (x < columns - 1), np.sign(right - left), 0)
+    sign_y = np.where((y > 0) & (y < rows - 1), np.sign(below - above), 0)
+    return np.stack([sign_x, sign_y], axis=-1)
+
+
+def _patches(flat: np.ndarray, peaks: np.ndarray, radius: int, blur: float) -> np.ndarray:
+    """(maps, 2 radius + 1, 2 radius + 1) around the peaks, blurred; pixels off the map repeat its border."""
+    *_, rows, columns = flat.shape
+    reach = int(np.ceil(3 * blur))
+    offsets = np.arange(-radius - reach, radius + reach + 1)
+    y = np.clip(peaks[:, 1:] + offsets, 0, rows - 1)
+    x = np.clip(peaks[:, :1] + offsets, 0, columns - 1)
+    patch = flat[np.arange(len(flat))[:, None, None], y[:, :, None], x[:, None, :]].astype(np.float64)
+    if reach == 0:
+        return patch
+    # Only what the derivatives need is blurred: a banded matrix from the left and from the right.
+    steps = np.arange(len(offsets)) - reach - np.arange(2 * radius + 1)[:, None]
+    band = np.where(np.abs(steps) <= reach, np.exp(-(steps**2) / (2 * blur**2)), 0)
+    band /= band.sum(axis=1, keepdims=True)
+    return band @ patch @ band.T
+
+
+def _shaped(maps: np.ndarray, points: np.ndarray, height: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    batch = maps.shape[:-2]
+    known = height > 0  # false for NaN
+    points = np.where(known[:, None], points, np.nan)
+    scores = np.where(known, np.minimum(height, 1), 0)
+    return points.reshape(*batch, 2), scores.reshape(batch)
+
+
+def plain_whole(windows: np.ndarray, corners: np.ndarray, width: int, height: int) -> np.ndarray:
+    *batch, _, rows, columns = windows.shape
+    flat = np.zeros((int(np.prod(batch)), height, width), dtype=np.float32)
+    windows = windows.reshape(len(flat), 2, rows, columns).astype(np.float32)
+    corners = corners.reshape(len(flat), 2, 2).astype(int)
+    each = np.arange(len(flat))[:, None, None]
+    for k in range(2):
+        y = corners[:, k, 1, None, None] + np.arange(rows)[:, None]
+        x = corners[:, k, 0, None, None] + np.arange(columns)
+        flat[each, y, x] = np.maximum(flat[each, y, x], windows[:, k])
+    return flat.reshape(*batch, height, width)
