@@ -5,6 +5,7 @@ distances to a peer, and no PCKh is reported.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from pipeline import cli
 from pipeline.files.atomic import write_json
-from pipeline.files.cameras import of_views, read_cameras
+from pipeline.files.cameras import read_rigs
 from pipeline.files.heatmaps import Heatmaps
 from pipeline.files.poses import Poses
 from pipeline.files.tables import write_table
@@ -54,14 +55,15 @@ def main(
     triangulated, pictorial = Poses.read(poses), Poses.read(rpsm)
     seen.keys.require_same(triangulated.keys, str(poses))
     seen.keys.require_same(pictorial.keys, str(rpsm))
-    views = of_views(read_cameras(cameras), seen.views, str(heatmaps))
+    rigs = read_rigs(cameras)
     wanted = Truth.read(truth).arranged(seen.keys, seen.skeleton)
     test = seen.keys.split == "test"
 
     real = wanted.joints[test]  # (frames, joints, 3)
     has_picture = np.isfinite(seen.image_from_map[test]).all((-2, -1))  # (frames, views)
-    shown = np.where(has_picture[..., None, None], pck.shown_points(real, views), np.nan)
-    head = pck.head_sizes(wanted.head[test], real, views, seen.skeleton)
+    pictured = partial(pck.in_pictures, skeleton=seen.skeleton)
+    shown, head = rigs.each(seen.keys.take(test), seen.views, str(heatmaps), pictured, real, wanted.head[test])
+    shown = np.where(has_picture[..., None, None], shown, np.nan)
     off = pck.head_distances(seen.points[test], shown, head)  # (frames, views, joints) head sizes
     absolute = mpjpe.joint_distances(triangulated.joints[test], real)
     absolute_rpsm = mpjpe.joint_distances(pictorial.joints[test], real)
@@ -92,7 +94,7 @@ def main(
             "mpjpe_pa_mm": mpjpe.mean_known(mpjpe.aligned_distances(triangulated.joints[test], real)),
             "by_view": by_view,
         }
-    write_json(metrics, values)
+    write_json(metrics, wanted.named(values))
 
     by_joint: dict[str, Any] = {
         "joint": list(seen.skeleton.joints),

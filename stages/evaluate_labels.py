@@ -3,17 +3,19 @@
 About the train split, whose truth no other stage may see: nothing here finds its way back into a round.
 """
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from pipeline import cli
 from pipeline.files.atomic import write_json
-from pipeline.files.cameras import of_views, read_cameras
+from pipeline.files.cameras import read_rigs
 from pipeline.files.labels import Labels, Reason
 from pipeline.files.poses import Poses
 from pipeline.files.tables import write_table
 from pipeline.files.truth import Truth
+from pipeline.geometry.camera import Camera
 from pipeline.metrics import mpjpe, pck
 
 
@@ -25,7 +27,7 @@ def main(labels: Path, cameras: Path, truth: Path, metrics: Path, table: Path, p
             by where they would have been.
     """
     made = Labels.read(labels)
-    views = of_views(read_cameras(cameras), made.views, str(labels))
+    rigs = read_rigs(cameras)
     wanted = Truth.read(truth).arranged(made.keys, made.skeleton)
     train = made.keys.split == "train"
 
@@ -33,8 +35,9 @@ def main(labels: Path, cameras: Path, truth: Path, metrics: Path, table: Path, p
     reason = made.reason[train]  # (frames, views, joints)
     possible = reason != Reason.VIEW_MISSING
     accepted = reason == Reason.ACCEPTED
-    shown = pck.shown_points(real, views)
-    head = pck.head_sizes(wanted.head[train], real, views, made.skeleton)
+    keys = made.keys.take(train)
+    pictured = partial(pck.in_pictures, skeleton=made.skeleton)
+    shown, head = rigs.each(keys, made.views, str(labels), pictured, real, wanted.head[train])
     if wanted.origin == "peer":
         shown = np.full_like(shown, np.nan)  # a peer's joint is no place where a label has to be
     off = np.where(accepted, pck.head_distances(made.points[train], shown, head), np.nan)
@@ -42,23 +45,21 @@ def main(labels: Path, cameras: Path, truth: Path, metrics: Path, table: Path, p
     if poses is not None:
         teacher = Poses.read(poses)
         made.keys.require_same(teacher.keys, str(poses))
-        would_be = np.stack([camera.project(teacher.joints[train]) for camera in views], axis=1)
+        (would_be,) = rigs.each(keys, made.views, str(labels), _projected, teacher.joints[train])
         has_place = possible & ~accepted & np.isfinite(would_be).all(-1)
         off_refused = np.where(has_place, pck.head_distances(would_be, shown, head), np.nan)
 
-    write_json(
-        metrics,
-        {
-            "frames": int(train.sum()),
-            "labels": int(accepted.sum()),
-            "coverage": _share(accepted, possible),
-            "pckh_50": pck.pckh(off, 0.5),
-            "pckh_25": pck.pckh(off, 0.25),
-            "median_head": mpjpe.median_known(off),
-            "refused_pckh_50": pck.pckh(off_refused, 0.5),
-            "by_view": {view: pck.pckh(off[:, index], 0.5) for index, view in enumerate(made.views)},
-        },
-    )
+    values = {
+        "frames": int(train.sum()),
+        "labels": int(accepted.sum()),
+        "coverage": _share(accepted, possible),
+        "pckh_50": pck.pckh(off, 0.5),
+        "pckh_25": pck.pckh(off, 0.25),
+        "median_head": mpjpe.median_known(off),
+        "refused_pckh_50": pck.pckh(off_refused, 0.5),
+        "by_view": {view: pck.pckh(off[:, index], 0.5) for index, view in enumerate(made.views)},
+    }
+    write_json(metrics, wanted.named(values))
     columns: dict[str, list[object]] = {}
     for view_index, view in enumerate(made.views):
         for joint_index, joint in enumerate(made.skeleton.joints):
@@ -84,6 +85,11 @@ def main(labels: Path, cameras: Path, truth: Path, metrics: Path, table: Path, p
     if np.isfinite(off_refused).any():
         told += f", as {pck.pckh(off_refused, 0.5):.1f} % of the refused ones would have been"
     print(f"{metrics}: {told}")
+
+
+def _projected(cameras: tuple[Camera, ...], joints: np.ndarray) -> tuple[np.ndarray]:
+    """(frames, views, joints, 2) px of (frames, joints, 3) mm."""
+    return (np.stack([camera.project(joints) for camera in cameras], axis=1),)
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> float:

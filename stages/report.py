@@ -4,6 +4,7 @@ The truth is read for what it draws beside the poses, and to choose the best, me
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import numpy as np
 from pipeline import cli
 from pipeline import params as params_file
 from pipeline.files.atomic import replacing, write_json
-from pipeline.files.cameras import of_views, read_cameras
+from pipeline.files.cameras import read_rigs
 from pipeline.files.frames import Frames
 from pipeline.files.heatmaps import Heatmaps
 from pipeline.files.labels import Labels
 from pipeline.files.poses import Poses
 from pipeline.files.tables import write_table
 from pipeline.files.truth import Truth
+from pipeline.metrics.pck import in_pictures
 from pipeline.report import results
 from pipeline.report.page import render, scene_data
 from pipeline.report.sheets import frame_name, held_out_sheet, labelled_sheet
@@ -64,7 +66,7 @@ def main(
     measured = [results.read_round(name, rounds, curves) for name in names]
     study = results.read_controls(controls) if controls else []
     pictured = Frames.read(frames)
-    rig = of_views(read_cameras(cameras), pictured.views, str(frames))
+    rigs = read_rigs(cameras)
     seen = {name: Heatmaps.read(data / name / "heatmaps.h5", windows=False) for name in names}
     triangulated = {name: Poses.read(data / name / "poses.h5") for name in names}
     pictorial = {name: Poses.read(data / name / "rpsm.h5") for name in names}
@@ -75,12 +77,14 @@ def main(
     real = Truth.read(truth).arranged(pictured.keys, last.skeleton)
 
     size = (config.views_shown, config.picture_px)
-    sheets = [held_out_sheet(pictured, seen, last, real, rig, *size)]
+    where = partial(in_pictures, skeleton=last.skeleton)
+    shown, head = rigs.each(pictured.keys, pictured.views, str(frames), where, real.joints, real.head)
+    sheets = [held_out_sheet(pictured, seen, last, real, shown, head, *size)]
     labelled = [name for name in names if (data / name / "labels.h5").exists()]
     if labelled:
         labels = Labels.read(data / labelled[-1] / "labels.h5")
         pictured.keys.require_same(labels.keys, str(data / labelled[-1] / "labels.h5"))
-        sheets.append(labelled_sheet(pictured, seen, labels, labelled[-1], real, rig, *size))
+        sheets.append(labelled_sheet(pictured, seen, labels, labelled[-1], real, shown, head, *size))
     poses = {"triangulation": triangulated, "pictorial structure": pictorial}
     scene = scene_of_test(pictured, poses, real, config.frames_3d)
     text = render(measured, against(real, pictured), study, sheets, scene)

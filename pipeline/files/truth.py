@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,6 +41,10 @@ class Truth:
         head = np.asarray(self.head, dtype=np.float64)[rows]
         joints[rows < 0], head[rows < 0] = np.nan, np.nan
         return Truth(keys, skeleton, joints, head, self.origin, self.recipe)
+
+    def named(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Metrics on this truth, with the recipe in each one's name: `damaged_excluded.mpjpe_abs_mm`."""
+        return {"recipe": self.recipe, self.recipe: values} if self.recipe else values
 
     def write(self, path: Path) -> None:
         with hdf5.writing(path, KIND) as file:

@@ -54,6 +54,13 @@ def head_sizes(head: np.ndarray, joints: np.ndarray, cameras: tuple[Camera, ...]
     return np.stack(sizes, axis=1)
 
 
+def in_pictures(
+    cameras: tuple[Camera, ...], joints: np.ndarray, head: np.ndarray, skeleton: Skeleton
+) -> tuple[np.ndarray, np.ndarray]:
+    """`shown_points` and `head_sizes` of the same frames, whose cameras these are."""
+    return shown_points(joints, cameras), head_sizes(head, joints, cameras, skeleton)
+
+
 def head_distances(found: np.ndarray, truth: np.ndarray, head: np.ndarray) -> np.ndarray:
     """How far each detection is from the truth, in head sizes.
 

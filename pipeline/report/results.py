@@ -80,6 +80,7 @@ class Round:
         by_view: PCKh@0.5 of each view.
         frames: how many were measured on.
         joints, curve, training, labels: the tables of these names; empty where the round has none.
+        recipe: which frames the scores are about, where a published set is used in several ways; part of their names.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Round:
     curve: Table
     training: Table
     labels: Table
+    recipe: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +107,8 @@ def read_round(name: str, metrics: Path, plots: Path) -> Round:
     measured = _read_json(metrics / name / "evaluate.json")
     labels_file = metrics / name / "evaluate_labels.json"
     labels = _read_json(labels_file) if labels_file.exists() else {}
+    recipe = measured.get("recipe", "")
+    measured, labels = measured.get(recipe, measured), labels.get(recipe, labels)
     found = measured | {f"label_{key}": value for key, value in labels.items()}
     return Round(
         name,
@@ -115,16 +119,25 @@ def read_round(name: str, metrics: Path, plots: Path) -> Round:
         read_table(plots / name / "pck.csv"),
         _table_if_any(plots / name / "training.csv"),
         _table_if_any(plots / name / "labels.csv"),
+        recipe,
     )
 
 
 def summary(rounds: Sequence[Round]) -> dict[str, Any]:
-    """`rounds.<name>.<measure>`, `final` (the last round's), `gain` (its difference from the first round)."""
+    """`rounds.<name>.<measure>`, `final` (the last round's), `gain` (its difference from the first round).
+
+    A recipe is part of the names: `final.damaged_excluded.mpjpe_abs_mm`.
+    """
     first, last = rounds[0].scores, rounds[-1].scores
+    recipe = rounds[-1].recipe
+
+    def named(scores: dict[str, float]) -> dict[str, Any]:
+        return {recipe: scores} if recipe else scores
+
     return {
-        "rounds": {each.name: each.scores for each in rounds},
-        "final": last,
-        "gain": {key: last[key] - first[key] for key in last if key in first},
+        "rounds": {each.name: named(each.scores) for each in rounds},
+        "final": named(last),
+        "gain": named({key: last[key] - first[key] for key in last if key in first}),
     }
 
 

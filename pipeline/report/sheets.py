@@ -10,7 +10,6 @@ from pipeline.files.keys import FrameKeys
 from pipeline.files.labels import Labels, Reason
 from pipeline.files.poses import Poses
 from pipeline.files.truth import Truth
-from pipeline.geometry.camera import Camera
 from pipeline.metrics import mpjpe, pck
 from pipeline.report.page import Picture, Sheet, Shown
 from pipeline.report.pictures import best_median_worst, overlay, thumbnail
@@ -21,7 +20,8 @@ def held_out_sheet(
     seen: Mapping[str, Heatmaps],
     last: Poses,
     real: Truth,
-    cameras: tuple[Camera, ...],
+    shown: np.ndarray,
+    head: np.ndarray,
     views_shown: int,
     side: int,
 ) -> Sheet:
@@ -34,10 +34,9 @@ def held_out_sheet(
         seen: each round's detections, by its name, of the frames of `frames`.
         last: the last round's poses.
         real: truth or peer, arranged to the same frames and joints.
+        shown: (frames, views, joints, 2) px, where the pictures show it, and head: (frames, views) px, the head's size.
         side: px of a picture.
     """
-    shown = pck.shown_points(real.joints, cameras)
-    head = pck.head_sizes(real.head, real.joints, cameras, last.skeleton)
     *_, (name, detections) = seen.items()
     if real.origin == "peer":
         values = _mean_by_frame(mpjpe.joint_distances(last.joints, real.joints))
@@ -73,13 +72,12 @@ def labelled_sheet(
     labels: Labels,
     model: str,
     real: Truth,
-    cameras: tuple[Camera, ...],
+    shown: np.ndarray,
+    head: np.ndarray,
     views_shown: int,
     side: int,
 ) -> Sheet:
     """Frames with pseudo labels, chosen by how right the labels are, or, without truth, by how many there are."""
-    shown = pck.shown_points(real.joints, cameras)
-    head = pck.head_sizes(real.head, real.joints, cameras, labels.skeleton)
     accepted = labels.reason == Reason.ACCEPTED
     values = np.full(len(frames), np.nan)
     if real.origin != "peer":
