@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import params
+from pipeline.datasets.labelled import LabelledSet
 from pipeline.files.atomic import write_json
 from pipeline.files.cameras import read_cameras
 from pipeline.files.frames import Frames
@@ -86,7 +87,7 @@ class Study:
         if not self.truth.exists():
             prepare_source.prepare(
                 people,
-                prepare_source.LabelledSet(str(people), "mpii"),
+                LabelledSet(str(people), "mpii"),
                 self.source,
                 self.folder / "source.json",
                 self.section(prepare_source.Source, "source"),

@@ -5,7 +5,7 @@ run's successor cuts only what is not cut yet.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Literal
@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from pipeline import cli, crops
 from pipeline import params as params_file
-from pipeline.datasets import coco, h36m, h36m_challenge, mpii, parallel
-from pipeline.datasets.h36m import H36m
+from pipeline.datasets import parallel
+from pipeline.datasets.labelled import LabelledSet
 from pipeline.datasets.records import Census, Records, census
 from pipeline.files import atomic, journal, pictures, samples, scratch
 from pipeline.files.journal import Item
@@ -40,36 +40,6 @@ class Source:
             raise ValueError(f"source.cache_margin: expected 0 to 4, got {self.cache_margin}")
         if not 1 <= self.jpeg_quality <= 100:
             raise ValueError(f"source.jpeg_quality: expected 1 to 100, got {self.jpeg_quality}")
-
-
-@dataclass(frozen=True)
-class LabelledSet:
-    """Section `sources.<name>` of params.yaml: one labelled set. What is left out is as its layout has it."""
-
-    path: str  # its folder
-    layout: Literal["mpii", "coco", "h36m", "h36m_challenge"]  # how the folder is laid out
-    train: tuple[str, ...] | None = None  # its parts to learn from: train (mpii), train2017 (coco)
-    valid: tuple[str, ...] | None = None  # its parts to measure on: valid, val2017
-    detections: str | None = None  # coco: a file in the folder with a detector's boxes, in place of `valid`'s own
-    min_score: float = 0.0  # of such a box
-    single_person: bool = False  # mpii, its .mat: only people who stand apart from others
-    h36m: H36m = field(default_factory=H36m)  # which subjects and moments of Human3.6M
-
-    def read(self, folder: Path) -> Records:
-        parts = {name: part for name in ("train", "valid") if (part := getattr(self, name)) is not None}
-        match self.layout:
-            case "mpii":
-                if self.detections is not None:
-                    raise ValueError("detections: MPII's persons come with boxes; expected null")
-                return mpii.read(folder, **parts, single_person=self.single_person)
-            case "coco":
-                return coco.read(folder, **parts, detections=self.detections, min_score=self.min_score)
-            case "h36m" if parts or self.detections is not None:
-                raise ValueError("train, valid, detections: Human3.6M's parts are chosen in h36m; expected null")
-            case "h36m":
-                return h36m.read_labelled(folder, self.h36m)
-            case "h36m_challenge":
-                return h36m_challenge.read(folder, self.detections or "detections.json")
 
 
 def main(data: Path, name: str, out: Path, metrics: Path, params: Path, config: Source) -> None:
