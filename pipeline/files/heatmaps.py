@@ -87,6 +87,29 @@ def point_blocks(path: Path, frames: int = 1024) -> Iterator[tuple[slice, np.nda
             yield rows, file["points"][rows], file["scores"][rows]
 
 
+def blocks(path: Path, frames: int = 256) -> Iterator[tuple[slice, Heatmaps]]:
+    """A file some frames at a time, so that memory does not grow with the number of frames.
+
+    Yields:
+        Which frames, and all that the file holds of them.
+    """
+    with hdf5.reading(path, KIND) as file:
+        keys, views, skeleton = (
+            FrameKeys.get(file),
+            tuple(hdf5.get_text(file, "views").tolist()),
+            file.attrs["skeleton"],
+        )
+        width, height = (int(side) for side in file.attrs["map_size"])
+        for start in range(0, len(keys), frames):
+            rows = slice(start, min(start + frames, len(keys)))
+            seen = [file[name][rows] for name in ("points", "scores", "image_from_map")]
+            maps = [file[name][rows] for name in ("windows", "corners")]
+            yield (
+                rows,
+                Heatmaps(keys.take(np.arange(len(keys))[rows]), views, get(skeleton), *seen, (width, height), *maps),
+            )
+
+
 class MapReader:
     """The whole maps of any frames of a file, read when they are asked for."""
 

@@ -90,6 +90,25 @@ class Poses:
             )
 
 
+def read_header(path: Path) -> tuple[FrameKeys, tuple[str, ...], Skeleton]:
+    """Which frames, views and joints a file is about, without the poses."""
+    with hdf5.reading(path, KIND) as file:
+        return FrameKeys.get(file), tuple(hdf5.get_text(file, "views").tolist()), get(file.attrs["skeleton"])
+
+
+def joint_blocks(path: Path, frames: int = 1024) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """The joints of a file, some frames at a time, so that memory does not grow with the number of frames.
+
+    Yields:
+        Which frames, their joints (frames, joints, 3) world mm, and inliers (frames, views, joints).
+    """
+    with hdf5.reading(path, KIND) as file:
+        count = len(file["joints"])
+        for start in range(0, count, frames):
+            rows = slice(start, min(start + frames, count))
+            yield rows, file["joints"][rows], file["inliers"][rows]
+
+
 class Writer:
     """Puts blocks of frames into a new file, in any order; memory does not grow with the number of frames."""
 
