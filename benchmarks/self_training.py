@@ -100,6 +100,7 @@ class Study:
                 self.cameras,
                 self.joints,
                 self.folder / "target.json",
+                self.folder / "frames.txt",
                 self.section(prepare_target.Target, "target"),
             )
             prepare_truth.main(truth, self.frames, self.truth, self.section(prepare_truth.Truth, "truth"))
