@@ -102,11 +102,19 @@ def blocks(path: Path, frames: int = 256) -> Iterator[tuple[slice, Heatmaps]]:
         width, height = (int(side) for side in file.attrs["map_size"])
         for start in range(0, len(keys), frames):
             rows = slice(start, min(start + frames, len(keys)))
-            seen = [file[name][rows] for name in ("points", "scores", "image_from_map")]
-            maps = [file[name][rows] for name in ("windows", "corners")]
             yield (
                 rows,
-                Heatmaps(keys.take(np.arange(len(keys))[rows]), views, get(skeleton), *seen, (width, height), *maps),
+                Heatmaps(
+                    keys.take(np.arange(rows.start, rows.stop)),
+                    views,
+                    get(skeleton),
+                    file["points"][rows],
+                    file["scores"][rows],
+                    file["image_from_map"][rows],
+                    (width, height),
+                    file["windows"][rows],
+                    file["corners"][rows],
+                ),
             )
 
 
