@@ -33,7 +33,7 @@ from pipeline.skeleton import Skeleton
 _LARGEST = 2 << 30  # bytes of one camera's file
 _SUFFIXES = (".json", ".csv", ".h5", ".hdf5", ".slp")
 _ENDINGS = ("", "json", "keypoints", "predictions", "results", "analysis", "alphaposeresults")
-_FRAME = 10_000_000  # no recording has more frames
+_MOST_NUMBERS = 1 << 31  # a day of ten people
 
 People = Iterator[tuple[int, np.ndarray]]  # the view's own frame number, (people, joints, 3) x y px and score
 
@@ -192,7 +192,7 @@ def _instances(instances: Any, what: Path | str, skeleton: Skeleton) -> np.ndarr
         found.append(np.concatenate([points, scores[:, None]], axis=1))
     if len({len(one) for one in found}) > 1:
         raise ValueError(f"{what}: people with different numbers of joints")
-    return _in_order(np.array(found).reshape(len(found), -1, 3), skeleton, what)
+    return _in_order(np.array(found), skeleton, what)
 
 
 def _in_order(values: np.ndarray, skeleton: Skeleton, what: Path | str) -> np.ndarray:
@@ -334,35 +334,34 @@ def _cell(text: str, what: str) -> float:
 def _of_sleap(path: Path, skeleton: Skeleton) -> People:
     """SLEAP's analysis file: tracks (tracks, 2, nodes, frames), point_scores (tracks, nodes, frames), node_names."""
     try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise ValueError(f"{path}: not a readable HDF5 file ({error})") from None
-    with file:
-        if "df_with_missing" in file:
-            raise ValueError(f"{path}: DeepLabCut's .h5 holds pickled Python and is not opened; use its .csv")
-        parts = {name: file.get(name) for name in ("tracks", "node_names", "point_scores")}
-        if not all(isinstance(part, h5py.Dataset) for part in parts.values()):
-            raise ValueError(f"{path}: expected SLEAP's analysis export with tracks, node_names and point_scores")
-        tracks, scores, named = parts["tracks"], parts["point_scores"], parts["node_names"]
-        if tracks.ndim != 4 or tracks.shape[1] != 2 or scores.shape != (tracks.shape[0], *tracks.shape[2:]):
-            raise ValueError(f"{path}: expected tracks (tracks, 2, nodes, frames) and their scores, got {tracks.shape}")
-        if tracks.dtype.kind != "f" or scores.dtype.kind != "f" or tracks.shape[3] > _FRAME:
-            raise ValueError(f"{path}: expected tracks and point_scores of floating-point numbers")
-        if h5py.check_string_dtype(named.dtype) is None and named.dtype.kind != "S":
-            raise ValueError(f"{path}: expected node_names as text")
-        names = [name.decode("utf-8", "replace") for name in named[...].ravel().tolist()]
-        if len(names) != tracks.shape[2]:
-            raise ValueError(f"{path}: {len(names)} node_names for {tracks.shape[2]} nodes")
-        place = _columns(names, skeleton, path)
-        for start in range(0, tracks.shape[3], 1024):
-            block = slice(start, start + 1024)
-            values = np.concatenate(
-                [tracks[..., block], scores[:, None, :, block]], axis=1
-            )  # (tracks, 3, nodes, frames)
-            for at in range(values.shape[-1]):
-                people = np.swapaxes(values[..., at], 1, 2)[:, place].astype(np.float64)
-                people[:, place < 0] = np.nan
-                yield start + at, _known(people)
+        with h5py.File(path, "r") as file:
+            yield from _of_analysis(path, file, skeleton)
+    except (OSError, KeyError, RuntimeError, TypeError, UnicodeError) as error:
+        raise ValueError(f"{path}: not a readable HDF5 file ({' '.join(str(error).split())[:200]})") from None
+
+
+def _of_analysis(path: Path, file: h5py.File, skeleton: Skeleton) -> People:
+    if "df_with_missing" in file:
+        raise ValueError(f"{path}: DeepLabCut's .h5 holds pickled Python and is not opened; use its .csv")
+    parts = {name: file.get(name) for name in ("tracks", "node_names", "point_scores")}
+    if not all(isinstance(part, h5py.Dataset) for part in parts.values()):
+        raise ValueError(f"{path}: expected SLEAP's analysis export with tracks, node_names and point_scores")
+    tracks, scores, named = parts["tracks"], parts["point_scores"], parts["node_names"]
+    if tracks.ndim != 4 or tracks.shape[1] != 2 or scores.shape != (tracks.shape[0], *tracks.shape[2:]):
+        raise ValueError(f"{path}: expected tracks (tracks, 2, nodes, frames) and their scores, got {tracks.shape}")
+    if tracks.dtype.kind != "f" or scores.dtype.kind != "f" or tracks.size > _MOST_NUMBERS:
+        raise ValueError(f"{path}: expected tracks and point_scores of at most {_MOST_NUMBERS} floating-point numbers")
+    if (h5py.check_string_dtype(named.dtype) is None and named.dtype.kind != "S") or named.shape != (tracks.shape[2],):
+        raise ValueError(f"{path}: expected node_names as text, one for each of {tracks.shape[2]} nodes")
+    names = [name.decode("utf-8", "replace") for name in named[...].tolist()]
+    place = _columns(names, skeleton, path)
+    for start in range(0, tracks.shape[3], 1024):
+        block = slice(start, start + 1024)
+        values = np.concatenate([tracks[..., block], scores[..., block][:, np.newaxis]], axis=1)
+        for at in range(values.shape[-1]):  # (tracks, 3, nodes, frames)
+            people = np.swapaxes(values[..., at], 1, 2)[:, place].astype(np.float64)
+            people[:, place < 0] = np.nan
+            yield start + at, _known(people)
 
 
 def _known(values: np.ndarray) -> np.ndarray:

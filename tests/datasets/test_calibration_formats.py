@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -232,6 +233,14 @@ def off(found: Camera, known: Camera) -> float:
     return float(np.abs(shown - expected)[both].max())
 
 
+def outcome(call: Callable[[], Any]) -> tuple[Any, str]:
+    """What a reader gives, or the sentence that it refuses with. Other exceptions are the test's failure."""
+    try:
+        return call(), ""
+    except ValueError as error:
+        return None, str(error)
+
+
 @pytest.mark.parametrize("layout", WRITERS)
 def test_a_rig_comes_out_of_every_layout(tmp_path, layout):
     cameras = ring()
@@ -435,10 +444,9 @@ def test_junk_in_our_json_is_refused_with_a_sentence_or_changes_nothing(tmp_path
     loaded = json.loads(path.read_text())
     loaded["cameras"][1][key] = value
     path.write_text(json.dumps(loaded))
-    try:
-        found = calibration.read(path)
-    except ValueError as error:
-        assert str(path) in str(error) or "camera" in str(error)
+    found, refusal = outcome(lambda: calibration.read(path))
+    if found is None:
+        assert str(path) in refusal or "camera" in refusal
         return
     assert all(np.isfinite(camera.K).all() and camera.size[0] > 0 for camera in found.cameras)
 
@@ -454,10 +462,9 @@ def test_damaged_files_give_a_sentence(tmp_path, layout, data):
     stop = data.draw(st.integers(start, min(len(text), start + 40)))
     junk = data.draw(st.sampled_from(["", "nan", "[", "<", "\n", "1e999", '"', "- ", "!!binary x", "&amp;", "\0"]))
     file.write_text(text[:start] + junk + text[stop:])
-    try:
-        found = calibration.read(path)
-    except ValueError as error:
-        assert len(str(error)) > 20
+    found, refusal = outcome(lambda: calibration.read(path))
+    if found is None:
+        assert len(refusal) > 20
     else:
         assert all(np.isfinite(camera.centre).all() for camera in found.cameras)
 
