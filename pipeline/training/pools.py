@@ -93,12 +93,19 @@ class MixedOrder:
     """An endless order of the rows of several sets that lie one after another, each as often as its weight says.
 
     Which row comes at a place is known from the seed and the place alone, so that a training resumes anywhere.
+
+    Raises:
+        ValueError: a set's share of the epoch is less than half a person.
     """
 
     def __init__(self, sizes: Sequence[int], weights: Sequence[float], epoch: int, seed: int) -> None:
         exact = epoch * np.array(weights) / sum(weights)
         quota = np.floor(exact).astype(int)
         quota[np.argsort(quota - exact, kind="stable")[: epoch - quota.sum()]] += 1  # the largest remainders
+        if not quota.all():
+            raise ValueError(
+                f"mix: an epoch of {epoch} persons has none of a set with weight {weights[quota.argmin()]}"
+            )
         self._quota, self._epoch, self._seed = quota, epoch, (seed, len(sizes))
         self._first = np.concatenate([[0], np.cumsum(sizes)]).tolist()
         self._orders = [Order(size, (seed, number)) for number, size in enumerate(sizes)]
@@ -144,11 +151,14 @@ def pool_of_samples(samples: Samples, split: str, names: Skeleton, share: float 
     )
 
 
-def pool_of_labels(frames: Frames, labels: Labels, names: Skeleton, share: float = 1.0, together: bool = False) -> Pool:
+def pool_of_labels(
+    frames: Frames, labels: Labels, names: Skeleton, share: float = 1.0, camera: np.ndarray | None = None
+) -> Pool:
     """Every (frame, view) of the target with at least one pseudo label; one row a picture.
 
     Args:
-        together: the views of a moment come into the same batch, for a loss that compares them.
+        camera: (frames, views) int, which camera took a picture: then the views of a moment come into the same batch, for a
+            loss that compares them.
 
     Raises:
         ValueError: labels and frames speak of different frames or views, or no label was accepted.
@@ -173,6 +183,6 @@ def pool_of_labels(frames: Frames, labels: Labels, names: Skeleton, share: float
         weights=weights[frame, view].astype(np.float32),
         skeleton=names,
         share=share,
-        moments=moments if together else None,
-        view=view if together else None,
+        moments=None if camera is None else moments,
+        view=None if camera is None else camera[frame, view],
     )

@@ -74,6 +74,11 @@ def test_persons_of_the_sets_are_mixed_one_by_one():
     assert 430 < changes < 570  # of 999 neighbours; about half, as with a coin; a fourth as many in packs of four
 
 
+def test_a_share_of_nobody_is_refused():
+    with pytest.raises(ValueError, match=r"mix: an epoch of 10 persons has none of a set with weight 0\.1"):
+        MixedOrder([6, 30], (0.1, 5), 10, seed=1)
+
+
 def test_an_order_is_known_from_the_place_alone():
     one, other = MixedOrder([6, 30], (2, 1), 25, seed=3), MixedOrder([6, 30], (2, 1), 25, seed=3)
     places = np.random.default_rng(0).permutation(200).tolist()
