@@ -215,7 +215,8 @@ class Order:
 
     def __getitem__(self, place: int) -> int:
         turn, within = divmod(place, self._rows)
-        if turn not in self._passes:
+        order = self._passes.get(turn)
+        if order is None:  # another thread, which is further on, may have let go of it
             order = np.random.default_rng([*self._seed, turn, 0]).permutation(self._rows)
             self._passes = {turn: order} | {k: v for k, v in self._passes.items() if k >= turn - 1}
-        return int(self._passes[turn][within])
+        return int(order[within])

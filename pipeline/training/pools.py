@@ -95,7 +95,7 @@ class MixedOrder:
     Which row comes at a place is known from the seed and the place alone, so that a training resumes anywhere.
 
     Raises:
-        ValueError: a set's share of the epoch is less than half a person.
+        ValueError: a set's share of the epoch is nobody.
     """
 
     def __init__(self, sizes: Sequence[int], weights: Sequence[float], epoch: int, seed: int) -> None:
@@ -104,7 +104,7 @@ class MixedOrder:
         quota[np.argsort(quota - exact, kind="stable")[: epoch - quota.sum()]] += 1  # the largest remainders
         if not quota.all():
             raise ValueError(
-                f"mix: an epoch of {epoch} persons has none of a set with weight {weights[quota.argmin()]}"
+                f"mix: an epoch of {epoch} persons has none of a set with weight {weights[int(quota.argmin())]}"
             )
         self._quota, self._epoch, self._seed = quota, epoch, (seed, len(sizes))
         self._first = np.concatenate([[0], np.cumsum(sizes)]).tolist()
@@ -113,9 +113,11 @@ class MixedOrder:
 
     def __getitem__(self, place: int) -> int:
         turn, within = divmod(place, self._epoch)
-        if turn not in self._turns:
-            self._turns = {turn: self._turn(turn)} | {k: v for k, v in self._turns.items() if k >= turn - 1}
-        which, rank = self._turns[turn]
+        found = self._turns.get(turn)
+        if found is None:  # another thread, which is further on, may have let go of it
+            found = self._turn(turn)
+            self._turns = {turn: found} | {k: v for k, v in self._turns.items() if k >= turn - 1}
+        which, rank = found
         number = int(which[within])
         return int(self._first[number]) + self._orders[number][turn * int(self._quota[number]) + int(rank[within])]
 

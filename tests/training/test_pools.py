@@ -1,6 +1,7 @@
 """Several labelled sets in one training: each comes as often as its weight says, person by person."""
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,15 @@ def test_persons_of_the_sets_are_mixed_one_by_one():
     of_first = np.array([row < 6 for row in rows_of(order, range(1000))])
     changes = int((of_first[1:] != of_first[:-1]).sum())
     assert 430 < changes < 570  # of 999 neighbours; about half, as with a coin; a fourth as many in packs of four
+
+
+def test_threads_that_are_far_apart_do_not_take_an_order_from_each_other():
+    order, places = MixedOrder([2, 3], (1, 1), 4, seed=1), list(range(4000))
+    expected = [order[place] for place in places]
+    mixed = np.random.default_rng(0).permutation(places).tolist()
+    with ThreadPoolExecutor(8) as pool:
+        found = dict(zip(mixed, pool.map(order.__getitem__, mixed, chunksize=1), strict=True))
+    assert [found[place] for place in places] == expected
 
 
 def test_a_share_of_nobody_is_refused():
