@@ -210,7 +210,10 @@ def _in_order(values: np.ndarray, skeleton: Skeleton, what: Path | str) -> np.nd
 def _number(value: Any, what: str) -> int:
     """A frame's number: itself, or the last in a picture's name."""
     if isinstance(value, str):
-        return frame_number(Path(value))
+        try:
+            return frame_number(Path(value))
+        except ValueError as error:
+            raise ValueError(f"{what}: {error}") from None
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 2**31 - 1:
         return value
     raise ValueError(f"{what}: expected a frame's number or a picture's name, got {value!r}")
@@ -292,7 +295,7 @@ def _of_deeplabcut(path: Path, rows: Iterator[list[str]], skeleton: Skeleton) ->
             continue
         if len(row) != len(parts):
             raise ValueError(f"{what}: expected {len(parts)} columns, got {len(row)}")
-        number = int(row[0]) if row[0].isdecimal() and len(row[0]) < 10 else frame_number(Path(row[0] or "nothing"))
+        number = _number(row[0], what)
         values = np.full((len(people), len(skeleton), 3), np.nan)
         for one, person in enumerate(people):
             for joint, source in enumerate(place.tolist()):
