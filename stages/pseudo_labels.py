@@ -29,7 +29,8 @@ class Pseudo:
     """Section `pseudo` of params.yaml; `rounds.<round>.pseudo` overrides single keys of it.
 
     Attributes:
-        source: where the 3D position of a joint is from: "triangulation" of the teacher's peaks, or its "rpsm" poses.
+        source: where the 3D position of a joint is from: "triangulation" of the teacher's peaks, its "rpsm" poses, or
+            what the stage `smooth` made of its poses.
         confidence_threshold: a view with a score above it proposes positions; the others only support them.
         ransac: whether geometry has a say at all. Without it, every peak with a score above the threshold is a label,
             and the settings below have no effect but `boxes`.
@@ -46,7 +47,7 @@ class Pseudo:
         box_margin: with boxes "poses", of the longer side of the pose, added to it.
     """
 
-    source: Literal["triangulation", "rpsm"]
+    source: Literal["triangulation", "rpsm", "smooth"]
     confidence_threshold: float
     ransac: bool
     ransac_inliers: int
@@ -115,13 +116,17 @@ def main(
     metrics: Path,
     round: str,
     params: Path,
+    smooth: Path | None = None,
 ) -> None:
     config = settings(params, round)
+    source = {"triangulation": poses, "rpsm": rpsm, "smooth": smooth}[config.source]
+    if source is None:
+        raise ValueError("pseudo.source: smooth needs the flag --smooth")
     seen = Heatmaps.read(heatmaps, windows=False)
     target = Frames.read(frames)
-    teacher = Poses.read(rpsm if config.source == "rpsm" else poses)
+    teacher = Poses.read(source)
     seen.keys.require_same(target.keys, str(frames))
-    seen.keys.require_same(teacher.keys, str(rpsm if config.source == "rpsm" else poses))
+    seen.keys.require_same(teacher.keys, str(source))
     rig = of_views(read_cameras(cameras), seen.views, str(heatmaps))
     if len(rig) < 2:
         raise ValueError(f"{heatmaps}: expected at least two views that can agree, got {len(rig)}")
@@ -174,7 +179,7 @@ def agreed(
     Args:
         points: (frames, views, joints, 2) px of the full picture, the teacher's peaks; NaN where not seen.
         scores: (frames, views, joints) in [0, 1].
-        joints: (frames, joints, 3) world mm, the teacher's poses; only looked at with source "rpsm".
+        joints: (frames, joints, 3) world mm, the teacher's poses; not looked at with source "triangulation".
         rig: one camera a view.
 
     Returns:
@@ -188,7 +193,7 @@ def agreed(
         config.min_ray_angle_deg,
         config.epipolar_threshold_px,
     )
-    if config.source == "rpsm":
+    if config.source != "triangulation":
         selection = select.by_reprojection(joints, points, scores, rig, thresholds)
     else:
         selection = select.by_triangulation(points, scores, rig, thresholds)

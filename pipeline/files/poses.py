@@ -74,19 +74,20 @@ class Poses:
                 writer.put_covariance(slice(None), self.covariance)
 
     @staticmethod
-    def read(path: Path) -> "Poses":
+    def read(path: Path, rows: slice = slice(None)) -> "Poses":
+        """Read a file, or some of its frames."""
         with hdf5.reading(path, KIND) as file:
-            joints = file["joints"][...]
+            joints = file["joints"][rows]
             known = "covariance" in file
             return Poses(
-                FrameKeys.get(file),
+                FrameKeys.get(file).take(rows),
                 tuple(hdf5.get_text(file, "views").tolist()),
                 get(file.attrs["skeleton"]),
                 joints,
-                file["inliers"][...],
-                file["error"][...],
-                file["status"][...],
-                file["covariance"][...].astype(np.float64) if known else np.full((*joints.shape, 3), np.nan),
+                file["inliers"][rows],
+                file["error"][rows],
+                file["status"][rows],
+                file["covariance"][rows].astype(np.float64) if known else np.full((*joints.shape, 3), np.nan),
             )
 
 
@@ -119,15 +120,22 @@ class Writer:
         file.create_dataset("error", shape=(frames, joints), dtype=np.float64)
         file.create_dataset("status", shape=(frames, joints), dtype=np.uint8)
 
-    def put(self, rows: slice, joints: np.ndarray, inliers: np.ndarray, error: np.ndarray, status: np.ndarray) -> None:
-        """The fields of some frames, as in `Poses`."""
+    def put(
+        self,
+        rows: slice | np.ndarray,
+        joints: np.ndarray,
+        inliers: np.ndarray,
+        error: np.ndarray,
+        status: np.ndarray,
+    ) -> None:
+        """The fields of some frames, as in `Poses`; an index must be ascending."""
         # Rounded so that other BLAS and instruction sets give the same bytes.
         self._file["joints"][rows] = np.round(np.asarray(joints, dtype=np.float64), 3) + 0.0
         self._file["inliers"][rows] = np.asarray(inliers, dtype=bool)
         self._file["error"][rows] = np.round(np.asarray(error, dtype=np.float64), 4) + 0.0
         self._file["status"][rows] = np.asarray(status, dtype=np.uint8)
 
-    def put_covariance(self, rows: slice, covariance: np.ndarray) -> None:
+    def put_covariance(self, rows: slice | np.ndarray, covariance: np.ndarray) -> None:
         """What `Poses.covariance` is of some frames; a file of which no frame has any stays without."""
         if "covariance" not in self._file:
             shape = (*self._file["joints"].shape, 3)
