@@ -6,17 +6,19 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
 from pipeline import cli, skeleton
 from pipeline.files import scratch
 from pipeline.files.atomic import write_json
-from pipeline.files.cameras import read_cameras
+from pipeline.files.cameras import read_rigs
 from pipeline.files.frames import Frames
 from pipeline.files.labels import Labels
 from pipeline.files.samples import Samples
 from pipeline.files.tables import write_table
+from pipeline.geometry.camera import Camera
 from pipeline.models import build
 from pipeline.models.inference import as_input, predict
 from pipeline.runtime import Runtime, half_precision, start_torch
@@ -93,15 +95,14 @@ def main(
     files = set_files(source, mix)
     sets = {name: Samples.read(file) for name, file in files.items()}
     schedule = retrain.schedule
-    epipolar = None
+    epipolar, camera = None, None
     if retrain.epipolar_weight > 0:
         labelled_only = retrain.epipolar_joints == "labelled"
-        epipolar = EpipolarLoss(read_cameras(cameras), names.flipped, retrain.epipolar_huber_px, labelled_only)
+        camera, all_rigs = _cameras(frames, cameras)
+        epipolar = EpipolarLoss(all_rigs, names.flipped, retrain.epipolar_huber_px, labelled_only)
     pools = []
     if retrain.target_share > 0:
-        pools.append(
-            pool_of_labels(Frames.read(frames), Labels.read(labels), names, retrain.target_share, epipolar is not None)
-        )
+        pools.append(pool_of_labels(Frames.read(frames), Labels.read(labels), names, retrain.target_share, camera))
     if retrain.target_share < 1:
         pools.append(pool_of_sets(sets, mix, names, runtime.seed, 1 - retrain.target_share))
 
@@ -136,6 +137,17 @@ def main(
             kind = f"{'bfloat16' if half else 'float32'}, {device}"
             print(f"{out}: {schedule.steps} steps of {retrain.batch_size} ({kind}); source PCKh@0.5 {found:.1f} %")
     ranks.leave()
+
+
+def _cameras(frames: Path, cameras: Path) -> tuple[np.ndarray, tuple[Camera, ...]]:
+    """The cameras of all rigs, one rig after the other, and which of them took each picture: (frames, views) int."""
+    target = Frames.read(frames)
+    taken = np.zeros((len(target), len(target.views)), dtype=int)
+    every: tuple[Camera, ...] = ()
+    for rows, rig in read_rigs(cameras).groups(target.keys, target.views, str(frames)):
+        taken[rows] = len(every) + np.arange(len(rig))
+        every += rig
+    return taken, every
 
 
 if __name__ == "__main__":
