@@ -1,0 +1,161 @@
+"""Quality: what a model's detections and poses say about themselves, without any label; evidence for the verdict.
+
+Each figure sees some kinds of mistakes; which, and how far it follows the true error, is in docs/evidence.md.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import cli
+from pipeline.files.atomic import write_json
+from pipeline.files.cameras import read_rigs
+from pipeline.files.evidence import Evidence
+from pipeline.files.heatmaps import Heatmaps
+from pipeline.files.poses import Poses
+from pipeline.metrics import labelfree
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Section `quality` of params.yaml.
+
+    Attributes:
+        confidence_threshold, reproj_threshold_px, min_ray_angle_deg: of the other views' agreement, as in `triangulate`.
+        limit_mm: a disagreement beyond it counts as this much, and so does a detection that no two others speak of.
+        moved_mm: a joint that moved farther from one round to the next counts as changed.
+        floor_mm: a foot so far below the floor counts as below it.
+    """
+
+    confidence_threshold: float
+    reproj_threshold_px: float
+    min_ray_angle_deg: float
+    limit_mm: float
+    moved_mm: float
+    floor_mm: float
+
+    def __post_init__(self) -> None:
+        for key in ("reproj_threshold_px", "limit_mm", "moved_mm", "floor_mm"):
+            if getattr(self, key) <= 0:
+                raise ValueError(f"quality.{key}: expected more than 0, got {getattr(self, key)}")
+
+
+def main(
+    heatmaps: Path,
+    poses: Path,
+    rpsm: Path,
+    cameras: Path,
+    out: Path,
+    metrics: Path,
+    quality: Quality,
+    teacher: Path | None = None,
+) -> None:
+    seen = Heatmaps.read(heatmaps, windows=False)
+    triangulated, pictorial = Poses.read(poses), Poses.read(rpsm)
+    for path, each in ((poses, triangulated), (rpsm, pictorial)):
+        seen.keys.require_same(each.keys, str(path))
+    if len(seen.views) < 3:
+        raise ValueError(f"{heatmaps}: one view is compared with what two others agree on; there are {len(seen.views)}")
+    frames, views, joints = seen.scores.shape
+    px, mm = np.full((frames, views, joints), np.nan), np.full((frames, views, joints), np.nan)
+    swapped = []
+    pairs: dict[tuple[int, int], np.ndarray] = {}
+    candidates = seen.scores > quality.confidence_threshold
+    for rows, rig in read_rigs(cameras).groups(seen.keys, seen.views, str(heatmaps)):
+        px[rows], mm[rows] = labelfree.leave_one_view_out(
+            seen.points[rows],
+            seen.scores[rows],
+            rig,
+            confidence_threshold=quality.confidence_threshold,
+            reproj_threshold_px=quality.reproj_threshold_px,
+            min_ray_angle_deg=quality.min_ray_angle_deg,
+        )
+        some = labelfree.swaps(seen.points[rows], triangulated.joints[rows], rig, seen.skeleton)
+        swapped.append((rows, some))
+        for pair, distance in labelfree.pair_distances(seen.points[rows], candidates[rows], rig).items():
+            pairs.setdefault(pair, np.full((frames, joints), np.nan))[rows] = distance
+    exchanged = np.full((frames, *swapped[0][1].shape[1:]), np.nan)
+    for rows, some in swapped:
+        exchanged[rows] = some
+
+    present = np.isfinite(seen.image_from_map).all(axis=(-2, -1))  # (frames, views)
+    bounded = labelfree.truncated(mm, present, quality.limit_mm)
+    person, skeleton = seen.keys.person, seen.skeleton
+    stretch = labelfree.limb_deviations(triangulated.joints, person, skeleton)
+    limbs = labelfree.limb_medians(triangulated.joints, person, skeleton)
+    evidence = Evidence(
+        seen.keys,
+        seen.views,
+        _mean(bounded, 2),
+        _mean(np.minimum(stretch, 1.0), 1),
+        triangulated.known.mean(axis=1),
+        _mean(exchanged.reshape(frames, -1), 1),
+        labelfree.upside_down(triangulated.joints, skeleton),
+        np.array(list(limbs)),
+        np.stack(list(limbs.values())) if limbs else np.empty((0, len(skeleton.limbs))),
+    )
+    evidence.write(out)
+
+    trembling = labelfree.jerk(triangulated.joints, seen.keys.sequence, seen.keys.number)
+    sunk = labelfree.below_floor(triangulated.joints, skeleton)
+    values: dict[str, Any] = {}
+    for split in ("test", "train"):
+        rows = np.flatnonzero(seen.keys.split == split)
+        if len(rows) == 0:
+            continue
+        shares = labelfree.camera_shares(bounded[rows])
+        values[split] = {
+            "frames": len(rows),
+            "leave_one_view_out_px_median": _median(px[rows]),
+            "leave_one_view_out_mm_median": _median(mm[rows]),
+            "leave_one_view_out_mm": float(np.nanmean(bounded[rows])),
+            "leave_one_view_out_by_view_mm": dict(zip(seen.views, _mean(bounded[rows], (0, 2)).tolist(), strict=True)),
+            "reproj_inlier_px_median": _median(triangulated.error[rows]),
+            "views_agreeing": {
+                str(number): share for number, share in enumerate(labelfree.agreeing_views(triangulated.inliers[rows]))
+            },
+            "coverage": 100 * triangulated.known[rows].mean(),
+            "coverage_rpsm": 100 * pictorial.known[rows].mean(),
+            "limb_stretch": 100 * _finite(np.minimum(stretch[rows], 1.0)),
+            "limb_asymmetry": 100 * labelfree.asymmetry(triangulated.joints[rows], person[rows], skeleton),
+            "left_right_swapped": 100 * _finite(exchanged[rows]),
+            "jerk_mm_median": _median(trembling[rows]),
+            "feet_below_floor": 100 * _finite(np.where(np.isfinite(sunk), sunk > quality.floor_mm, np.nan)[rows]),
+            "upside_down": 100 * _finite(evidence.upside_down[rows]),
+            "sampson_px_median": {
+                f"{seen.views[a]} {seen.views[b]}": _median(distance[rows]) for (a, b), distance in pairs.items()
+            },
+            "camera_share": dict(zip(seen.views, shares.tolist(), strict=True)),
+        }
+    if teacher is not None:
+        before = Poses.read(teacher)
+        seen.keys.require_same(before.keys, str(teacher))
+        values["label_churn"] = labelfree.churn(before.joints, pictorial.joints, quality.moved_mm)
+    write_json(metrics, values)
+    shown = values.get("test", values.get("train", {}))
+    print(
+        f"{metrics}: views are {shown.get('leave_one_view_out_mm', np.nan):.0f} mm from what the others say, limbs off by"
+        f" {shown.get('limb_stretch', np.nan):.1f} % of their length ({'test' if 'test' in values else 'train'} frames)"
+    )
+
+
+def _mean(values: np.ndarray, axis: int | tuple[int, ...]) -> np.ndarray:
+    """Over what is known; NaN, without a warning, of nothing."""
+    known = np.isfinite(values)
+    count = known.sum(axis=axis)
+    return np.where(known, values, 0.0).sum(axis=axis) / np.where(count > 0, count, np.nan)
+
+
+def _finite(values: np.ndarray) -> float:
+    return float(_mean(values.ravel(), 0))
+
+
+def _median(values: np.ndarray) -> float:
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if known.size else float("nan")
+
+
+if __name__ == "__main__":
+    cli.run(main)
