@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline import cli
 from pipeline.files.atomic import write_json
-from pipeline.files.cameras import of_views, read_cameras
+from pipeline.files.cameras import read_rigs
 from pipeline.files.frames import Frames
 from pipeline.files.heatmaps import Heatmaps
 from pipeline.files.labels import Labels, Reason
@@ -127,30 +127,45 @@ def main(
     teacher = Poses.read(source)
     seen.keys.require_same(target.keys, str(frames))
     seen.keys.require_same(teacher.keys, str(source))
-    rig = of_views(read_cameras(cameras), seen.views, str(heatmaps))
-    if len(rig) < 2:
-        raise ValueError(f"{heatmaps}: expected at least two views that can agree, got {len(rig)}")
-    if config.ransac_inliers > len(rig):
+    rigs, views = read_rigs(cameras), seen.views
+    if len(views) < 2:
+        raise ValueError(f"{heatmaps}: expected at least two views that can agree, got {len(views)}")
+    if config.ransac_inliers > len(views):
         raise ValueError(
-            f"pseudo.ransac_inliers: {config.ransac_inliers} views can never agree where there are {len(rig)}"
+            f"pseudo.ransac_inliers: {config.ransac_inliers} views can never agree where there are {len(views)}"
         )
 
     train = seen.keys.split == "train"
     present = target.present & np.isfinite(target.box).all(axis=-1)
     points = np.where(present[..., None, None], seen.points, np.nan)
     scores = np.where(present[..., None], seen.scores, 0.0)
-    if config.ransac:
-        found, weights, reason, errors = agreed(points[train], scores[train], teacher.joints[train], rig, config)
-    else:
-        found, weights, reason = confident(points[train], scores[train], config.confidence_threshold)
-        errors = np.full(reason.shape, np.nan)
-    reason[(reason == Reason.ACCEPTED) & ~labels.inside(found, rig)] = Reason.OUTSIDE
+
+    def chosen(
+        rig: tuple[Camera, ...], points: np.ndarray, scores: np.ndarray, joints: np.ndarray
+    ) -> tuple[np.ndarray, ...]:
+        if config.ransac:
+            found, weights, reason, errors = agreed(points, scores, joints, rig, config)
+        else:
+            found, weights, reason = confident(points, scores, config.confidence_threshold)
+            errors = np.full(reason.shape, np.nan)
+        reason[(reason == Reason.ACCEPTED) & ~labels.inside(found, rig)] = Reason.OUTSIDE
+        return found, weights, reason, errors
+
+    found, weights, reason, errors = rigs.each(
+        seen.keys.take(train), views, str(heatmaps), chosen, points[train], scores[train], teacher.joints[train]
+    )
     reason[~np.broadcast_to(present[train][..., None], reason.shape)] = Reason.VIEW_MISSING
     accepted = reason == Reason.ACCEPTED
 
     box = target.box
     if config.boxes == "poses":
-        refined = labels.boxes(teacher.joints, rig, config.box_margin)
+        (refined,) = rigs.each(
+            seen.keys,
+            views,
+            str(heatmaps),
+            lambda rig, joints: (labels.boxes(joints, rig, config.box_margin),),
+            teacher.joints,
+        )
         box = np.where(np.isfinite(refined) & present[..., None], refined, box)
     made = Labels(
         seen.keys,
