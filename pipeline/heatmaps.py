@@ -1,4 +1,4 @@
-"""Heatmaps: draw targets, decode peaks, keep a map as two small windows.
+"""Heatmaps: draw targets, decode peaks, keep a map as two small windows and a coarse background.
 
 (0, 0) is the centre of a map's top-left pixel. Which px of the picture that is, `image_from_map` says, beside the maps.
 """
@@ -9,6 +9,7 @@ import numpy as np
 from numba import njit
 
 _TINY = 1e-10  # logarithms stop here
+_FAINT = np.float32(1e-6)  # a background that is lower is none
 
 
 def draw(points: np.ndarray, size: tuple[int, int], sigma: float, rounded: bool = False) -> np.ndarray:
@@ -115,25 +116,53 @@ def windows(maps: np.ndarray, window: int, floor: float = 1e-4) -> tuple[np.ndar
     return kept.view(np.float16).reshape(*batch, *kept.shape[1:]), corners.reshape(*batch, 2, 2)
 
 
-def whole(windows: np.ndarray, corners: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The maps of which `windows` kept what matters; where windows overlap, the larger value.
+def background(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What lies outside of the windows, roughly: means of 4 x 4 px, negative values and NaN counting as 0.
+
+    A network that is not sure leaves low, wide heat; without it RPSM loses whole limbs (benchmarks/geometry_heatmaps.py).
+
+    Args:
+        maps: (..., height, width).
+
+    Returns:
+        (..., height / 4, width / 4) uint8, rounded up, and (...) float32, the value of 255.
+    """
+    *batch, height, width = maps.shape
+    flat = np.ascontiguousarray(maps, dtype=np.float32).reshape(-1, height, width)
+    coarse, scale = _coarse(flat)
+    return coarse.reshape(*batch, *coarse.shape[1:]), scale.reshape(batch)
+
+
+def whole(
+    windows: np.ndarray, corners: np.ndarray, coarse: np.ndarray, scale: np.ndarray, size: tuple[int, int]
+) -> np.ndarray:
+    """The maps of which `windows` and `background` kept what matters.
+
+    The first window counts, then what is positive in the second, and elsewhere the background, bilinear.
 
     Args:
         windows: (..., 2, rows, columns) float16, finite; negative values count as 0.
         corners: (..., 2, 2) integers, x y of each window's top-left px.
+        coarse: (..., height / 4, width / 4) uint8, rounded up.
+        scale: (...) the value of 255.
         size: (width, height) px of a map.
 
     Returns:
-        (..., height, width) float32, zero outside the windows.
+        (..., height, width) float32.
 
     Raises:
         ValueError: a window lies outside of its map.
     """
     *batch, two, rows, columns = windows.shape
-    bits = np.ascontiguousarray(windows, dtype=np.float16).view(np.uint16).reshape(-1, two, rows, columns)
-    flat = np.ascontiguousarray(corners, dtype=np.int16).reshape(-1, two, 2)
+    number = math.prod(batch)
+    bits = np.ascontiguousarray(windows, dtype=np.float16).view(np.uint16).reshape(number, two, rows, columns)
+    places = np.ascontiguousarray(corners, dtype=np.int16).reshape(number, two, 2)
+    behind = np.ascontiguousarray(coarse, dtype=np.uint8).reshape(number, *coarse.shape[-2:])
+    heights = np.ascontiguousarray(scale, dtype=np.float32).reshape(-1)
     width, height = size
-    return _put(bits, flat, width, height).reshape(*batch, height, width)
+    if behind.shape[1:] != (-(-height // 4), -(-width // 4)):
+        raise ValueError(f"a background of {behind.shape[1:]} does not belong to maps of {(height, width)}")
+    return _put(bits, places, behind, heights, width, height).reshape(*batch, height, width)
 
 
 # The loops. Each leaves the interpreter's lock and is compiled once for all runs. Inner loops go along a row without a branch
@@ -180,8 +209,7 @@ def _rise(grid, top, bottom, left, right, nans, best):
     for y in range(top, bottom):
         for x in range(left, right):
             value = grid[y, x]
-            if (value > best[x]) | (nans & (value != value)):
-                best[x] = value
+            best[x] = value if (value > best[x]) | (nans & (value != value)) else best[x]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -348,15 +376,69 @@ def _cut(flat, rows, columns, floor):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _put(bits, corners, width, height):
+def _coarse(flat):
+    number, height, width = flat.shape
+    rows, columns = -(-height // 4), -(-width // 4)
+    coarse = np.empty((number, rows, columns), dtype=np.uint8)
+    scale = np.empty(number, dtype=np.float32)
+    line = np.empty(width, dtype=np.float32)
+    means = np.empty((rows, columns), dtype=np.float32)
+    none, largest = np.float32(0), np.float32(65504)
+    for n in range(number):
+        top = none
+        for i in range(rows):
+            line[:] = 0
+            last = min(4 * i + 4, height)
+            for y in range(4 * i, last):
+                for x in range(width):
+                    value = flat[n, y, x]
+                    line[x] += value if (value > none) & (value <= largest) else none
+            for j in range(columns):
+                end = min(4 * j + 4, width)
+                total = none
+                for x in range(4 * j, end):
+                    total += line[x]
+                means[i, j] = total / np.float32((last - 4 * i) * (end - 4 * j))
+                top = max(top, means[i, j])
+        if top < _FAINT:
+            top = none
+        scale[n] = top
+        factor = np.float32(255) / top if top > none else none
+        for i in range(rows):
+            for j in range(columns):
+                coarse[n, i, j] = np.uint8(min(means[i, j] * factor + np.float32(0.5), np.float32(255)))
+    return coarse, scale
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _put(bits, corners, coarse, scales, width, height):
     number, two, rows, columns = bits.shape
-    maps = np.zeros((number, height, width), dtype=np.float32)
+    maps = np.empty((number, height, width), dtype=np.float32)
+    lines = np.empty((coarse.shape[1], width), dtype=np.float32)
     line = np.empty(columns, dtype=np.int32)
     values = line.view(np.float32)
     # A float16's exponent and fraction, moved to where a float32 has them, say 2^-112 of the value; subnormals as well.
     scale = np.float32(2.0**112)
+    below = np.empty(
+        max(width, height), dtype=np.int64
+    )  # pixel -> the coarse one before its centre, and how far past it
+    past = np.empty(max(width, height), dtype=np.float32)
+    for x in range(len(below)):
+        below[x] = (x + 2) // 4 - 1
+        past[x] = np.float32((x + 0.5) / 4 - 0.5 - below[x])
     for n in range(number):
-        for k in range(two):
+        step = scales[n] / np.float32(255)
+        for i in range(coarse.shape[1]):
+            for x in range(width):
+                left = np.float32(coarse[n, i, max(below[x], 0)])
+                right = np.float32(coarse[n, i, min(below[x] + 1, coarse.shape[2] - 1)])
+                lines[i, x] = (left + past[x] * (right - left)) * step
+        for y in range(height):
+            over, under = lines[max(below[y], 0)], lines[min(below[y] + 1, coarse.shape[1] - 1)]
+            share = past[y]
+            for x in range(width):
+                maps[n, y, x] = over[x] + share * (under[x] - over[x])
+        for k in range(two - 1, -1, -1):
             left, top = corners[n, k, 0], corners[n, k, 1]
             if left < 0 or top < 0 or left + columns > width or top + rows > height:
                 raise ValueError("a window lies outside of its map")
@@ -366,6 +448,6 @@ def _put(bits, corners, width, height):
                     line[j] = bit << 13 if bit < 0x8000 else 0
                 for j in range(columns):
                     value = values[j] * scale
-                    if value > maps[n, top + i, left + j]:
-                        maps[n, top + i, left + j] = value
+                    there = maps[n, top + i, left + j]
+                    maps[n, top + i, left + j] = value if (k == 0) | (value > 0) else there
     return maps

@@ -99,8 +99,8 @@ def main(
                 scores = np.where(np.isfinite(points).all(axis=-1), np.nan_to_num(scores), 0.0)
                 peaks = crops.transform(crops.inverse(image_from_map), points)
                 maps = heatmaps.draw(peaks, (side, side), export.sigma) * scores[..., None, None]
-            windows, corners = heatmaps.windows(maps, heatmap_file.WINDOW)
-            writer.append(points, scores, image_from_map, windows, corners)
+            windows = heatmaps.windows(maps, writer.window)
+            writer.append(points, scores, image_from_map, *windows, *heatmaps.background(maps))
     print(f"{out}: {len(seen)} frames, {views} views, {joints} joints, mean score {np.nanmean(scores):.2f}")
 
 

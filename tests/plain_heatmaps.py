@@ -135,3 +135,25 @@ def plain_whole(windows: np.ndarray, corners: np.ndarray, width: int, height: in
         x = corners[:, k, 0, None, None] + np.arange(columns)
         flat[each, y, x] = np.maximum(flat[each, y, x], windows[:, k])
     return flat.reshape(*batch, height, width)
+
+
+def plain_background(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    values = np.where(maps > 0, maps, 0).astype(np.float64)
+    *batch, height, width = values.shape
+    rows, columns = -(-height // 4), -(-width // 4)
+    means = np.empty((*batch, rows, columns))
+    for i in range(rows):
+        for j in range(columns):
+            means[..., i, j] = values[..., 4 * i : 4 * i + 4, 4 * j : 4 * j + 4].mean(axis=(-2, -1))
+    top = means.max(axis=(-2, -1))
+    means[top < 1e-6], top[top < 1e-6] = 0, 0
+    return np.floor(means / np.where(top > 0, top, 1)[..., None, None] * 255 + 0.5).astype(int), top
+
+
+def plain_enlarged(coarse: np.ndarray, scale: np.ndarray, width: int, height: int) -> np.ndarray:
+    rows, columns = coarse.shape[-2:]
+    y = np.clip((np.arange(height) + 0.5) / 4 - 0.5, 0, rows - 1)
+    x = np.clip((np.arange(width) + 0.5) / 4 - 0.5, 0, columns - 1)
+    across = np.maximum(1 - np.abs(x[:, None] - np.arange(columns)), 0)  # (width, columns)
+    down = np.maximum(1 - np.abs(y[:, None] - np.arange(rows)), 0)
+    return down @ coarse @ across.T * (np.asarray(scale, dtype=np.float64) / 255)[..., None, None]

@@ -32,6 +32,13 @@ rpsm:
   limb_tolerance_mm: 150.0
   floor: 0.01
   reproj_threshold_px: 10.0
+smooth:
+  source: triangulation
+  method: none
+  frames_per_second: 30.0
+  cutoff_hz: 4.0
+  window_s: 0.5
+  longest_gap_s: 0.0
 pseudo:
   source: triangulation
   confidence_threshold: 0.3
@@ -71,7 +78,7 @@ class Seen:
         map_from_image = crops.crop_from_image(Frames.read(world.frames).box, 32)
         peaks = crops.transform(map_from_image, self.points)
         maps = heatmaps.draw(peaks, (32, 32), 1.5) * self.scores[..., None, None]
-        windows, corners = heatmaps.windows(maps, heatmap_file.WINDOW)
+        windows, corners = heatmaps.windows(maps, heatmap_file.window_side((32, 32)))
         path = world.data("r0") / "heatmaps.h5"
         with heatmap_file.writing(path, world.keys, views, skeleton, (32, 32)) as writer:
             writer.append(self.points, self.scores, crops.inverse(map_from_image), windows, corners)

@@ -11,6 +11,12 @@ from tests import plain_heatmaps as plain
 SIZE = (32, 24)  # width, height
 
 
+def nothing(windows, size):
+    """An empty background of maps of a size, and its scale."""
+    batch = windows.shape[:-3]
+    return np.zeros((*batch, -(-size[1] // 4), -(-size[0] // 4)), dtype=np.uint8), np.zeros(batch)
+
+
 def test_a_gaussian_has_height_1_at_its_centre_and_exp_of_minus_a_half_one_sigma_away():
     drawn = heatmaps.draw(np.array([10.0, 5.0]), SIZE, sigma=2.0)
     assert drawn.shape == (24, 32)
@@ -107,7 +113,7 @@ def test_two_windows_hold_two_peaks_and_nothing_else():
     windows, corners = heatmaps.windows(maps[None], 16)
     assert windows.dtype == np.float16
     assert corners[0].tolist() == [[0, 0], [48, 32]]  # pushed in from the border
-    again = heatmaps.whole(windows, corners, (64, 48))[0]
+    again = heatmaps.whole(windows, corners, *nothing(windows, (64, 48)), (64, 48))[0]
     np.testing.assert_allclose(again, np.where(maps < 1e-4, 0, maps), atol=1e-3)
 
 
@@ -115,7 +121,7 @@ def test_overlapping_windows_and_noise_do_not_change_a_value():
     rng = np.random.default_rng(0)
     maps = rng.uniform(-0.2, 1, (20, 3, 20, 18)).astype(np.float32)
     windows, corners = heatmaps.windows(maps, 16)
-    again = heatmaps.whole(windows, corners, (18, 20))
+    again = heatmaps.whole(windows, corners, *nothing(windows, (18, 20)), (18, 20))
     kept = again > 0
     np.testing.assert_allclose(again[kept], maps[kept], atol=1e-3)
     assert (again.max(axis=(2, 3)) >= maps.max(axis=(2, 3)) - 1e-3).all()
@@ -173,8 +179,21 @@ def test_windows_equal_their_plain_version_to_the_bit_and_so_do_the_maps_they_ma
     np.testing.assert_array_equal(kept, expected)
     np.testing.assert_array_equal(corners, places)
     *_, rows, columns = maps.shape
-    again = heatmaps.whole(kept, corners, (columns, rows))
+    again = heatmaps.whole(kept, corners, *nothing(kept, (columns, rows)), (columns, rows))
     np.testing.assert_array_equal(again, plain.plain_whole(kept, corners, columns, rows))
+
+
+@settings(max_examples=100, deadline=None)
+@given(odd_maps())
+def test_backgrounds_equal_their_plain_version_and_lie_behind_the_windows(maps):
+    coarse, scale = heatmaps.background(maps)
+    expected, top = plain.plain_background(maps)
+    np.testing.assert_allclose(scale, top, rtol=1e-5, atol=1e-6)
+    assert np.abs(coarse.astype(int) - expected).max() <= 1  # a mean may lie on the edge of two steps
+    *batch, rows, columns = maps.shape
+    none = np.zeros((*batch, 0, 1, 1), dtype=np.float16), np.zeros((*batch, 0, 2), dtype=int)
+    again = heatmaps.whole(*none, coarse, scale, (columns, rows))
+    np.testing.assert_allclose(again, plain.plain_enlarged(coarse, scale, columns, rows), atol=1e-5)
 
 
 @settings(max_examples=50, deadline=None)
@@ -188,7 +207,8 @@ def test_targets_equal_their_plain_version_to_the_bit(x, y, sigma, rounded):
 
 def test_every_float16_comes_back_from_a_window_and_the_nearest_goes_into_it():
     halves = np.arange(0x7C00, dtype=np.uint16).view(np.float16)  # all that are finite and not negative
-    back = heatmaps.whole(halves.reshape(-1, 1, 1, 1024), np.zeros((31, 1, 2), dtype=np.int16), (1024, 1))
+    windows = halves.reshape(-1, 1, 1, 1024)
+    back = heatmaps.whole(windows, np.zeros((31, 1, 2)), *nothing(windows, (1024, 1)), (1024, 1))
     np.testing.assert_array_equal(back.ravel(), halves.astype(np.float32))
     values = np.random.default_rng(0).uniform(1e-4, 2, (1, 100, 100)).astype(np.float32)
     values[0, 0, :4] = 65519, 65521, 1 + 2**-11, 1 + 3 * 2**-11  # to the largest, past it, and ties
@@ -204,8 +224,9 @@ def test_the_first_of_several_equal_peaks_counts():
 
 def test_a_window_outside_of_its_map_is_refused():
     for corner in ([-1, 0], [0, -1], [5, 0], [0, 5]):
+        windows = np.zeros((1, 1, 4, 4), dtype=np.float16)
         with pytest.raises(ValueError, match="a window lies outside of its map"):
-            heatmaps.whole(np.zeros((1, 1, 4, 4), dtype=np.float16), np.array([[corner]]), (8, 8))
+            heatmaps.whole(windows, np.array([[corner]]), *nothing(windows, (8, 8)), (8, 8))
 
 
 def test_no_maps_make_no_points():

@@ -179,7 +179,7 @@ def _write_heatmaps(
     image_from_map[..., 0, 0] = image_from_map[..., 1, 1] = (box[..., 2] - box[..., 0]) / 24
     image_from_map[..., :, 2] = box[..., :2]
     with heatmaps_file.writing(path, world.keys, names, skeleton, (24, 24)) as writer:
-        windows = np.zeros((frames, views, joints, 2, 16, 16))
+        windows = np.zeros((frames, views, joints, 2, writer.window, writer.window))
         writer.append(points, scores, image_from_map, windows, np.zeros((frames, views, joints, 2, 2)))
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import h5py
@@ -13,7 +14,14 @@ from pipeline.files.keys import FrameKeys
 from pipeline.skeleton import Skeleton, get
 
 KIND = "heatmaps"
-WINDOW = 16  # map px; two of them hold what RPSM reads of a trained network's map
+
+
+def window_side(map_size: tuple[int, int]) -> int:
+    """Map px of a window: at 64 px and more it grows with the map, and a file has 1/14 of the maps' bytes or less.
+
+    Measured on maps of trained networks, benchmarks/geometry_heatmaps.py.
+    """
+    return max(14, 2 * int(max(map_size) * 14 / 128))
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,9 +36,11 @@ class Heatmaps:
         scores: (frames, views, joints) in [0, 1]; 0 where nothing was seen.
         image_from_map: (frames, views, 2, 3) px of the full picture from px of the map; NaN where the view is missing.
         map_size: (width, height) px of a map.
-        windows: (frames, views, joints, 2, WINDOW, WINDOW) float16, or fewer along the last axes for small maps:
-            values of the map around its best peak and around the best of the rest; zero elsewhere.
+        windows: (frames, views, joints, 2, rows, columns) float16, values of the map around its best peak and around
+            the best of the rest; `window_side` px, or the map's where that is less.
         corners: (frames, views, joints, 2, 2) int16, x y of each window's top-left px in the map.
+        background: (frames, views, joints, height / 4, width / 4) uint8, what lies outside of the windows, in shares of
+        background_scale: (frames, views, joints) float32, the value of 255.
     """
 
     keys: FrameKeys
@@ -42,16 +52,19 @@ class Heatmaps:
     map_size: tuple[int, int]
     windows: np.ndarray
     corners: np.ndarray
+    background: np.ndarray
+    background_scale: np.ndarray
 
-    def maps(self, frames: slice) -> np.ndarray:
-        """Whole maps again, (frames, views, joints, height, width) float32, zero outside the windows."""
+    def maps(self, frames: slice | np.ndarray) -> np.ndarray:
+        """Whole maps again, (frames, views, joints, height, width) float32, rough outside the windows."""
         from pipeline.heatmaps import whole  # compiles; most readers want no maps
 
-        return whole(self.windows[frames], self.corners[frames], self.map_size)
+        behind = self.background[frames], self.background_scale[frames]
+        return whole(self.windows[frames], self.corners[frames], *behind, self.map_size)
 
     @staticmethod
     def read(path: Path, windows: bool = True) -> "Heatmaps":
-        """Read a file; without windows (they are the bulk), `windows` and `corners` are empty."""
+        """Read a file; without windows (the bulk), those, their corners and backgrounds are empty."""
         with hdf5.reading(path, KIND) as file:
             rows = slice(None) if windows else slice(0)
             width, height = file.attrs["map_size"]
@@ -63,8 +76,7 @@ class Heatmaps:
                 file["scores"][...],
                 file["image_from_map"][...],
                 (int(width), int(height)),
-                file["windows"][rows],
-                file["corners"][rows],
+                *_Stored(file).read(rows),
             )
 
 
@@ -112,22 +124,40 @@ def blocks(path: Path, frames: int = 256) -> Iterator[tuple[slice, Heatmaps]]:
                     file["scores"][rows],
                     file["image_from_map"][rows],
                     (width, height),
-                    file["windows"][rows],
-                    file["corners"][rows],
+                    *_Stored(file).read(rows),
                 ),
             )
+
+
+class _Stored:
+    """What a file holds of its maps. Files of before there were backgrounds have none: there, it is zero."""
+
+    def __init__(self, file: h5py.File) -> None:
+        self._windows, self._corners = file["windows"], file["corners"]
+        width, height = file.attrs["map_size"]
+        self._coarse = -(-int(height) // 4), -(-int(width) // 4)
+        self._background = (file["background"], file["background_scale"]) if "background" in file else None
+
+    def read(self, rows: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Windows, corners, background and its scale of some frames, as in `Heatmaps`."""
+        windows, corners = self._windows[rows], self._corners[rows]
+        if self._background is not None:
+            return windows, corners, self._background[0][rows], self._background[1][rows]
+        batch = windows.shape[:3]
+        return windows, corners, np.zeros((*batch, *self._coarse), np.uint8), np.zeros(batch, np.float32)
 
 
 class MapReader:
     """The whole maps of any frames of a file, read when they are asked for."""
 
     def __init__(self, file: h5py.File) -> None:
-        self._windows, self._corners = file["windows"], file["corners"]
+        self._datasets = _Stored(file)
+        self._count = len(file["windows"])
         width, height = file.attrs["map_size"]
         self._size = int(width), int(height)
 
     def __len__(self) -> int:
-        return len(self._windows)
+        return self._count
 
     def maps(self, frames: Sequence[int] | np.ndarray) -> np.ndarray:
         """Maps of frames in any order, (frames, views, joints, height, width) float32; neighbours are read at once.
@@ -140,16 +170,15 @@ class MapReader:
         rows = np.asarray(frames, dtype=np.int64)
         if len(rows) and not (rows.min() >= 0 and rows.max() < len(self)):
             raise IndexError(f"heatmaps of {len(self)} frames, asked for {rows.min()} to {rows.max()}")
-        windows = np.empty((len(rows), *self._windows.shape[1:]), dtype=np.float16)
-        corners = np.empty((len(rows), *self._corners.shape[1:]), dtype=np.int16)
-        ends = [*(np.flatnonzero(np.diff(rows) != 1) + 1).tolist(), len(rows)]
-        start = 0
-        for end in ends:
-            if end > start:
-                there, here = slice(int(rows[start]), int(rows[end - 1]) + 1), slice(start, end)
-                windows[here], corners[here] = self._windows[there], self._corners[there]
-            start = end
-        return whole(windows, corners, self._size)
+        ends = [0, *(np.flatnonzero(np.diff(rows) != 1) + 1).tolist(), len(rows)] if len(rows) else [0, 0]
+        runs = pairwise(ends)
+        blocks = [
+            self._datasets.read(slice(int(rows[a]), int(rows[b - 1]) + 1) if b > a else slice(0)) for a, b in runs
+        ]
+        windows, corners, background, scale = (
+            each[0] if len(each) == 1 else np.concatenate(each) for each in zip(*blocks, strict=True)
+        )
+        return whole(windows, corners, background, scale, self._size)
 
 
 @contextmanager
@@ -174,8 +203,11 @@ def map_blocks(path: Path, frames: int = 16) -> Iterator[tuple[slice, np.ndarray
 class Writer:
     """Appends blocks of frames, in order; memory does not grow with the number of frames."""
 
-    def __init__(self, file: h5py.File, shape: tuple[int, int, int], window: tuple[int, int]) -> None:
+    def __init__(self, file: h5py.File, shape: tuple[int, int, int], map_size: tuple[int, int]) -> None:
         frames, views, joints = shape
+        width, height = map_size
+        self.window = window_side(map_size)  # px, for `pipeline.heatmaps.windows`
+        window, coarse = (min(self.window, height), min(self.window, width)), (-(-height // 4), -(-width // 4))
         self._done, self._frames = 0, frames
         # One piece each, a row a frame: a frame is found without an index, and blocks are written as they come.
         self._points = file.create_dataset("points", shape=(frames, views, joints, 2), dtype=np.float64)
@@ -183,6 +215,8 @@ class Writer:
         self._image_from_map = file.create_dataset("image_from_map", shape=(frames, views, 2, 3), dtype=np.float64)
         self._windows = file.create_dataset("windows", shape=(frames, views, joints, 2, *window), dtype=np.float16)
         self._corners = file.create_dataset("corners", shape=(frames, views, joints, 2, 2), dtype=np.int16)
+        self._background = file.create_dataset("background", shape=(frames, views, joints, *coarse), dtype=np.uint8)
+        self._scale = file.create_dataset("background_scale", shape=(frames, views, joints), dtype=np.float32)
 
     def append(
         self,
@@ -191,14 +225,18 @@ class Writer:
         image_from_map: np.ndarray,
         windows: np.ndarray,
         corners: np.ndarray,
+        background: np.ndarray | None = None,
+        background_scale: np.ndarray | None = None,
     ) -> None:
-        """The next block of frames; fields as in `Heatmaps`."""
+        """The next block of frames; fields as in `Heatmaps`. Without a background, maps are zero outside the windows."""
         rows = slice(self._done, self._done + len(points))
         self._points[rows] = points
         self._scores[rows] = scores
         self._image_from_map[rows] = image_from_map
         self._windows[rows] = windows
         self._corners[rows] = corners
+        if background is not None and background_scale is not None:
+            self._background[rows], self._scale[rows] = background, background_scale
         self._done += len(points)
 
     def finish(self) -> None:
@@ -211,13 +249,11 @@ def writing(
     path: Path, keys: FrameKeys, views: tuple[str, ...], skeleton: Skeleton, map_size: tuple[int, int]
 ) -> Iterator[Writer]:
     """A new heatmap file, complete or absent."""
-    width, height = map_size
     with hdf5.writing(path, KIND) as file:
         file.attrs["skeleton"] = skeleton.name
         file.attrs["map_size"] = map_size
         keys.put(file)
         hdf5.put_text(file, "views", np.array(views))
-        window = (min(WINDOW, height), min(WINDOW, width))
-        writer = Writer(file, (len(keys), len(views), len(skeleton)), window)
+        writer = Writer(file, (len(keys), len(views), len(skeleton)), map_size)
         yield writer
         writer.finish()

@@ -81,7 +81,7 @@ def write_samples(path: Path) -> None:
 def write_heatmaps(path: Path) -> None:
     with heatmaps.writing(path, KEYS, VIEWS, SKELETON, (24, 20)) as writer:
         for block in (slice(0, 2), slice(2, 3)):
-            windows = abs(numbers(3, 2, 16, 2, 16, 16))[block]
+            windows = abs(numbers(3, 2, 16, 2, 14, 14))[block]
             corners = np.tile([[0, 0], [8, 4]], (3, 2, 16, 1, 1))[block]
             writer.append(
                 numbers(3, 2, 16, 2)[block], numbers(3, 2, 16)[block], numbers(3, 2, 2, 3)[block], windows, corners
@@ -196,13 +196,13 @@ def test_samples_come_back_and_arrays_may_be_filled_on_the_way(tmp_path):
 def test_heatmaps_come_back_as_whole_maps(tmp_path):
     write_heatmaps(tmp_path / "a.h5")
     found = Heatmaps.read(tmp_path / "a.h5")
-    windows = abs(numbers(3, 2, 16, 2, 16, 16)).astype(np.float16).astype(np.float32)
+    windows = abs(numbers(3, 2, 16, 2, 14, 14)).astype(np.float16).astype(np.float32)
     maps = found.maps(slice(None))
     assert maps.shape == (3, 2, 16, 20, 24)
     np.testing.assert_array_equal(maps[..., :4, :8], windows[..., 0, :4, :8])
-    np.testing.assert_array_equal(maps[..., 16:, 16:], windows[..., 1, 12:, 8:])
-    both = np.maximum(windows[..., 0, 4:, 8:], windows[..., 1, :12, :8])
-    np.testing.assert_array_equal(maps[..., 4:16, 8:16], both)
+    np.testing.assert_array_equal(maps[..., 14:18, 14:22], windows[..., 1, 10:, 6:])
+    np.testing.assert_array_equal(maps[..., 4:14, 8:14], windows[..., 0, 4:, 8:])  # the first one counts
+    assert not maps[..., 18:, 22:].any()
     assert len(Heatmaps.read(tmp_path / "a.h5", windows=False).windows) == 0
 
 
