@@ -7,26 +7,28 @@ import numpy as np
 import pytest
 
 from pipeline.files.cameras import write_rigs
+from pipeline.files.labels import Labels, Reason
 from pipeline.files.poses import Poses
 from pipeline.files.tables import read_table
 from pipeline.files.truth import Truth
-from tests import tiny_world
+from tests import seen_world, tiny_world
 from tests.stages.test_report import measure, report, write_params
 
 BESIDE = np.array([1000.0, -300.0, 50.0])  # mm
 
 
-def move_second_sequence(world: tiny_world.World) -> None:
-    """Sequence s2, its person, poses and cameras, as if another origin had been chosen for it."""
+def move(world: tiny_world.World, sequence: str = "s2") -> np.ndarray:
+    """A sequence, its person, poses and cameras, as if another origin had been chosen for it: (frames, 1, 3) mm."""
     there = tuple(replace(camera, centre=camera.centre + BESIDE) for camera in world.cameras)
-    write_rigs(world.rig, {"s1": world.cameras, "s2": there})
-    moved = np.where((world.keys.sequence == "s2")[:, None, None], BESIDE, 0.0)
+    write_rigs(world.rig, {"s1": world.cameras, "s2": world.cameras} | {sequence: there})
+    moved = np.where((world.keys.sequence == sequence)[:, None, None], BESIDE, 0.0)
     truth = Truth.read(world.truth)
     replace(truth, joints=truth.joints + moved).write(world.truth)
     for model in world.rounds:
         for name in ("poses.h5", "rpsm.h5"):
             poses = Poses.read(world.data(model) / name)
             replace(poses, joints=poses.joints + moved).write(world.data(model) / name)
+    return moved
 
 
 def results(world: tiny_world.World, monkeypatch: pytest.MonkeyPatch) -> tuple[dict, dict, dict, dict]:
@@ -46,7 +48,7 @@ def results(world: tiny_world.World, monkeypatch: pytest.MonkeyPatch) -> tuple[d
 def test_where_a_sequences_origin_lies_changes_no_number(tmp_path, monkeypatch):
     one = tiny_world.build(tmp_path / "one", rounds=1)
     two = tiny_world.build(tmp_path / "two", rounds=1)
-    move_second_sequence(two)
+    move(two)
     for alone, apart in zip(results(one, monkeypatch), results(two, monkeypatch), strict=True):
         assert json.dumps(alone, sort_keys=True) == json.dumps(apart, sort_keys=True)
 
@@ -60,3 +62,51 @@ def test_a_recipe_is_part_of_every_metrics_name(tmp_path, monkeypatch):
     assert named_labels == {"recipe": "damaged_excluded", "damaged_excluded": labels}
     assert named_summary["final"] == {"damaged_excluded": summary["final"]}
     assert named_summary["rounds"]["r0"] == {"damaged_excluded": summary["rounds"]["r0"]}
+
+
+def test_joints_are_triangulated_in_their_own_sequences_world(tmp_path, monkeypatch):
+    found = []
+    for name, changed in (("one", False), ("two", True)):
+        seen = seen_world.build(tmp_path / name)
+        seen.write()
+        moved = move(seen.world) if changed else 0.0
+        (seen.world.root / "params.yaml").write_text(seen_world.PARAMS)
+        data = seen.world.data("r0")
+        seen_world.runner(monkeypatch, "triangulate")(
+            heatmaps=data / "heatmaps.h5",
+            cameras=seen.world.rig,
+            out=data / "poses.h5",
+            metrics=seen.world.metrics("r0") / "triangulate.json",
+            params=seen.world.root / "params.yaml",
+        )
+        found.append(Poses.read(data / "poses.h5").joints - moved)
+    assert np.isfinite(found[0]).any()
+    np.testing.assert_allclose(found[1], found[0], atol=0.01)  # mm
+
+
+def test_labels_are_made_with_the_sequences_own_cameras(tmp_path, monkeypatch):
+    made = []
+    for name, changed in (("one", False), ("two", True)):
+        seen = seen_world.build(tmp_path / name)
+        seen.write()
+        if changed:
+            move(seen.world, "s1")
+        params = seen.world.root / "params.yaml"
+        params.write_text(seen_world.PARAMS.replace("  boxes: prepared", "  boxes: poses"))
+        teacher = seen.world.data("r0")
+        seen_world.runner(monkeypatch, "pseudo_labels")(
+            heatmaps=teacher / "heatmaps.h5",
+            poses=teacher / "poses.h5",
+            rpsm=teacher / "rpsm.h5",
+            cameras=seen.world.rig,
+            frames=seen.world.frames,
+            out=seen.world.data("r1") / "labels.h5",
+            metrics=seen.world.metrics("r1") / "pseudo_labels.json",
+            round="r1",
+            params=params,
+        )
+        made.append(Labels.read(seen.world.data("r1") / "labels.h5"))
+    assert (made[0].reason == Reason.ACCEPTED).any()
+    np.testing.assert_array_equal(made[1].reason, made[0].reason)
+    np.testing.assert_allclose(made[1].points, made[0].points, atol=0.01)  # px
+    np.testing.assert_allclose(made[1].box, made[0].box, atol=0.1)  # px
