@@ -414,7 +414,7 @@ def _coarse(flat):
 def _put(bits, corners, coarse, scales, width, height):
     number, two, rows, columns = bits.shape
     maps = np.empty((number, height, width), dtype=np.float32)
-    lines = np.empty((coarse.shape[1], width), dtype=np.float32)
+    lines = np.empty((coarse.shape[1], 4 * coarse.shape[2]), dtype=np.float32)
     line = np.empty(columns, dtype=np.int32)
     values = line.view(np.float32)
     # A float16's exponent and fraction, moved to where a float32 has them, say 2^-112 of the value; subnormals as well.
@@ -422,17 +422,22 @@ def _put(bits, corners, coarse, scales, width, height):
     below = np.empty(
         max(width, height), dtype=np.int64
     )  # pixel -> the coarse one before its centre, and how far past it
-    past = np.empty(max(width, height), dtype=np.float32)
-    for x in range(len(below)):
-        below[x] = (x + 2) // 4 - 1
-        past[x] = np.float32((x + 0.5) / 4 - 0.5 - below[x])
+    past = np.empty(height, dtype=np.float32)
+    for y in range(height):
+        below[y] = (y + 2) // 4 - 1
+        past[y] = np.float32((y + 0.5) / 4 - 0.5 - below[y])
     for n in range(number):
         step = scales[n] / np.float32(255)
         for i in range(coarse.shape[1]):
-            for x in range(width):
-                left = np.float32(coarse[n, i, max(below[x], 0)])
-                right = np.float32(coarse[n, i, min(below[x] + 1, coarse.shape[2] - 1)])
-                lines[i, x] = (left + past[x] * (right - left)) * step
+            left = np.float32(coarse[n, i, 0]) * step
+            lines[i, :2] = left
+            for j in range(1, coarse.shape[2]):
+                right = np.float32(coarse[n, i, j]) * step
+                rise = (right - left) * np.float32(0.125)
+                for k in range(4):
+                    lines[i, 4 * j - 2 + k] = left + np.float32(2 * k + 1) * rise
+                left = right
+            lines[i, 4 * coarse.shape[2] - 2 :] = left
         for y in range(height):
             over, under = lines[max(below[y], 0)], lines[min(below[y] + 1, coarse.shape[1] - 1)]
             share = past[y]
