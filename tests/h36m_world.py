@@ -154,7 +154,7 @@ def write_records(
         change(records)
     folder = root / "annot"
     folder.mkdir(parents=True, exist_ok=True)
-    tested = [isinstance(each, dict) and str(each["image"]).startswith(("s_09", "s_11")) for each in records]
+    tested = [isinstance(each, dict) and str(each.get("image")).startswith(("s_09", "s_11")) for each in records]
     for file, test in (("h36m_train", False), ("h36m_validation", True)):
         part = [record for record, own in zip(records, tested, strict=True) if own == test]
         if part:
@@ -216,12 +216,18 @@ def of_32(joints: np.ndarray) -> np.ndarray:
     return full.reshape(1, len(joints), -1)
 
 
-def write_cdf(path: Path, poses: np.ndarray, compressed: bool = False, variable: str = "Pose") -> None:
+def write_cdf(
+    path: Path, poses: np.ndarray, compressed: bool = False, variable: str = "Pose", column_major: bool = False
+) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name("scratch")  # the writer would cut `Directions 1.54138969` at its point
-    file = CDF(scratch, cdf_spec={"Compressed": 6} if compressed else None)
+    majority = "Column_major" if column_major else "Row_major"
+    file = CDF(scratch, cdf_spec={"Majority": majority} | ({"Compressed": 6} if compressed else {}))
     kind = {"Variable": variable, "Data_Type": 45, "Num_Elements": 1, "Rec_Vary": True, "Var_Type": "zVariable"}
-    file.write_var({**kind, "Dim_Sizes": list(poses.shape[1:])}, var_data=poses)
+    shape = poses.shape
+    if column_major:  # the writer marks it so, and leaves the order of the bytes to us
+        poses = np.ascontiguousarray(poses.transpose(0, 2, 1)).reshape(shape)
+    file.write_var({**kind, "Dim_Sizes": list(shape[1:])}, var_data=poses)
     file.close()
     scratch.with_suffix(".cdf").rename(path)
 

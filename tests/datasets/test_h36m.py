@@ -387,6 +387,13 @@ def test_what_archives_say_becomes_no_path(tmp_path, made):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_poses_column_by_column(tmp_path, made):
+    """As MATLAB writes them."""
+    poses = worlds.of_32(made.takes[9, 5, 1])
+    worlds.write_cdf(tmp_path / "a.cdf", poses, column_major=True)
+    np.testing.assert_allclose(h36m_release.read_cdf(tmp_path / "a.cdf", 3), made.takes[9, 5, 1])
+
+
 # matlab_meta.txt
 
 
@@ -561,6 +568,12 @@ def test_facts_count_and_compare(records):
     assert "2,151" in told and "2,215" in told
 
 
+def test_what_is_there_in_words(tmp_path, made):
+    worlds.write_release(tmp_path, made, videos=False)
+    told = "\n".join(h36m.describe(tmp_path, None))
+    assert "S9: the lenses follow Human3.6M's own formula" in told and "test: 4 takes of S9" in told
+
+
 def test_actions_are_called_as_in_the_metadata(tmp_path, made):
     metadata = h36m_release.read_metadata(worlds.write_metadata(tmp_path / "metadata.xml", made))
     assert {number: metadata.actions[number] for number in ACTIONS} == ACTIONS
@@ -617,3 +630,55 @@ def test_poses_of_the_challenge_that_are_none(tmp_path, made, text):
     (folder / "Val/POSE/00002.csv").write_text(text)
     with pytest.raises(ValueError, match=r"00002\.csv"):
         h36m_challenge.read_poses(folder)
+
+
+# Damage of any kind
+
+
+ANYTHING = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.binary(max_size=5),
+    st.lists(st.floats(), max_size=4), st.sampled_from([{}, [], (), np.zeros(0), np.zeros((17, 3)), np.array("x"), 10**400]),
+)  # fmt: skip
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_damaged_records_are_sentences(tmp_path, made, data):
+    def damage(records):
+        for _ in range(data.draw(st.integers(1, 3))):
+            record = records[data.draw(st.integers(0, len(records) - 1))]
+            inner = record["camera"] if data.draw(st.booleans()) and isinstance(record.get("camera"), dict) else record
+            key = data.draw(st.sampled_from(sorted(inner)))
+            if data.draw(st.booleans()):
+                inner[key] = data.draw(ANYTHING)
+            else:
+                inner.pop(key)
+
+    with suppress(ValueError):
+        damaged = worlds.write_records(tmp_path, made, lambda rs: damage(rs) if "image" in rs[0] else None)
+        takes, _ = read(damaged)
+        for take in takes:  # what is read all the same is right
+            found = take.labels().joints
+            expected = made.takes[take.key][take.numbers - 1]
+            known = np.isfinite(found)
+            np.testing.assert_allclose(found[known], expected[known], atol=1)  # mm
+
+
+@pytest.mark.parametrize("layout", ["metadata", "matlab"])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_damaged_text_is_a_sentence(tmp_path_factory, layout, data):
+    folder = tmp_path_factory.mktemp("damaged")
+    made = worlds.world(subjects=(9,), frames=2)
+    if layout == "metadata":
+        worlds.write_release(folder, made, ("D2_Positions", "D3_Positions"), videos=False)
+        path = folder / "metadata.xml"
+    else:
+        worlds.write_matlab(folder, made)
+        path = folder / "annot" / worlds.name(9, 2, 1, data.draw(st.integers(0, 3))) / "matlab_meta.txt"
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(bytes(content[: data.draw(st.integers(len(content) // 2, len(content)))]))
+    with suppress(ValueError):
+        read(folder, subjects=(9,))

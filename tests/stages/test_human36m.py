@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import h5py
@@ -251,3 +252,20 @@ def test_as_a_labelled_source(tmp_path, made, layout):
         at = found.crop_from_image[row] @ np.append(found.joints[row, 3], 1)
         blue, _, red = found.picture(row)[tuple(at[::-1].round().astype(int))].astype(int)
         assert red - blue > 60  # grey values
+
+
+def test_a_pickle_with_code_in_it_does_not_run(tmp_path, made, monkeypatch, capsys):
+    calibration, views, _ = write("records", tmp_path, made)
+    mark = tmp_path / "ran"
+
+    class Touch:
+        def __reduce__(self):
+            return os.system, (f"touch {mark}",)
+
+    for protocol in (2, 3):
+        worlds.write_records(tmp_path, made, lambda records: records[1].update(extra=Touch()), protocol)
+        with pytest.raises(SystemExit):
+            prepare(tmp_path, calibration, views, monkeypatch)
+        message = capsys.readouterr().err
+        assert "h36m_train.pkl: the pickle asks for posix.system" in message
+        assert not mark.exists()
