@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.geometry.camera import Camera
 
 # A view's noise on a joint is its own as far as it was seen more often than this; else that of the run.
-_PRIOR_SIGHTINGS = 50.0
+_PRIOR_SIGHTINGS = 10.0
 
 
 # Detections within so many thresholds of a joint tell of the noise, those beyond, in the ring up to three, of mistakes.
@@ -29,6 +29,7 @@ class Tally:
         squared: (views, joints) px^2, of their residuals.
         freedom: (views, joints) what `squared` is expected to be with noise of 1 px in x and in y: less than 2 for a
             detection that helped to place the joint, more for another.
+        refused: (views, joints) how many of the sightings are no inliers.
         mistakes: (views, joints) how many detections lie between two and three thresholds away.
         known: (joints,) how many of the frames know the joint.
         scale: (joints,) px^2, over the frames, of the inliers' own estimate of the noise.
@@ -39,6 +40,7 @@ class Tally:
     sightings: np.ndarray
     squared: np.ndarray
     freedom: np.ndarray
+    refused: np.ndarray
     mistakes: np.ndarray
     known: np.ndarray
     scale: np.ndarray
@@ -56,12 +58,16 @@ class Noise:
     Attributes:
         variance: (views, joints) px^2, in x and in y each.
         shown: share of it that a joint's inliers show by themselves: they are those that agree.
+        near_px: so near to a joint a detection counts as a sighting.
+        stray: share of the refused sightings that are noise beyond the threshold, not mistakes.
         steadiness: how many degrees of freedom of a joint's own residuals the variance is worth; infinite where moments do
             not differ.
     """
 
     variance: np.ndarray
     shown: float
+    near_px: float
+    stray: float
     steadiness: float
 
 
@@ -96,6 +102,7 @@ def tally(
         near.sum(axis=0).astype(np.float64),
         np.where(near, squared, 0.0).sum(axis=0),
         np.where(near, freedom, 0.0).sum(axis=0),
+        (near & ~inliers).sum(axis=0).astype(np.float64),
         far.sum(axis=0).astype(np.float64),
         known.sum(axis=0).astype(np.float64),
         scale.sum(axis=0),
@@ -113,7 +120,7 @@ def noise(run: Tally, reproj_threshold_px: float) -> Noise:
     as chi squared does, else more, as an inverse gamma distribution of the variances explains (Smyth 2004).
     """
     if not run.sightings.any():
-        return Noise(np.full(run.sightings.shape, np.nan), 1.0, np.inf)
+        return Noise(np.full(run.sightings.shape, np.nan), 1.0, 0.0, 0.0, np.inf)
     typical = _variance(
         run.sightings.sum(), run.squared.sum(), run.freedom.sum(), run.mistakes.sum(), reproj_threshold_px
     )
@@ -126,7 +133,11 @@ def noise(run: Tally, reproj_threshold_px: float) -> Noise:
     # Of F(d, v): E[q^2] / E[q]^2 = (d + 2) / d * (v - 2) / (v - 4).
     steadiness = (4 * ratio - 2) / (ratio - 1) if ratio > 1 + 1e-6 else np.inf
     shown = run.scale.sum() / run.known.sum() / typical if typical > 0 else 1.0
-    return Noise(variance, float(shown), float(steadiness))
+    beyond = (
+        np.exp(-(reproj_threshold_px**2) / (2 * typical)) if typical > 0 else 0.0
+    )  # of noise, by Rayleigh's distribution
+    stray = min(1.0, run.sightings.sum() * beyond / max(run.refused.sum(), 1))
+    return Noise(variance, float(shown), _NEAR * reproj_threshold_px, float(stray), float(steadiness))
 
 
 def _variance(
@@ -162,6 +173,10 @@ def covariances(
         relative = (residuals**2).sum(axis=-1) / np.where(variance > 0, variance, np.inf)
         own = np.where(inliers, relative, 0.0).sum(axis=1)  # freedom times the joint's variance, in those of the run
         factor = (noise.steadiness - 2 + own) / (noise.steadiness - 2 + freedom)
+    # Where noise went beyond the threshold, those that agree do so at a wrong place: measured, (sightings / inliers)^1.5.
+    agreeing = np.maximum(inliers.sum(axis=1), 1)
+    near = ((residuals**2).sum(axis=-1) < noise.near_px**2) & ~inliers
+    factor = factor * (1 + noise.stray * ((1 + near.sum(axis=1) / agreeing) ** 1.5 - 1))
     return factor[..., None, None] * (inverse @ middle @ inverse)
 
 
@@ -174,7 +189,7 @@ def _linearised(
     shown, slopes = zip(*(camera.project_with_slopes(joints) for camera in cameras), strict=True)
     J = np.stack(slopes, axis=1)
     said = np.where(inliers[..., None, None], J, 0.0)
-    normal = np.einsum("fvjri,fvjrk->fjik", said, said)
+    normal = np.nan_to_num(np.einsum("fvjri,fvjrk->fjik", said, said))
     size = np.trace(normal, axis1=-2, axis2=-1)
     known = np.isfinite(joints).all(axis=-1) & (inliers.sum(axis=1) >= 2) & (np.linalg.det(normal) > 1e-13 * size**3)
     inverse = np.linalg.inv(np.where(known[..., None, None], normal, np.eye(3)))

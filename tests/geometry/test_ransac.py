@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.optimize import least_squares
 
 from pipeline.files.poses import Status
@@ -33,7 +35,7 @@ def scene(views: int = 4, frames: int = 6) -> tuple[np.ndarray, np.ndarray, np.n
     return joints, points, np.ones(points.shape[:-1]), cameras
 
 
-def run(points: np.ndarray, scores: np.ndarray, cameras: tuple[Camera, ...], **changed: float) -> ransac.Triangulated:
+def run(points: np.ndarray, scores: np.ndarray, cameras: tuple[Camera, ...], **changed: Any) -> ransac.Triangulated:
     return ransac.triangulate(points, scores, cameras, **(THRESHOLDS | changed))
 
 
@@ -246,3 +248,97 @@ def test_of_many_views_only_the_most_confident_propose_and_all_may_agree():
     found = run(points, scores, cameras, min_inliers=4)
     np.testing.assert_allclose(found.joints, joints, atol=1e-6)
     assert found.inliers.sum(axis=1).max() == 4
+
+
+def test_of_sixteen_views_any_eight_may_be_wrong_however_sure_they_are():
+    joints, points, scores, cameras = scene(16, frames=12)
+    rng = np.random.default_rng(4)
+    scores[:] = rng.uniform(0.4, 0.7, scores.shape)
+    for frame, joint in itertools.product(range(len(joints)), range(joints.shape[1])):
+        wrong = rng.choice(16, 8, replace=False)
+        points[frame, wrong, joint] += rng.uniform(40, 200, (8, 2)) * rng.choice([-1, 1], (8, 2))
+        scores[frame, wrong, joint] += 0.3  # all of the eight most confident ones are wrong
+    found = run(points, scores, cameras, min_inliers=4)
+    np.testing.assert_allclose(found.joints, joints, atol=1e-6)
+    assert (found.inliers.sum(axis=1) == 8).all()
+
+
+def test_any_number_of_threads_gives_the_same_bytes():
+    _, _, points, scores, cameras = noisy(700)
+    points[::7, 1] = np.nan
+    one = run(points, scores, cameras, threads=1)
+    for threads in (2, 5):
+        many = run(points, scores, cameras, threads=threads)
+        for field in ("joints", "inliers", "error", "status"):
+            assert getattr(many, field).tobytes() == getattr(one, field).tobytes()
+
+
+@pytest.mark.parametrize("huber_px", [None, 2.0])
+def test_a_joint_does_not_depend_on_those_that_are_computed_with_it(huber_px):
+    _, _, points, scores, cameras = noisy(60)
+    whole = run(points, scores, cameras, huber_px=huber_px)
+    for frame in (0, 13, 59):
+        one = slice(frame, frame + 1)
+        alone = run(points[one, :, 2:3], scores[one, :, 2:3], cameras, huber_px=huber_px)
+        np.testing.assert_array_equal(alone.joints[0, 0], whole.joints[frame, 2])
+        np.testing.assert_array_equal(alone.inliers[0, :, 0], whole.inliers[frame, :, 2])
+
+
+def huber_loss(place: np.ndarray, points: np.ndarray, rig: tuple[Camera, ...], scale: float) -> float:
+    errors = np.linalg.norm(agreement.project(place[None], rig)[:, 0] - points, axis=-1)
+    return float(np.where(errors < scale, errors**2, scale * (2 * errors - scale)).sum())
+
+
+def test_hubers_loss_is_least_where_it_puts_the_joint():
+    _, points, scores, cameras = scene()
+    points += np.random.default_rng(0).normal(0, 3, points.shape)
+    points[:, 0] += [12, 0]  # wrong, yet within the threshold
+    plain = run(points, scores, cameras, reproj_threshold_px=30)
+    robust = run(points, scores, cameras, reproj_threshold_px=30, huber_px=3.0)
+    np.testing.assert_array_equal(robust.inliers, plain.inliers)
+    rng = np.random.default_rng(1)
+    for frame, joint in itertools.product(range(6), range(5)):
+        chosen = np.flatnonzero(robust.inliers[frame, :, joint])
+        rig, seen = tuple(cameras[view] for view in chosen), points[frame, chosen, joint]
+        best = huber_loss(robust.joints[frame, joint], seen, rig, 3.0)
+        assert best <= huber_loss(plain.joints[frame, joint], seen, rig, 3.0) + 1e-9
+        around = [huber_loss(robust.joints[frame, joint] + rng.normal(0, 3, 3), seen, rig, 3.0) for _ in range(30)]
+        assert best <= min(around) + 0.02  # px^2
+
+
+def test_hubers_loss_is_less_moved_by_a_view_that_is_wrong_within_the_threshold():
+    joints, points, scores, cameras = scene(6, frames=40)
+    points += np.random.default_rng(0).normal(0, 1, points.shape)
+    points[:, 0] += [14, 0]
+    plain = run(points, scores, cameras, reproj_threshold_px=30)
+    robust = run(points, scores, cameras, reproj_threshold_px=30, huber_px=2.0)
+    off = [np.linalg.norm(found.joints - joints, axis=-1).mean() for found in (plain, robust)]
+    assert off[1] < 0.6 * off[0]
+
+
+@given(seed=st.integers(0, 10_000), views=st.integers(2, 12))
+@settings(max_examples=40, deadline=None)
+def test_swapped_views_unseen_joints_and_wild_points_are_borne(seed, views):
+    """Swapping views changes nothing; NaN stays NaN; what is known lies in front of its inliers, near their detections."""
+    rng = np.random.default_rng(seed)
+    _, points, scores, cameras = scene(views, frames=2)
+    points += rng.normal(0, rng.choice([0.0, 2.0, 30.0]), points.shape)
+    wild = rng.random(scores.shape) < 0.2
+    points[wild] = rng.uniform(-3000, 3000, points[wild].shape)
+    points[rng.random(scores.shape) < 0.15] = np.nan
+    scores = rng.random(scores.shape)
+    found = run(points, scores, cameras)
+    known = found.status == Status.KNOWN
+    np.testing.assert_array_equal(np.isfinite(found.joints).all(axis=-1), known)
+    np.testing.assert_array_equal(np.isfinite(found.error), known)
+    assert not (found.inliers & ~np.isfinite(points).all(axis=-1)).any()
+    assert (found.inliers.sum(axis=1)[known] >= 2).all()
+    errors = agreement.reprojection_errors(found.joints, points, cameras)
+    mean = np.nansum(np.where(found.inliers, errors, 0), axis=1) / np.maximum(found.inliers.sum(axis=1), 1)
+    np.testing.assert_allclose(found.error[known], mean[known], atol=1e-6)
+    order = rng.permutation(views)
+    swapped = run(points[:, order], scores[:, order], tuple(cameras[view] for view in order))
+    np.testing.assert_array_equal(swapped.status == Status.KNOWN, known)
+    if views <= ransac.PAIRED_VIEWS:
+        np.testing.assert_array_equal(swapped.inliers, found.inliers[:, order])
+        np.testing.assert_allclose(swapped.joints, found.joints, atol=1e-3)
