@@ -16,9 +16,9 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline import cli, crops
-from pipeline.datasets import boxes, calibration_formats, h36m, h36m_target, keypoints, parallel, rig, videos
+from pipeline.datasets import boxes, h36m, h36m_target, keypoints, parallel, rig, videos
 from pipeline.datasets import calibration as calibrations
-from pipeline.datasets.calibration import Calibration, check_agreement, check_looks, check_person
+from pipeline.datasets.calibration import Calibration, check_agreement, check_person
 from pipeline.datasets.h36m import H36m
 from pipeline.datasets.lenses import Straightening
 from pipeline.files import atomic, frames, journal, pictures, scratch
@@ -224,35 +224,13 @@ def _human36m(annotations: Path, place: Path, config: Target, unpacked: ExitStac
 
 
 def _rig(calibration: Path, views: Path, config: Target) -> Found:
-    rigs, recordings = _found(calibration, views, config)
-    keys, recordings = _keys(recordings, config)
-    return Found(rigs, recordings, keys, None)
-
-
-def _found(calibration: Path, views: Path, config: Target) -> tuple[dict[str, Calibration], tuple[rig.Recording, ...]]:
-    """The rig of every sequence, "" where all have one, with the cameras to use; and the recordings."""
     settings = calibrations.Settings(config.units, config.extrinsics, config.up, config.lens)
     timing = rig.Timing(config.frame_rates, config.offsets, config.offsets_in, config.numbering)
-    paths = calibration_formats.rigs(calibration) if calibration_formats.is_rig_per_sequence(calibration) else {}
-    files = paths or {"": calibration}
-    whole = {
-        name: calibrations.read(path, settings, lambda camera: rig.picture_size(views, camera))
-        for name, path in files.items()
-    }
-    some, path = next(iter(whole.values())), next(iter(files.values()))
-    recordings = rig.find(views, some.cameras, config.views, path, timing)
-    if paths:
-        absent = [recording.name for recording in recordings if recording.name not in whole]
-        if absent:
-            raise ValueError(f"{calibration}: no calibration of the sequence {absent[0]}; there are {', '.join(whole)}")
-        whole = {recording.name: whole[recording.name] for recording in recordings}
-    names = [view.camera.name for view in recordings[0].views]
-    rigs = {}
-    for name, found in whole.items():
+    rigs, recordings = rig.calibrated(calibration, views, config.views, settings, timing)
+    for found in rigs.values():
         print("\n".join(found.notes))
-        rigs[name] = replace(found, cameras=calibrations.chosen(found.cameras, names, files[name]))
-        check_looks(rigs[name].cameras, files[name])
-    return rigs, recordings
+    keys, recordings = _keys(recordings, config)
+    return Found(rigs, recordings, keys, None)
 
 
 def _of_rigs(rigs: dict[str, Calibration], keys: FrameKeys) -> list[tuple[np.ndarray, Calibration]]:

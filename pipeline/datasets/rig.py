@@ -8,7 +8,7 @@ without an offset; other views have numbers of their own for it.
 """
 
 import re
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,8 +18,9 @@ from typing import Literal
 import numpy as np
 
 from pipeline import crops
-from pipeline.datasets import images, parallel, videos
-from pipeline.datasets.calibration import simplified
+from pipeline.datasets import calibration as calibrations
+from pipeline.datasets import calibration_formats, images, parallel, videos
+from pipeline.datasets.calibration import Calibration, simplified
 from pipeline.geometry.camera import Camera
 
 # Codecs pad or cut to multiples of 16, and exporters shrink by as much. More than that is another picture format.
@@ -46,8 +47,8 @@ class Timing:
             on. auto: by names, but folders with equally many pictures under other numbers are refused.
     """
 
-    frame_rates: Mapping[str, float] = field(default_factory=dict)
-    offsets: Mapping[str, float] = field(default_factory=dict)
+    frame_rates: dict[str, float] = field(default_factory=dict)
+    offsets: dict[str, float] = field(default_factory=dict)
     offsets_in: Literal["frames", "seconds"] = "frames"
     numbering: Numbering = "auto"
 
@@ -179,6 +180,49 @@ def find(
     lengths = parallel.in_order(lambda view: videos.count(view.path), every)
     counts = dict(zip([view.path for view in every], lengths, strict=True))
     return tuple(_sequence(name, _timed(views, counts, timing), counts) for name, views in found)
+
+
+def calibrated(
+    calibration: Path,
+    folder: Path,
+    wanted: Sequence[str],
+    settings: calibrations.Settings,
+    timing: Timing,
+) -> tuple[dict[str, Calibration], tuple[Recording, ...]]:
+    """Calibration and recordings together.
+
+    Args:
+        calibration: one rig's, or a folder of rigs, a sequence each.
+        folder: of the views, as for `find`.
+        wanted: names of the views to use; empty for all.
+        settings: what is known of the calibration.
+        timing: of the views.
+
+    Returns:
+        The rig of every sequence, "" where all have one, with the cameras of the views, in their order; and the recordings.
+
+    Raises:
+        ValueError: as `calibration.read` and `find`; or cameras that cannot stand so, a sequence without a rig.
+    """
+    paths = calibration_formats.rigs(calibration) if calibration_formats.is_rig_per_sequence(calibration) else {}
+    files = paths or {"": calibration}
+    whole = {
+        name: calibrations.read(path, settings, lambda camera: picture_size(folder, camera))
+        for name, path in files.items()
+    }
+    path, some = next(iter(files.values())), next(iter(whole.values()))
+    recordings = find(folder, some.cameras, wanted, path, timing)
+    if paths:
+        absent = [recording.name for recording in recordings if recording.name not in whole]
+        if absent:
+            raise ValueError(f"{calibration}: no calibration of the sequence {absent[0]}; there are {', '.join(whole)}")
+        whole = {recording.name: whole[recording.name] for recording in recordings}
+    names = [view.camera.name for view in recordings[0].views]
+    rigs = {}
+    for name, found in whole.items():
+        rigs[name] = replace(found, cameras=calibrations.chosen(found.cameras, names, files[name]))
+        calibrations.check_looks(rigs[name].cameras, files[name])
+    return rigs, recordings
 
 
 def _by_camera(entries: Sequence[Path], cameras: Sequence[Camera], where: Path) -> dict[str, Path]:

@@ -1,0 +1,170 @@
+"""Check data through its own command line: what is right is said, what is not is a problem and exit status 1."""
+
+import json
+import runpy
+import shutil
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.skeleton import get
+from tests import raw_world
+from tests.raw_world import Raw
+
+RECORDING = Path(__file__).parents[2] / "../shared/data/recording"
+COCO = Path(__file__).parents[2] / "../shared/data/coco"
+
+
+@pytest.fixture
+def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Run the stage: its exit status and what it printed."""
+
+    def run(**flags: object) -> tuple[int, str]:
+        detector = flags.pop("detector", "none")
+        text = raw_world.PARAMS.replace("  detector: none", f"  detector: {detector}")
+        (tmp_path / "params.yaml").write_text(text)
+        words = [str(word) for key, value in flags.items() for word in (f"--{key}", value)]
+        monkeypatch.setattr(sys, "argv", ["check_data", *words, "--params", str(tmp_path / "params.yaml")])
+        try:
+            runpy.run_module("stages.check_data", run_name="__main__")
+            code = 0
+        except SystemExit as ended:
+            code = int(str(ended.code))
+        captured = capsys.readouterr()
+        return code, captured.out + captured.err
+
+    return run
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Raw:
+    return raw_world.write(tmp_path, frames=12)
+
+
+def rig_flags(raw: Raw) -> dict[str, object]:
+    return {"target": raw.views, "calibration": raw.calibration, "detections": raw.detections}
+
+
+def test_a_good_rig_is_described_and_shown(raw, check):
+    sheet = raw.root / "sheet.png"
+    code, told = check(**rig_flags(raw), sheet=sheet, detector="openpose_body_25b")
+    assert code == 0, told
+    assert "taken to be in mm" in told
+    assert "take: 12 moments, 0 to 11, in 4 views" in told
+    assert "48 of 48 pictures were decoded" in told
+    assert "the views are in step" in told
+    assert "nothing is wrong that could be seen" in told
+    picture = cv2.imread(str(sheet))
+    assert picture.shape == (3 * 220, 4 * 220, 3)  # px: the first, middle and last moment in four views
+    assert picture.std() > 10  # grey values
+
+
+def test_a_view_that_is_late(raw, check):
+    folder = raw.detections / "cam03_json"
+    files = sorted(folder.iterdir())
+    texts = [path.read_text() for path in files]
+    for path, text in zip(files, texts[:2] + texts, strict=False):
+        path.write_text(text)
+    code, told = check(**rig_flags(raw), detector="openpose_body_25b")
+    assert code == 1
+    assert "PROBLEM: take: Cam_03 seems to be 2 moments early" in told
+
+
+def test_swapped_colours(raw, check):
+    for path in raw.views.rglob("*.png"):
+        picture = cv2.imread(str(path))
+        cv2.imwrite(str(path), picture[..., ::-1])
+    code, told = check(**rig_flags(raw), detector="openpose_body_25b")
+    assert code == 1
+    assert "red and blue seem to be swapped: 0% of" in told
+
+
+def test_damaged_pictures_of_a_view(raw, check):
+    path = raw.views / "cam02/0003.png"
+    path.write_bytes(path.read_bytes()[:-300])
+    code, told = check(**rig_flags(raw))
+    assert code == 1
+    assert "cam02/0003.png: the picture is truncated" in told
+
+
+def test_a_calibration_that_is_none(raw, check):
+    raw.calibration.write_text("matrix")
+    code, told = check(**rig_flags(raw))
+    assert code == 1
+    assert "not readable as TOML" in told
+    assert "Traceback" not in told
+
+
+def mpii(folder: Path, persons: int) -> None:
+    (folder / "annot").mkdir(parents=True)
+    (folder / "images").mkdir()
+    rng = np.random.default_rng(1)
+    for split in ("train", "valid"):
+        records = []
+        for number in range(persons):
+            name = f"{split}{number}.jpg"
+            body = raw_world.people(get("body_25b").joints, 1)[0]
+            points = body[:, [0, 2]] * [0.1, -0.1] + [100, 190] + rng.uniform(-3, 3, 2)
+            cv2.imwrite(str(folder / "images" / name), raw_world.draw((200, 200), [points]))
+            joints = raw_world.people(get("mpii_16").joints, 1)[0][:, [0, 2]] * [0.1, -0.1] + [100, 190] + 1
+            records.append(
+                {"image": name, "center": [100, 100], "scale": 0.9, "joints": joints.tolist(), "joints_vis": [1] * 16}
+            )
+        (folder / f"annot/{split}.json").write_text(json.dumps(records))
+
+
+def test_a_labelled_set_beside_the_published_one(tmp_path, check):
+    mpii(tmp_path / "people", 20)
+    code, told = check(source=tmp_path / "people", sheet=tmp_path / "sheet.png")
+    assert code == 0, told
+    assert "train: 20 persons in 20 pictures; the published split has 22,246" in told
+    assert "valid: 20 persons in 20 pictures; the published split has 2,958" in told
+    assert cv2.imread(str(tmp_path / "sheet.png")).shape == (660, 1320, 3)  # px: three rows of six
+
+
+def test_pictures_of_a_labelled_set_that_are_missing_or_damaged(tmp_path, check):
+    mpii(tmp_path / "people", 4)
+    (tmp_path / "people/images/train1.jpg").unlink()
+    path = tmp_path / "people/images/valid2.jpg"
+    path.write_bytes(path.read_bytes()[:200])
+    code, told = check(source=tmp_path / "people")
+    assert code == 1
+    assert "PROBLEM: train: 1 of its pictures are not there" in told
+    assert "valid2.jpg: the picture is truncated" in told
+
+
+def test_wrong_flags(tmp_path, check):
+    mpii(tmp_path / "people", 2)
+    assert "expected a number or all, got 'some'" in check(source=tmp_path / "people", pictures="some")[1]
+    assert "expected --target with --calibration" in check(target=tmp_path)[1]
+    assert "expected the folder of a labelled set" in check(source=tmp_path / "nothing")[1]
+
+
+@pytest.mark.skipif(not COCO.is_dir(), reason="needs ../shared/data/coco, COCO's own pictures")
+def test_coco_s_own_pictures(tmp_path, check):
+    for split in ("train2017", "val2017"):
+        (tmp_path / "coco/annotations").mkdir(parents=True, exist_ok=True)
+        shutil.copy(COCO / "person_keypoints_cc.json", tmp_path / f"coco/annotations/person_keypoints_{split}.json")
+        shutil.copytree(COCO / "images", tmp_path / "coco/images" / split)
+    code, told = check(source=tmp_path / "coco", sheet=tmp_path / "sheet.png")
+    assert code == 0, told
+    assert "44 persons in 17 pictures; the published split has 149,813" in told
+    assert "redder than blue, as skin is" in told
+
+
+@pytest.mark.skipif(not RECORDING.is_dir(), reason="needs ../shared/data/recording, a real four-camera recording")
+def test_the_real_recording(tmp_path, check):
+    code, told = check(
+        target=RECORDING / "balancing/videos",
+        calibration=RECORDING / "Calib.toml",
+        detections=RECORDING / "balancing/openpose",
+        detector="openpose_body_25b",
+        sheet=tmp_path / "sheet.png",
+    )
+    assert code == 0, told
+    assert "balancing: 100 moments, 0 to 99, in 4 views" in told
+    assert "the views are in step; joints are 9." in told
+    assert "as skin is" in told
