@@ -273,16 +273,6 @@ def labelled(chosen: Sequence[Chosen], files: Sequence[Path], notes: Sequence[st
     )
 
 
-def describe(annotations: Path, place: Path | None) -> list[str]:
-    """What is there of all subjects, what was mended or is left out, and the published counts, in sentences.
-
-    Raises:
-        ValueError: see `opened`.
-    """
-    with opened(annotations, place, TRAIN_SUBJECTS + TEST_SUBJECTS) as (takes, notes):
-        return [*notes, *facts(takes)]
-
-
 def facts(takes: Sequence[Take]) -> list[str]:
     """What is there, in sentences, beside what is published."""
     sentences = []

@@ -1,17 +1,14 @@
-"""Where Human3.6M's pictures are, a folder, a zip or videos, and how one moment after the other comes out of them."""
+"""Where Human3.6M's pictures are, a folder, a zip or videos, and how they are read by name."""
 
 import threading
-from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, closing
-from functools import partial
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.datasets import archives, images, parallel, videos
-from pipeline.datasets.h36m_takes import Film, Footage, Stills, Take
-
-Source = Callable[[], np.ndarray]  # decodes a picture: (height, width, 3) uint8 BGR
+from pipeline.datasets import archives, parallel, videos
+from pipeline.datasets.h36m_takes import Film, Footage
 
 
 def store(place: Path, example: str) -> archives.Store:
@@ -40,30 +37,12 @@ def store(place: Path, example: str) -> archives.Store:
 
 def size(footage: Footage, number: int) -> tuple[int, int]:
     """(width, height) px of one picture."""
-    with closing(_stream(footage, [number])) as stream:
-        height, width = next(stream)().shape[:2]
-    return width, height
-
-
-def sources(take: Take, numbers: Sequence[int]) -> Generator[list[Source], None, None]:
-    """For each frame what decodes the views' pictures, for workers to call; videos are decoded here, in order.
-
-    Raises:
-        ValueError: a picture is missing, or a video is shorter than its poses.
-    """
-    with ExitStack() as stack:
-        streams = [stack.enter_context(closing(_stream(each, numbers))) for each in take.footage]
-        for _ in numbers:
-            yield [next(stream) for stream in streams]
-
-
-def _stream(footage: Footage, numbers: Sequence[int]) -> Generator[Source, None, None]:
     if isinstance(footage, Film):
-        for picture in videos.frames(footage.path, [number - 1 for number in numbers]):
-            yield partial(np.asarray, picture)
+        with closing(videos.frames(footage.path, [number - 1])) as pictures:
+            height, width = next(pictures).shape[:2]
     else:
-        for number in numbers:
-            yield partial(footage.pictures.read, footage.names[number])
+        height, width = footage.pictures.read(footage.names[number]).shape[:2]
+    return width, height
 
 
 class Films:
@@ -118,13 +97,3 @@ class Films:
         except OSError:
             return None
         return found.st_size, found.st_mtime_ns
-
-
-def stills(place: Path, names: Sequence[dict[int, str]]) -> tuple[Stills, ...]:
-    """The views' pictures in one folder or zip: names by frame number, a view each."""
-    example = next(iter(names[0].values()))
-    for each in names:
-        for name in each.values():
-            images.inside(place, name, str(place))
-    pictures = archives.Pictures({"": store(place, example)})
-    return tuple(Stills(pictures, each) for each in names)
