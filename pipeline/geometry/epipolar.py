@@ -42,6 +42,9 @@ def sampson_distance(points_a: np.ndarray, points_b: np.ndarray, F: np.ndarray) 
 def median_distances(points: np.ndarray, candidates: np.ndarray, cameras: tuple[Camera, ...]) -> np.ndarray:
     """Each view's median Sampson distance to the candidate views other than itself.
 
+    Of three views that do not agree, none is near both others, and all are far by this measure: it takes a fourth to
+    tell who is wrong.
+
     Args:
         points: (..., views, joints, 2) px of the full picture; NaN where not seen.
         candidates: (..., views, joints) bool, the views that count.

@@ -2,8 +2,11 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline.geometry import epipolar
 from pipeline.geometry.camera import Camera
@@ -59,3 +62,41 @@ def test_a_view_alone_has_no_median():
     distances = epipolar.median_distances(seen, candidates, cameras)
     assert np.isnan(distances[0, 0]).all()  # no other candidate
     assert np.isfinite(distances[0, 1]).all()
+
+
+def test_three_views_of_which_one_is_wrong_cannot_tell_which():
+    cameras = camera_ring(3)
+    seen = np.stack([camera.project(POINTS) for camera in cameras])[None]
+    seen[0, 1] += [0, 40]
+    distances = epipolar.median_distances(seen, np.ones(seen.shape[:-1], dtype=bool), cameras)
+    assert np.median(distances, axis=-1).min() > 5  # px
+
+
+@given(first=st.integers(0, 8), step=st.integers(1, 8))
+@settings(max_examples=20, deadline=None)
+def test_any_pair_of_a_rig_has_its_matrix_and_distance_is_mutual(first, step):
+    cameras = camera_ring(9)
+    a, b = cameras[first], cameras[(first + step) % 9]
+    F = epipolar.fundamental(a, b)
+    assert np.linalg.svd(F)[1][2] < 1e-12  # of rank 2
+    rng = np.random.default_rng(first)
+    seen_a = a.project(POINTS, distorted=False) + rng.normal(0, 3, (30, 2))
+    seen_b = b.project(POINTS, distorted=False) + rng.normal(0, 3, (30, 2))
+    distances = epipolar.sampson_distance(seen_a, seen_b, F)
+    np.testing.assert_allclose(epipolar.sampson_distance(seen_b, seen_a, epipolar.fundamental(b, a)), distances)
+    for point_a, point_b, distance in zip(seen_a, seen_b, distances, strict=True):
+        theirs = cv2.sampsonDistance(np.append(point_a, 1), np.append(point_b, 1), F)  # squared
+        assert distance == pytest.approx(np.sqrt(theirs), rel=1e-9)
+
+
+def test_noise_of_one_px_is_as_far_off_in_every_pair_unlike_the_algebraic_residual():
+    """The published loss's x_b^T F x_a is 18 times larger in some pairs than in others."""
+    cameras = camera_ring(6)
+    rng = np.random.default_rng(0)
+    truth = rng.uniform([-600, -600, 0], [600, 600, 1800], (2000, 3))
+    means = []
+    for b in range(1, 6):
+        seen = [cameras[v].project(truth, distorted=False) + rng.normal(0, 1, (2000, 2)) for v in (0, b)]
+        means.append(epipolar.sampson_distance(*seen, epipolar.fundamental(cameras[0], cameras[b])).mean())
+    assert np.ptp(means) < 0.1 * np.mean(means)
+    assert np.mean(means) == pytest.approx(np.sqrt(2 / np.pi), rel=0.1)  # of a normal distribution's size

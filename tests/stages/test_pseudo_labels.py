@@ -45,6 +45,7 @@ def label(seen: Seen, monkeypatch: pytest.MonkeyPatch) -> Run:
             heatmaps=teacher / "heatmaps.h5",
             poses=teacher / "poses.h5",
             rpsm=teacher / "rpsm.h5",
+            smooth=teacher / "smooth.h5",
             cameras=seen.world.rig,
             frames=seen.world.frames,
             out=student / "labels.h5",
@@ -193,6 +194,17 @@ def test_rpsm_joints_are_labels_where_enough_views_saw_them_there(seen, label):
     assert (labels.reason[2, :, 5] == Reason.TOO_FEW_INLIERS).all()
 
 
+def test_labels_may_come_from_smoothed_poses(seen, label):
+    shifted = seen.world.joints + [0, 0, 2]  # mm
+    old = Poses.read(seen.world.data("r0") / "rpsm.h5")
+    replace(old, joints=shifted).write(seen.world.data("r0") / "smooth.h5")
+    labels, _ = label(source="smooth")
+    there = agreement.project(shifted, seen.world.cameras)[TRAIN]
+    accepted = labels.reason[TRAIN] == Reason.ACCEPTED
+    assert accepted.mean() > 0.9
+    np.testing.assert_allclose(labels.points[TRAIN][accepted], there[accepted], atol=1e-3)
+
+
 def test_agreeing_views_that_look_the_same_way_are_refused(seen, label):
     set_teacher(seen, "rpsm.h5", seen.world.joints)
     for source in ("triangulation", "rpsm"):
@@ -252,7 +264,7 @@ def test_the_same_detections_give_the_same_bytes(seen, label):
         ({"confidence_threshold": -0.1}, "pseudo.confidence_threshold: expected 0 or more and less than 1, got -0.1"),
         ({"min_ray_angle_deg": 90}, "pseudo.min_ray_angle_deg: expected 0 or more and less than 90, got 90.0"),
         ({"box_margin": -1}, "pseudo.box_margin: expected 0 or more, got -1.0"),
-        ({"source": "dlt"}, "pseudo.source: expected one of triangulation, rpsm, got 'dlt'"),
+        ({"source": "dlt"}, "pseudo.source: expected one of triangulation, rpsm, smooth, got 'dlt'"),
         ({"inliers": 3}, "pseudo.inliers: no such parameter"),
         ({"override": {"inliers": 3}}, "rounds.r1.pseudo.inliers: no such parameter"),
         (
