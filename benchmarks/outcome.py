@@ -1,6 +1,7 @@
 """What a run of the pipeline brought, in a few lines: the first model against the last, and where to read more."""
 
 import csv
+import json
 import sys
 from pathlib import Path
 
@@ -26,9 +27,16 @@ def lines(table: Path, page: Path) -> list[str]:
     return [*said, f"Report: {page.resolve()}"]
 
 
+def verdict(path: Path) -> str:
+    """What label-free evidence says, in a line."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return f"Verdict without any label: {found['verdict'].replace('_', ' ')} {found['model']} in place of {found['against']}"
+
+
 if __name__ == "__main__":
     try:
-        print("", *lines(Path("plots/rounds.csv"), Path("plots/report.html")), sep="\n")
+        said = lines(Path("plots/rounds.csv"), Path("plots/report.html"))
+        print("", *said[:-1], verdict(Path("metrics/verdict.json")), said[-1], sep="\n")
     except FileNotFoundError as error:
         sys.exit(f"error: {error.filename}: there is no such file; run `dvc repro` first")
     except ValueError:

@@ -4,6 +4,7 @@ Each figure sees some kinds of mistakes; which, and how far it follows the true 
 """
 
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pipeline.files.cameras import read_rigs
 from pipeline.files.evidence import Evidence
 from pipeline.files.heatmaps import Heatmaps
 from pipeline.files.poses import Poses
+from pipeline.geometry.camera import Camera
 from pipeline.metrics import labelfree
 
 
@@ -58,33 +60,31 @@ def main(
         seen.keys.require_same(each.keys, str(path))
     if len(seen.views) < 3:
         raise ValueError(f"{heatmaps}: one view is compared with what two others agree on; there are {len(seen.views)}")
-    frames, views, joints = seen.scores.shape
-    px, mm = np.full((frames, views, joints), np.nan), np.full((frames, views, joints), np.nan)
-    swapped = []
-    pairs: dict[tuple[int, int], np.ndarray] = {}
-    candidates = seen.scores > quality.confidence_threshold
-    for rows, rig in read_rigs(cameras).groups(seen.keys, seen.views, str(heatmaps)):
-        px[rows], mm[rows] = labelfree.leave_one_view_out(
-            seen.points[rows],
-            seen.scores[rows],
+    frames = len(seen.keys)
+    joints = triangulated.joints
+
+    def compared(
+        rig: tuple[Camera, ...], points: np.ndarray, scores: np.ndarray, joints: np.ndarray
+    ) -> tuple[np.ndarray, ...]:
+        px, mm = labelfree.leave_one_view_out(
+            points,
+            scores,
             rig,
             confidence_threshold=quality.confidence_threshold,
             reproj_threshold_px=quality.reproj_threshold_px,
             min_ray_angle_deg=quality.min_ray_angle_deg,
         )
-        some = labelfree.swaps(seen.points[rows], triangulated.joints[rows], rig, seen.skeleton)
-        swapped.append((rows, some))
-        for pair, distance in labelfree.pair_distances(seen.points[rows], candidates[rows], rig).items():
-            pairs.setdefault(pair, np.full((frames, joints), np.nan))[rows] = distance
-    exchanged = np.full((frames, *swapped[0][1].shape[1:]), np.nan)
-    for rows, some in swapped:
-        exchanged[rows] = some
+        apart = labelfree.pair_distances(points, scores > quality.confidence_threshold, rig)
+        return px, mm, labelfree.swaps(points, joints, rig, seen.skeleton), apart
+
+    rigs, of = read_rigs(cameras), (seen.keys, seen.views, str(heatmaps))
+    px, mm, exchanged, apart = rigs.each(*of, compared, seen.points, seen.scores, joints)
 
     present = np.isfinite(seen.image_from_map).all(axis=(-2, -1))  # (frames, views)
     bounded = labelfree.truncated(mm, present, quality.limit_mm)
     person, skeleton = seen.keys.person, seen.skeleton
-    stretch = labelfree.limb_deviations(triangulated.joints, person, skeleton)
-    limbs = labelfree.limb_medians(triangulated.joints, person, skeleton)
+    stretch = labelfree.limb_deviations(joints, person, skeleton)
+    limbs = labelfree.limb_medians(joints, person, skeleton)
     evidence = Evidence(
         seen.keys,
         seen.views,
@@ -92,14 +92,14 @@ def main(
         _mean(np.minimum(stretch, 1.0), 1),
         triangulated.known.mean(axis=1),
         _mean(exchanged.reshape(frames, -1), 1),
-        labelfree.upside_down(triangulated.joints, skeleton),
+        labelfree.upside_down(joints, skeleton),
         np.array(list(limbs)),
         np.stack(list(limbs.values())) if limbs else np.empty((0, len(skeleton.limbs))),
     )
     evidence.write(out)
 
-    trembling = labelfree.jerk(triangulated.joints, seen.keys.sequence, seen.keys.number)
-    sunk = labelfree.below_floor(triangulated.joints, skeleton)
+    trembling = labelfree.jerk(joints, seen.keys.sequence, seen.keys.number)
+    sunk = labelfree.below_floor(joints, skeleton)
     values: dict[str, Any] = {}
     for split in ("test", "train"):
         rows = np.flatnonzero(seen.keys.split == split)
@@ -119,13 +119,13 @@ def main(
             "coverage": 100 * triangulated.known[rows].mean(),
             "coverage_rpsm": 100 * pictorial.known[rows].mean(),
             "limb_stretch": 100 * _finite(np.minimum(stretch[rows], 1.0)),
-            "limb_asymmetry": 100 * labelfree.asymmetry(triangulated.joints[rows], person[rows], skeleton),
+            "limb_asymmetry": 100 * labelfree.asymmetry(joints[rows], person[rows], skeleton),
             "left_right_swapped": 100 * _finite(exchanged[rows]),
             "jerk_mm_median": _median(trembling[rows]),
             "feet_below_floor": 100 * _finite(np.where(np.isfinite(sunk), sunk > quality.floor_mm, np.nan)[rows]),
             "upside_down": 100 * _finite(evidence.upside_down[rows]),
             "sampson_px_median": {
-                f"{seen.views[a]} {seen.views[b]}": _median(distance[rows]) for (a, b), distance in pairs.items()
+                " ".join(pair): _median(apart[rows, index]) for index, pair in enumerate(combinations(seen.views, 2))
             },
             "camera_share": dict(zip(seen.views, shares.tolist(), strict=True)),
         }

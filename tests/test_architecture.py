@@ -120,6 +120,7 @@ def test_stages_track_the_params_that_they_load(stage: Stage) -> None:
             "prepare_source": {f"sources.{item}"},
             "pseudo_labels": {"pseudo", f"rounds.{item}"},
             "report": {"rounds"},
+            "verdict": {"rounds"},
         }[base(stage.name)]
     assert stage.params == sections
     assert {section.split(".")[0] for section in sections} <= PARAMS.keys()
@@ -138,8 +139,8 @@ def test_commands_give_the_flags_that_stages_take(stage: Stage) -> None:
 def test_only_learning_stages_import_torch() -> None:
     for stage in STAGES.values():
         names = {name.split(".")[0] for path in closure(stage.source) for name in imports(path)}
-        # runtime.py imports it inside of start_torch, and is imported by learning stages only
-        assert ("torch" in names) == (base(stage.name) in LEARNING), stage.name
+        # runtime.py imports it inside of start_torch, and is imported by learning stages only; rpsm when asked for a GPU
+        assert ("torch" in names) == (base(stage.name) in (*LEARNING, "rpsm")), stage.name
 
 
 def test_geometry_stages_start_without_torch() -> None:
@@ -172,6 +173,8 @@ def test_the_truth_reaches_no_stage_that_learns() -> None:
         ("data/synthetic/truth", "prepare_target"),
         ("data/synthetic/truth/s1.trc", "pseudo_labels@r2"),
         ("data/prepared", "pseudo_labels@r1"),
+        ("metrics/rounds", "verdict"),
+        ("metrics/rounds/r1/evaluate.json", "quality@r2"),
         ("data/synthetic", "prepare_target"),
         ("metrics/rounds/r0/evaluate.json", "pseudo_labels@r1"),
         ("metrics", "retrain@r2"),

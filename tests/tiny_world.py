@@ -25,7 +25,7 @@ from pipeline.skeleton import Skeleton, get
 SIZE = (512, 512)  # px
 
 # One standing person, mm, x right, y forward, z up, in mpii_16's order.
-_STANDING = np.array(
+STANDING = np.array(
     [
         [110, 0, 80], [105, 20, 480], [100, 0, 900], [-100, 0, 900], [-105, 20, 480], [-110, 0, 80],
         [0, 0, 920], [0, 0, 1420], [0, 10, 1500], [0, 30, 1720],
@@ -132,7 +132,7 @@ def _moving(count: int, rng: np.random.Generator) -> np.ndarray:
     for frame in range(count):
         angle = 0.25 * frame
         turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
-        pose = _STANDING + rng.normal(0, 15, _STANDING.shape)
+        pose = STANDING + rng.normal(0, 15, STANDING.shape)
         lift = 250 * (1 + np.sin(0.9 * frame))
         pose[[10, 15], 2] += lift
         pose[[11, 14], 2] += lift / 3

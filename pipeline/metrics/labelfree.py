@@ -87,9 +87,7 @@ def agreeing_views(inliers: np.ndarray) -> np.ndarray:
     return 100 * np.bincount(number.ravel(), minlength=inliers.shape[1] + 1) / max(number.size, 1)
 
 
-def pair_distances(
-    points: np.ndarray, candidates: np.ndarray, cameras: tuple[Camera, ...]
-) -> dict[tuple[int, int], np.ndarray]:
+def pair_distances(points: np.ndarray, candidates: np.ndarray, cameras: tuple[Camera, ...]) -> np.ndarray:
     """The Sampson distance between the two detections of every pair of cameras.
 
     Args:
@@ -97,15 +95,16 @@ def pair_distances(
         candidates: (frames, views, joints) bool, the detections that count.
 
     Returns:
-        For each pair of views, (frames, joints) px of the full picture; NaN where either does not count. Points that slide
-        along their epipolar lines are not seen.
+        (frames, pairs, joints) px of the full picture, the pairs as itertools.combinations has them; NaN where either does
+        not count. Points that slide along their epipolar lines are not seen.
     """
     seen = np.where(candidates[..., None], points, np.nan)
     straight = [camera.undistort(seen[:, view]) for view, camera in enumerate(cameras)]
-    return {
-        (a, b): epipolar.sampson_distance(straight[a], straight[b], epipolar.fundamental(cameras[a], cameras[b]))
+    between = [
+        epipolar.sampson_distance(straight[a], straight[b], epipolar.fundamental(cameras[a], cameras[b]))
         for a, b in combinations(range(len(cameras)), 2)
-    }
+    ]
+    return np.stack(between, axis=1)
 
 
 def limb_medians(joints: np.ndarray, person: np.ndarray, skeleton: Skeleton) -> dict[str, np.ndarray]:

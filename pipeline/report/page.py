@@ -51,8 +51,29 @@ class Sheet:
     layers: tuple[tuple[str, str], ...]
 
 
+# Label-free figures: key, name, unit, digits.
+_FIGURES = (
+    ("leave_one_view_out_mm", "A view from what the others say, truncated mean", "mm", 0),
+    ("leave_one_view_out_mm_median", "The same, median of what is known", "mm", 0),
+    ("limb_stretch", "Limbs off their usual length", "%", 1),
+    ("limb_asymmetry", "Left limbs against right ones", "%", 1),
+    ("coverage", "Joints that could be triangulated", "%", 1),
+    ("left_right_swapped", "Left and right exchanged in a view", "%", 1),
+    ("upside_down", "Heads below feet", "%", 1),
+    ("feet_below_floor", "Feet below the floor", "%", 1),
+    ("jerk_mm_median", "Jerk", "mm/frame³", 0),
+    ("reproj_inlier_px_median", "Reprojection error of agreeing views (hardly says anything)", "px", 1),
+    ("label_churn", "Joints that would be labelled otherwise than the teacher's", "%", 0),
+)
+
+
 def render(
-    rounds: Sequence[Round], against: str, controls: Sequence[Method], sheets: Sequence[Sheet], scene: dict[str, Any]
+    rounds: Sequence[Round],
+    against: str,
+    controls: Sequence[Method],
+    sheets: Sequence[Sheet],
+    scene: dict[str, Any],
+    verdict: dict[str, Any] | None = None,
 ) -> str:
     """Assemble the page.
 
@@ -62,10 +83,12 @@ def render(
         controls: rows of the self-training study; may be none.
         sheets: the contact sheets.
         scene: what page.js draws, see `scene_data`; empty when there is no pose to turn.
+        verdict: metrics/verdict.json, what label-free evidence says of the last round.
     """
     colours = dict(zip([each.name for each in rounds], round_colours(len(rounds)), strict=True))
     sections = [
         ("rounds", "Rounds", _rounds(rounds, against) + _controls(controls)),
+        ("evidence", "Evidence without labels", _evidence(rounds)),
         ("curves", "How precise the detections are", _charts(rounds, colours, against)),
         ("training", "Training", _training(rounds, colours)),
         ("joints", "By joint and view", _key(colours) + _bars(rounds, colours, against)),
@@ -85,7 +108,7 @@ def render(
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>Self-training, round by round</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
-        f"<header><h1>Self-training, round by round</h1>{_lede(rounds, against)}"
+        f"<header><h1>Self-training, round by round</h1>{_lede(rounds, against)}{_verdict(verdict)}"
         f'<nav aria-label="Sections">{links}</nav></header>\n'
         f"<main>\n{body}</main>\n<footer></footer>\n"
         + (f'<script type="application/json" id="scene-data">{_script_json(scene)}</script>\n' if scene else "")
@@ -167,6 +190,42 @@ def _lede(rounds: Sequence[Round], against: str) -> str:
             f"<small>{before}{_change(change, measure)}</small></dd></div>"
         )
     return f'<p class="lede">{text}</p>' + (f'<dl class="tiles">{"".join(tiles)}</dl>' if tiles else "")
+
+
+def _verdict(verdict: dict[str, Any] | None) -> str:
+    if not verdict:
+        return ""
+    said = {"adopt": "Adopt", "do_not_adopt": "Do not adopt", "not_enough_evidence": "Not enough evidence to adopt"}
+    model, before = escape(str(verdict["model"])), escape(str(verdict["against"]))
+    reasons = "".join(f"<li>{escape(str(reason))}</li>" for reason in verdict["reasons"])
+    title = f"{said[verdict['verdict']]} {model} in place of {before}"
+    return (
+        f'<div class="verdict {escape(verdict["verdict"])}"><p><strong>{title}</strong>, says the evidence that needs no'
+        f" label.</p><ul>{reasons}</ul></div>"
+    )
+
+
+def _evidence(rounds: Sequence[Round]) -> str:
+    known = [each for each in rounds if each.quality]
+    if not known:
+        return '<p class="note">No label-free figures were given to this report.</p>'
+    head = '<th scope="col">Figure</th>' + "".join(f'<th scope="col">{escape(each.name)}</th>' for each in known)
+    rows = []
+    for key, name, unit, digits in _FIGURES:
+        values = [each.quality.get(key) for each in known]
+        if any(value is not None for value in values):
+            cells = ["–" if value is None else f"{value:.{digits}f} {unit}" for value in values]
+            rows.append(_row(name, cells))
+    last = known[-1].quality
+    shares = last.get("camera_share", {})
+    fair = 100 / max(len(shares), 1)
+    cameras = "; ".join(f"{escape(str(camera))} {share:.0f} %" for camera, share in shares.items())
+    note = (
+        "What the detections say about themselves on the held-out frames; no label is read. None of it is an error: it"
+        " follows the true one more or less (docs/evidence.md), and a mistake that all views share is not seen."
+    )
+    told = f"<p>Share of the views' contradictions by camera, {escape(known[-1].name)}: {cameras} (fair: {fair:.0f} %).</p>"
+    return _table(note, head, rows) + (told if cameras else "")
 
 
 def _rounds(rounds: Sequence[Round], against: str) -> str:

@@ -80,6 +80,7 @@ class Round:
         by_view: PCKh@0.5 of each view.
         frames: how many were measured on.
         joints, curve, training, labels: the tables of these names; empty where the round has none.
+        quality: what the model's detections and poses say about themselves, without any label, of the held-out frames.
         recipe: which frames the scores are about, where a published set is used in several ways; part of their names.
     """
 
@@ -91,6 +92,7 @@ class Round:
     curve: Table
     training: Table
     labels: Table
+    quality: dict[str, Any]
     recipe: str = ""
 
 
@@ -102,8 +104,8 @@ class Method:
     values: dict[str, np.ndarray]
 
 
-def read_round(name: str, metrics: Path, plots: Path) -> Round:
-    """Read `metrics/rounds/<name>` and `plots/rounds/<name>`; only the evaluation must be there."""
+def read_round(name: str, metrics: Path, plots: Path, quality: Path | None = None) -> Round:
+    """Read `metrics/rounds/<name>`, `plots/rounds/<name>` and `<quality>/<name>.json`; only the evaluation must be there."""
     measured = _read_json(metrics / name / "evaluate.json")
     labels_file = metrics / name / "evaluate_labels.json"
     labels = _read_json(labels_file) if labels_file.exists() else {}
@@ -119,12 +121,15 @@ def read_round(name: str, metrics: Path, plots: Path) -> Round:
         read_table(plots / name / "pck.csv"),
         _table_if_any(plots / name / "training.csv"),
         _table_if_any(plots / name / "labels.csv"),
+        _read_quality(quality / f"{name}.json") if quality else {},
         recipe,
     )
 
 
 def summary(rounds: Sequence[Round]) -> dict[str, Any]:
     """`rounds.<name>.<measure>`, `final` (the last round's), `gain` (its difference from the first round).
+
+    `rounds.<name>.quality` holds what was found without any label.
 
     A recipe is part of the names: `final.damaged_excluded.mpjpe_abs_mm`.
     """
@@ -134,8 +139,11 @@ def summary(rounds: Sequence[Round]) -> dict[str, Any]:
     def named(scores: dict[str, float]) -> dict[str, Any]:
         return {recipe: scores} if recipe else scores
 
+    def quality(each: Round) -> dict[str, Any]:
+        return {"quality": each.quality} if each.quality else {}
+
     return {
-        "rounds": {each.name: named(each.scores) for each in rounds},
+        "rounds": {each.name: named(each.scores) | quality(each) for each in rounds},
         "final": named(last),
         "gain": named({key: last[key] - first[key] for key in last if key in first}),
     }
@@ -203,10 +211,29 @@ def read_controls(path: Path) -> list[Method]:
     return found
 
 
+def read_verdict(path: Path) -> dict[str, Any]:
+    """Read metrics/verdict.json.
+
+    Raises:
+        ValueError: the file is absent, or says something else.
+    """
+    found = _read_json(path)
+    if not isinstance(found, dict) or found.get("verdict") not in ("adopt", "do_not_adopt", "not_enough_evidence"):
+        raise ValueError(f"{path}: expected a verdict, got none")
+    return found
+
+
 def numbers(cells: Sequence[str]) -> np.ndarray:
     """A column of a table as floats; what is no number is NaN."""
     found = [_number(cell) for cell in cells]
     return np.array([np.nan if value is None else value for value in found], dtype=float)
+
+
+def _read_quality(path: Path) -> dict[str, Any]:
+    """Label-free figures of the held-out frames, or of all where none are held out, and the label churn."""
+    found = _read_json(path)
+    figures = found.get("test") or found.get("train") or {}
+    return figures | {key: found[key] for key in ("label_churn",) if key in found}
 
 
 def _read_json(path: Path) -> Any:
