@@ -178,6 +178,7 @@ def _records(paths: Sequence[Path], notes: list[str]) -> _Records:
         loaded = unpickle.load(path)
         if not isinstance(loaded, list) or not loaded:
             raise ValueError(f"{path}: expected a list of records, got {_kind(loaded)}")
+        subject = loaded[0].get("subject") if isinstance(loaded[0], dict) else None
         fields = [f for f in ("joints_3d_camera", "joints_3d") if isinstance(loaded[0], dict) and f in loaded[0]]
         if poses and set(poses) != set(fields):
             fields = [field for field in fields if field in poses]
@@ -185,6 +186,7 @@ def _records(paths: Sequence[Path], notes: list[str]) -> _Records:
         zero, text = 0, False
         for row, record in enumerate(loaded):
             what = f"{path}: record {row}"
+            loaded[row] = None  # its numbers are copied; a set of 1.5 million must not be there twice
             if not isinstance(record, dict):
                 raise ValueError(f"{what}: expected a mapping, got {_kind(record)}")
             missing = [field for field in _NEEDED if field not in record]
@@ -206,7 +208,7 @@ def _records(paths: Sequence[Path], notes: list[str]) -> _Records:
         if zero:
             notes.append(f"{path}: {zero} of {len(loaded)} records are all zero and left out")
         if text:
-            notes.append(f"{path}: subjects are text such as {loaded[0]['subject']!r}; taken as numbers")
+            notes.append(f"{path}: subjects are text such as {subject!r}; taken as numbers")
         del loaded
     if not ids:
         raise ValueError(f"{paths[0]}: every record is all zero")
