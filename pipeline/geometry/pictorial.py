@@ -10,6 +10,7 @@ the same on a GPU.
 """
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal
@@ -23,7 +24,7 @@ from pipeline.geometry.camera import Camera
 KNOWN, NO_ROOT, NO_SUPPORT = 0, 5, 6
 
 VIOLATION = 1e3  # log energy per mm beyond the tolerance: more than any heat
-_FRAMES_A_TASK = 32
+_FRAMES_A_TASK = 16
 _LANES = 8  # joints are padded to a multiple of it, so that a px of all joints is a few whole vectors
 _CHUNK = 2048  # places of the grid that are folded at once: they stay in the fastest memory
 _LN2 = np.float32(np.log(2.0))
@@ -81,7 +82,7 @@ class Search:
 
 
 def search(
-    maps: np.ndarray,
+    maps: np.ndarray | Callable[[slice], np.ndarray],
     map_from_image: np.ndarray,
     cameras: tuple[Camera, ...],
     centres: np.ndarray,
@@ -99,7 +100,8 @@ def search(
     places allows is violated as little as possible.
 
     Args:
-        maps: (frames, views, joints, height, width), of 2 px a side at least.
+        maps: (frames, views, joints, height, width), of 2 px a side at least; or what gives those of some frames, which the
+            threads then ask for.
         map_from_image: (frames, views, 2, 3) px of the map from px of the full picture; NaN where the view is missing.
         cameras: one a view.
         centres: (frames, 3) world mm, about where the root is; NaN where not known.
@@ -112,45 +114,16 @@ def search(
         where the joint has no heat at all at the place that the rest of the body leaves to it (NO_SUPPORT), which is
         every joint of a frame in whose cube no body fits.
     """
-    corners = np.zeros((*maps.shape[:3], 1, 2), dtype=np.int16)
-    size = maps.shape[4], maps.shape[3]
-    return search_windows(
-        maps[:, :, :, None], corners, size, map_from_image, cameras, centres, limb_mm, parents, settings, threads
-    )
-
-
-def search_windows(
-    windows: np.ndarray,
-    corners: np.ndarray,
-    map_size: tuple[int, int],
-    map_from_image: np.ndarray,
-    cameras: tuple[Camera, ...],
-    centres: np.ndarray,
-    limb_mm: np.ndarray,
-    parents: tuple[int, ...],
-    settings: Search,
-    threads: int | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """`search` in maps of which only some windows are kept, as in a file of heatmaps; all else of them is 0.
-
-    Args:
-        windows: (frames, views, joints, windows, rows, columns); where they overlap the highest value counts.
-        corners: (frames, views, joints, windows, 2) whole numbers, x y of each window's top-left px in the map.
-        map_size: (width, height) px.
-    """
-    frames, _, joints = windows.shape[:3]
+    frames, joints = limb_mm.shape
     lenses, map_from_lens = lens_rows(cameras), map_from_image @ np.stack([camera.K for camera in cameras])
     order, tree = leaves_first(parents), np.array(parents, dtype=np.int64)
-    corners = np.ascontiguousarray(corners, dtype=np.int16)
     centres, limb_mm = (np.ascontiguousarray(each, dtype=np.float64) for each in (centres, limb_mm))
     places, status = np.full((frames, joints, 3), np.nan), np.full((frames, joints), NO_ROOT, dtype=np.uint8)
 
     def some(start: int) -> None:
         rows = slice(start, start + size)
         _search(
-            np.ascontiguousarray(windows[rows], dtype=np.float32),
-            corners[rows],
-            *map_size,
+            np.ascontiguousarray(maps(rows) if callable(maps) else maps[rows], dtype=np.float32),
             lenses,
             map_from_lens[rows],
             centres[rows],
@@ -222,10 +195,7 @@ _compiled = njit(cache=True, nogil=True, error_model="numpy")
 
 @_compiled
 def _search(
-    windows,
-    corners,
-    width,
-    height,
+    maps,
     lenses,
     map_from_lens,
     centres,
@@ -243,7 +213,7 @@ def _search(
     places,
     status,
 ):
-    frames, views, joints = windows.shape[:3]
+    frames, views, joints, height, width = maps.shape
     lanes = (joints + _LANES - 1) // _LANES * _LANES
     stacked = np.zeros((views, height, width, lanes), dtype=np.float32)
     energies = np.empty((joints, bins**3), dtype=np.float32)
@@ -256,7 +226,7 @@ def _search(
         centre, found = centres[frame], places[frame]
         if not np.isfinite(centre[0] + centre[1] + centre[2]):
             continue
-        _stack(windows[frame], corners[frame], stacked)
+        _stack(maps[frame], stacked)
         _energies_on_grid(stacked, lenses, map_from_lens[frame], centre, space, bins, published, floor, energies)
         fits = _best_on_grid(
             energies, limb_mm[frame], order, parents, bins, space / (bins - 1), first_tolerance, chosen
@@ -310,30 +280,15 @@ def _place(centre, side, bins, published, index, place):
 
 
 @_compiled
-def _stack(windows, corners, stacked):
+def _stack(maps, stacked):
     """The maps of a frame with the joints innermost, (views, height, width, lanes), as they are sampled together."""
-    views, joints, count, rows, columns = windows.shape
-    zero = np.float32(0)
-    if rows == stacked.shape[1] and columns == stacked.shape[2]:  # whole maps; joint by joint is slow for the caches
-        for view in range(views):
-            for y in range(rows):
-                for joint in range(joints):
-                    for x in range(columns):
-                        value = windows[view, joint, 0, y, x]
-                        stacked[view, y, x, joint] = value if value > 0 else zero
-        first = 1
-    else:
-        _fill(stacked.reshape(stacked.size), zero)
-        first = 0
+    views, joints, height, width = maps.shape
     for view in range(views):
-        for joint in range(joints):
-            for k in range(first, count):
-                left, top = corners[view, joint, k, 0], corners[view, joint, k, 1]
-                for y in range(rows):
-                    for x in range(columns):
-                        value = windows[view, joint, k, y, x]
-                        if value > stacked[view, top + y, left + x, joint]:
-                            stacked[view, top + y, left + x, joint] = value
+        for y in range(height):
+            for joint in range(joints):
+                for x in range(width):
+                    value = maps[view, joint, y, x]
+                    stacked[view, y, x, joint] = value if value > 0 else np.float32(0)
 
 
 @_compiled
@@ -490,7 +445,7 @@ def _best_on_grid(energies, limb_mm, order, parents, bins, step, tolerance, chos
     farthest = 0
     for joint in range(joints):
         if limb_mm[joint] >= 0:  # NaN is not
-            farthest = max(farthest, _reach(limb_mm[joint], step, tolerance, bins))
+            farthest = max(farthest, bins_apart(limb_mm[joint], step, tolerance, bins))
     plane = (bins + farthest) ** 2
     room = max(_CHUNK, plane) + 2 * plane
     padded = np.empty((bins + 2 * farthest) * plane, dtype=np.float32)
@@ -499,8 +454,8 @@ def _best_on_grid(energies, limb_mm, order, parents, bins, step, tolerance, chos
     columns = np.empty(((farthest + 1) ** 2, 4), dtype=np.int64)
     for joint in order:
         if parents[joint] >= 0 and limb_mm[joint] >= 0:
-            reach = _reach(limb_mm[joint], step, tolerance, bins)
-            shell = _shell(limb_mm[joint], reach, step, tolerance, columns)
+            reach = bins_apart(limb_mm[joint], step, tolerance, bins)
+            shell = limb_shell(limb_mm[joint], reach, step, tolerance, columns)
             _send(energies[joint], energies[parents[joint]], bins, reach, shell, padded, folded, gathered, said)
     for n in range(joints - 1, -1, -1):  # from the root outwards
         joint = order[n]
@@ -509,7 +464,7 @@ def _best_on_grid(energies, limb_mm, order, parents, bins, step, tolerance, chos
         if parents[joint] >= 0:
             above = chosen[parents[joint]]
             if length >= 0:
-                reach = _reach(length, step, tolerance, bins)
+                reach = bins_apart(length, step, tolerance, bins)
         x0, y0, z0 = above // (bins * bins), above // bins % bins, above % bins
         most = np.float32(-np.inf)
         chosen[joint] = 0
@@ -528,7 +483,7 @@ def _best_on_grid(energies, limb_mm, order, parents, bins, step, tolerance, chos
 
 
 @_compiled
-def _reach(length, step, tolerance, bins):
+def bins_apart(length, step, tolerance, bins):
     """How far apart along an axis, in bins, a limb's ends can be."""
     return min(int((length + tolerance) / step), bins - 1)
 
@@ -539,7 +494,7 @@ def _is_limb(squared, length, step, tolerance):
 
 
 @_compiled
-def _shell(length, reach, step, tolerance, columns):
+def limb_shell(length, reach, step, tolerance, columns):
     """The offsets (+-a, +-b, +-c) that are as long as a limb: rows a, b, low <= c <= high, those of like c together."""
     count = 0
     for a in range(reach + 1):

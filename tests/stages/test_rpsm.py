@@ -48,12 +48,15 @@ def test_bodies_are_found_in_clean_maps_and_limbs_are_written_down(seen, rpsm):
     assert (found.status == Status.KNOWN).all()
     assert values["coverage"] == 100
     assert values["views_mean"] > 3.5
-    assert sorted(limbs) == ["ann", "bob"]
-    assert len(limbs["ann"]) == 15
-    true = np.linalg.norm(seen.world.joints[:6, 5] - seen.world.joints[:6, 4], axis=-1)
-    mirrored = np.linalg.norm(seen.world.joints[:6, 0] - seen.world.joints[:6, 1], axis=-1)
-    expected = (np.median(true) + np.median(mirrored)) / 2
-    assert limbs["ann"]["left_knee-left_ankle"] == pytest.approx(expected, abs=0.01)
+    assert sorted(limbs["people"]) == ["ann", "bob"]
+    assert len(limbs["people"]["ann"]) == 15
+    left = np.linalg.norm(seen.world.joints[:6, 5] - seen.world.joints[:6, 4], axis=-1)
+    right = np.linalg.norm(seen.world.joints[:6, 0] - seen.world.joints[:6, 1], axis=-1)
+    shin = limbs["people"]["ann"]["left_knee-left_ankle"]
+    assert shin == limbs["people"]["ann"]["right_knee-right_ankle"]
+    assert shin["length_mm"] == pytest.approx(np.median([left, right]), abs=0.01)
+    assert (shin["measurements"], shin["source"]) == (12, "three views")
+    assert "No label was read" in limbs["about"]
 
 
 def test_a_joint_that_rays_give_up_on_is_found_by_the_body(seen, rpsm):

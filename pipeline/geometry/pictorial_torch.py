@@ -1,0 +1,256 @@
+"""RPSM on a GPU: what pictorial.py does, for many frames at once, in operations of torch.
+
+The same bodies but for rounding: energies on the first grid are float32 sums in another order, all later ones float64. On the
+first grid the frames are the innermost axis, so that a shift of the grid is a shift of long rows, and the maximum over a limb's
+offsets is a few dozen of `torch.maximum`. Nothing waits for the GPU between its first operation and its last.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from pipeline.geometry import pictorial
+from pipeline.geometry.camera import Camera
+from pipeline.geometry.pictorial import KNOWN, NO_ROOT, NO_SUPPORT, VIOLATION, Search
+
+_BATCH = 512  # frames at once: what the GPU is told to do takes as long for one
+
+
+def has_gpu() -> bool:
+    return torch.cuda.is_available()
+
+
+@torch.inference_mode()
+def search(
+    maps: np.ndarray | Callable[[slice], np.ndarray | torch.Tensor],
+    map_from_image: np.ndarray,
+    cameras: tuple[Camera, ...],
+    centres: np.ndarray,
+    limb_mm: np.ndarray,
+    parents: tuple[int, ...],
+    settings: Search,
+    device: str = "cuda",
+) -> tuple[np.ndarray, np.ndarray]:
+    """`pictorial.search` on a device.
+
+    Frames whose limbs are the same (one person's, commonly) are searched together: neighbours with them should share theirs.
+    """
+    frames, joints = limb_mm.shape
+    places, status = np.full((frames, joints, 3), np.nan), np.full((frames, joints), NO_ROOT, dtype=np.uint8)
+    lenses = torch.from_numpy(pictorial.lens_rows(cameras)).to(device)
+    map_from_lens = map_from_image @ np.stack([camera.K for camera in cameras])
+    changes = np.flatnonzero((np.diff(np.nan_to_num(limb_mm, nan=-1.0), axis=0) != 0).any(axis=-1)) + 1
+    for first, last in zip([0, *changes], [*changes, frames], strict=True):
+        for start in range(first, last, _BATCH):
+            rows = slice(start, min(start + _BATCH, last))
+            seen = maps(rows) if callable(maps) else maps[rows]
+            found, supported = _search(
+                torch.as_tensor(seen, device=device).float(),
+                lenses,
+                torch.from_numpy(map_from_lens[rows]).to(device),
+                torch.from_numpy(np.nan_to_num(centres[rows])).to(device),
+                limb_mm[start],
+                parents,
+                settings,
+            )
+            rooted = np.isfinite(centres[rows]).all(axis=-1)
+            state = np.where(rooted[:, None], np.where(supported.cpu().numpy(), KNOWN, NO_SUPPORT), NO_ROOT)
+            places[rows] = np.where((state == KNOWN)[..., None], found.cpu().numpy(), np.nan)
+            status[rows] = state
+    return places, status
+
+
+def _search(
+    maps: torch.Tensor,
+    lenses: torch.Tensor,
+    map_from_lens: torch.Tensor,
+    centres: torch.Tensor,
+    limb_mm: np.ndarray,
+    parents: tuple[int, ...],
+    settings: Search,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Bodies of frames that share their limbs: (frames, joints, 3) world mm and (frames, joints) bool, whether supported."""
+    maps = maps.nan_to_num(nan=0.0).clamp_(min=0)
+    cube = torch.from_numpy(pictorial.grid(settings.space_mm, settings.first_bins, settings.published)).to(maps.device)
+    heat = _heat_on_grid(maps, lenses, map_from_lens, centres[:, :, None] + cube)
+    energies = heat.clamp_(min=settings.least_heat).log_().permute(1, 2, 0).contiguous()  # (joints, bins^3, frames)
+    chosen, fits = _best_on_grid(energies, limb_mm, parents, settings)
+    places = (centres[:, :, None] + cube[:, chosen.T].permute(1, 0, 2)).transpose(1, 2)  # (frames, joints, 3)
+    side = settings.space_mm / settings.first_bins
+    layers = _layers(parents, maps.device)
+    lengths = torch.from_numpy(limb_mm).to(maps.device)
+    for _ in range(settings.depth):
+        offsets = torch.from_numpy(pictorial.grid(side, settings.next_bins, settings.published)).to(maps.device)
+        around = places[..., None] + offsets  # (frames, joints, 3, few)
+        energy = _heat(maps, lenses, map_from_lens, around).clamp_(min=settings.least_heat).log_()
+        best = _best_of_few(energy, around, lengths, layers, parents, settings)
+        places = around.gather(3, best[:, :, None, None].expand(-1, -1, 3, 1))[..., 0]
+        side /= settings.next_bins
+    supported = _heat(maps, lenses, map_from_lens, places[..., None])[..., 0] > settings.least_heat
+    return places, supported & fits[:, None]
+
+
+def _project(
+    places: torch.Tensor, lenses: torch.Tensor, map_from_lens: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(frames, 3, places) world mm -> x and y, each (frames, views, places) map px; NaN where a camera cannot show it."""
+    rotation, centre = lenses[:, :9].reshape(-1, 3, 3), lenses[:, 9:12, None]
+    k1, k2, p1, p2, k3, factor, reach = lenses[:, 12:].T[:, :, None]
+    x, y, z = (rotation @ (places[:, None] - centre)).unbind(2)  # each (frames, views, places)
+    x, y = x / z, y / z
+    squared = x * x + y * y
+    scale = 1 + squared * (k1 + squared * (k2 + squared * k3)) + factor * (p1 * y + p2 * x)
+    x, y = x * scale + p2 * squared, y * scale + p1 * squared
+    seen = (z > 0) & (squared <= reach)
+    u, v = (
+        torch.where(seen, row[..., 0, None] * x + row[..., 1, None] * y + row[..., 2, None], torch.nan)
+        for row in map_from_lens.unbind(2)
+    )
+    return u, v
+
+
+def _inside(u: torch.Tensor, v: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
+    return (u >= 0) & (u <= maps.shape[-1] - 1) & (v >= 0) & (v <= maps.shape[-2] - 1)  # NaN is not
+
+
+def _heat_on_grid(
+    maps: torch.Tensor, lenses: torch.Tensor, map_from_lens: torch.Tensor, places: torch.Tensor
+) -> torch.Tensor:
+    """Sum over the views at places that all joints share, (frames, 3, places) -> (frames, joints, places) float32."""
+    views, joints, height, width = maps.shape[1:]
+    u, v = _project(places, lenses, map_from_lens)
+    inside = _inside(u, v, maps)
+    where = torch.stack([2 * u / (width - 1) - 1, 2 * v / (height - 1) - 1], dim=-1).nan_to_num(nan=-2.0).float()
+    heat = torch.zeros(len(maps), joints, places.shape[-1], dtype=torch.float32, device=maps.device)
+    for view in range(views):
+        sampled = torch.nn.functional.grid_sample(maps[:, view], where[:, view, None], align_corners=True)
+        heat += sampled[:, :, 0] * inside[:, view, None]
+    return heat
+
+
+def _heat(maps: torch.Tensor, lenses: torch.Tensor, map_from_lens: torch.Tensor, around: torch.Tensor) -> torch.Tensor:
+    """Sum over the views at each joint's own places, (frames, joints, 3, few) -> (frames, joints, few) float64."""
+    frames, views, joints, height, width = maps.shape
+    few = around.shape[-1]
+    u, v = _project(around.transpose(1, 2).reshape(frames, 3, joints * few), lenses, map_from_lens)
+    inside = _inside(u, v, maps)
+    u, v = torch.where(inside, u, 0.0), torch.where(inside, v, 0.0)
+    left, top = u.long().clamp(max=width - 2), v.long().clamp(max=height - 2)
+    a, b = u - left, v - top
+    at = (top * width + left).reshape(frames, views, joints, few)
+    values = maps.reshape(frames, views, joints, height * width)
+    upper_left, upper_right, lower_left, lower_right = (
+        values.gather(3, at + step).reshape(u.shape).double() for step in (0, 1, width, width + 1)
+    )
+    sampled = (1 - b) * ((1 - a) * upper_left + a * upper_right) + b * ((1 - a) * lower_left + a * lower_right)
+    return torch.where(inside, sampled, 0.0).sum(dim=1).reshape(frames, joints, few)
+
+
+def _best_on_grid(
+    energies: torch.Tensor, limb_mm: np.ndarray, parents: tuple[int, ...], settings: Search
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """As of pictorial.py; energies (joints, bins^3, frames) are used up -> (joints, frames) int64, and (frames,) whether any."""
+    bins, step, tolerance = settings.first_bins, settings.step_mm, settings.first_tolerance_mm
+    joints, count, frames = energies.shape
+    order = pictorial.leaves_first(parents).tolist()
+    for joint in order:
+        if parents[joint] >= 0 and limb_mm[joint] >= 0:
+            _send(energies[joint], energies[parents[joint]], limb_mm[joint], bins, step, tolerance)
+    index = torch.arange(count, device=energies.device)[:, None]
+    x, y, z = index // (bins * bins), index // bins % bins, index % bins
+    steps = np.arange(bins)
+    squared = steps[:, None, None] ** 2 + steps[:, None] ** 2 + steps**2
+    chosen = torch.zeros(joints, frames, dtype=torch.int64, device=energies.device)
+    fits = torch.ones(frames, dtype=torch.bool, device=energies.device)
+    for joint in reversed(order):
+        own = energies[joint]
+        if parents[joint] >= 0 and limb_mm[joint] >= 0:
+            allowed = np.abs(step * np.sqrt(squared) - limb_mm[joint]) <= tolerance
+            above = chosen[parents[joint]]
+            offset = (x - above // (bins * bins)).abs() * (bins * bins)
+            offset += (y - above // bins % bins).abs() * bins
+            offset += (z - above % bins).abs()
+            own = torch.where(torch.from_numpy(allowed.ravel()).to(energies.device)[offset], own, -torch.inf)
+        chosen[joint], most = _first_best(own, 0)
+        fits &= most > -torch.inf
+    return chosen, fits
+
+
+def _first_best(values: torch.Tensor, axis: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Index of the largest along an axis, the first of equals (torch's own takes any), and its value."""
+    most = values.amax(dim=axis, keepdim=True)
+    shape = [1] * values.ndim
+    shape[axis] = -1
+    index = torch.arange(values.shape[axis], device=values.device).reshape(shape)
+    first = torch.where(values == most, index, values.shape[axis]).amin(dim=axis)
+    return first, most.squeeze(axis)
+
+
+def _send(own: torch.Tensor, above: torch.Tensor, length: float, bins: int, step: float, tolerance: float) -> None:
+    """Add to a parent's energies, (bins^3, frames), what its child has to say; pictorial.py tells how a shell is folded."""
+    reach = pictorial.bins_apart(length, step, tolerance, bins)
+    shell = pictorial.limb_shell(length, reach, step, tolerance, np.empty(((reach + 1) ** 2, 4), dtype=np.int64))
+    frames = own.shape[-1]
+    padded = torch.nn.functional.pad(own.reshape(bins, bins, bins, frames), [0, 0, *[reach] * 6], value=-torch.inf)
+    folded = [_fold(None, padded, 0, a, reach, bins) for a in range(reach + 1)]
+    gathered: torch.Tensor | None = None
+    said: torch.Tensor | None = None
+    for n, (a, b, low, high) in enumerate(shell.tolist()):
+        gathered = _fold(gathered, folded[a], 1, b, reach, bins)
+        if n + 1 == len(shell) or shell[n + 1, 2:].tolist() != [low, high]:
+            for c in range(low, high + 1):
+                said = _fold(said, gathered, 2, c, reach, bins)
+            gathered = None
+    above += -torch.inf if said is None else said.reshape(-1, frames)
+
+
+def _fold(
+    target: torch.Tensor | None, source: torch.Tensor, axis: int, offset: int, reach: int, bins: int
+) -> torch.Tensor:
+    """The larger of a padded axis's places at +offset and -offset, and of what `target` is already."""
+    ahead, behind = (source.narrow(axis, reach + sign * offset, bins) for sign in (1, -1))
+    if target is None:
+        return torch.maximum(ahead, behind)
+    torch.maximum(target, ahead, out=target)
+    return target if offset == 0 else torch.maximum(target, behind, out=target)
+
+
+def _layers(parents: tuple[int, ...], device: torch.device) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """The joints and their parents, those of one distance from the root together, the farthest first."""
+    distance = [0] * len(parents)
+    for joint in reversed(pictorial.leaves_first(parents).tolist()):
+        distance[joint] = distance[parents[joint]] + 1 if parents[joint] >= 0 else 0
+    layers = []
+    for far in range(max(distance), 0, -1):
+        joints = [joint for joint in range(len(parents)) if distance[joint] == far]
+        above = [parents[joint] for joint in joints]
+        layers.append((torch.tensor(joints, device=device), torch.tensor(above, device=device)))
+    return layers
+
+
+def _best_of_few(
+    energy: torch.Tensor,
+    around: torch.Tensor,
+    lengths: torch.Tensor,
+    layers: list[tuple[torch.Tensor, torch.Tensor]],
+    parents: tuple[int, ...],
+    settings: Search,
+) -> torch.Tensor:
+    """As of pictorial.py; energy (frames, joints, few) is used up -> (frames, joints) int64."""
+    frames, joints, few = energy.shape
+    tolerance = settings.limb_tolerance_mm
+    best = torch.zeros(frames, joints, few, dtype=torch.int64, device=energy.device)
+    for own, above in layers:
+        apart = around[:, own, :, None, :] - around[:, above, :, :, None]  # (frames, layer, 3, above, own)
+        distance = (apart[:, :, 0] ** 2 + apart[:, :, 1] ** 2 + apart[:, :, 2] ** 2).sqrt()
+        over = ((distance - lengths[own, None, None]).abs() - tolerance).nan_to_num(nan=0.0).clamp(min=0)
+        wrong = torch.where(over > 0, torch.inf, 0.0) if settings.published else VIOLATION * over
+        best[:, own], said = _first_best(energy[:, own, None, :] - wrong, 3)
+        energy.index_add_(1, above, said)
+    chosen = torch.zeros(frames, joints, dtype=torch.int64, device=energy.device)
+    root = parents.index(-1)
+    chosen[:, root] = _first_best(energy[:, root], 1)[0]
+    for own, above in reversed(layers):
+        chosen[:, own] = best[:, own].gather(2, chosen[:, above, None])[..., 0]
+    return chosen
