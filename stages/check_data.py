@@ -29,7 +29,7 @@ from pipeline.datasets.records import Records, census
 from pipeline.files import atomic
 from pipeline.files.keys import FrameKeys
 from pipeline.geometry.association import agreement, associate
-from pipeline.geometry.timing import offsets
+from pipeline.geometry.timing import offsets, someone
 from pipeline.skeleton import Skeleton, get
 
 Section = TypeVar("Section")
@@ -426,7 +426,7 @@ def _person(
     told.say(f"{detections}: what the views see agrees at {agrees:.0%} with the calibration (100 %: to the pixel)")
     if agrees < 0.2:
         told.problem(f"{detections}: the views hardly agree: is it this rig's calibration, and are the views in step?")
-    shifts, before, after = offsets(chosen[:300], found.cameras)
+    shifts, before, after = offsets(someone(points, scores, person)[:300], found.cameras)
     for name, shift in zip(names, shifts.tolist(), strict=True):
         if shift:
             told.problem(

@@ -28,7 +28,7 @@ from pipeline.files.journal import Item
 from pipeline.files.keys import FrameKeys
 from pipeline.geometry.association import agreement, associate
 from pipeline.geometry.camera import Camera
-from pipeline.geometry.timing import offsets
+from pipeline.geometry.timing import offsets, someone
 from pipeline.skeleton import get
 
 # How far off an epipolar line one person's detections may be, as a fraction of the person's size: joints; boxes, of which
@@ -281,9 +281,8 @@ def _detections(
     scores = np.where(np.isfinite(points[..., 0]), scores, 0.0)
     person = _same_person(calibration, points, scores, keys, rigs, _JOINT_SLACK, _JOINT_SLACK)
     print(f"{folder}: the same person found in {(person >= 0).sum(axis=1).mean():.2f} of {len(names)} views on average")
-    chosen = _of(person, points, np.nan)
-    _say_out_of_step(chosen, keys, rigs)
-    return Detections(keys, names, skeleton, chosen, _of(person, scores, 0.0))
+    _say_out_of_step(someone(points, scores, person), keys, rigs)
+    return Detections(keys, names, skeleton, _of(person, points, np.nan), _of(person, scores, 0.0))
 
 
 def _say_out_of_step(points: np.ndarray, keys: FrameKeys, rigs: dict[str, Calibration]) -> None:

@@ -12,6 +12,24 @@ _MOST = 30  # frames that views may be out of step to be noticed
 _GAIN = 0.93  # how much nearer to the lines the joints must come by each view's offset, at least
 
 
+def someone(points: np.ndarray, scores: np.ndarray, person: np.ndarray) -> np.ndarray:
+    """The person of interest, and where a view has nobody who fits, whom its detector is surest of.
+
+    A view that is out of step shows the person where the others do not expect them.
+
+    Args:
+        points: (frames, views, people, joints, 2) px.
+        scores: (frames, views, people, joints).
+        person: (frames, views) int, -1 for nobody.
+
+    Returns:
+        (frames, views, joints, 2) px.
+    """
+    surest = scores.sum(axis=-1).argmax(axis=-1)
+    index = np.where(person >= 0, person, surest)[..., None, None, None]
+    return np.take_along_axis(points, index, axis=2)[:, :, 0]
+
+
 def offsets(points: np.ndarray, cameras: Sequence[Camera]) -> tuple[np.ndarray, float, float]:
     """Which views seem to be early or late, by the median distance from the epipolar lines.
 

@@ -1,7 +1,9 @@
 """Prepare target through its own command line: a rig on disk becomes crops, cameras in mm, detections; or one sentence."""
 
 import json
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline import crops
-from pipeline.files.cameras import read_cameras
+from pipeline.files.cameras import read_cameras, read_rigs
 from pipeline.files.detections import Detections
 from pipeline.files.frames import Frames
 from pipeline.skeleton import get
@@ -210,6 +212,215 @@ def test_a_video_that_was_shrunk_into_black_bars_is_read_in_the_calibration_s_px
     assert "black bars say that it is the whole picture" in capsys.readouterr().out
     difference = abs(before.picture(0, 1).astype(int) - after.picture(0, 1).astype(int))
     assert difference.mean() < 3  # grey values; 4 px of shift would give 8
+
+
+# --- views out of step, rigs and lenses of their own --------------------------------------------------------------------
+
+
+def seconds_of(frames: int, shift: int = 0) -> list[np.ndarray]:
+    """Pictures whose grey value tells their frame: 20 k."""
+    return [np.full((512, 512, 3), 20 * (k + shift), np.uint8) for k in range(frames)]
+
+
+def greys(raw: Raw, frame: int) -> list[int]:
+    """The frame of each view's crop, by its middle."""
+    frames = Frames.read(raw.out / "target.h5")
+    crops_ = [frames.picture(frame, view) for view in range(4)]
+    return [round(float(np.median(crop[crop > 4])) / 20) for crop in crops_]
+
+
+@pytest.fixture
+def clocks(tmp_path: Path) -> Raw:
+    """Videos that show their own frame numbers; cam02 began 3 frames early."""
+    raw = raw_world.write(tmp_path, frames=9)
+    for camera in raw.cameras:
+        shutil.rmtree(raw.views / camera.name)
+        count, first = (12, -3) if camera.name == "cam02" else (9, 0)
+        raw_world.write_video(raw.views / f"{camera.name}.avi", seconds_of(count, max(first, 0))[: 12 if first else 9])
+    return raw
+
+
+@pytest.mark.parametrize("params", [{"offsets": {"cam02": 3}}, {"offsets": {"cam02": 0.12}, "offsets_in": "seconds"}])
+def test_a_view_that_began_earlier(clocks, monkeypatch, capsys, params):
+    clocks.prepare_target(monkeypatch, boxes="volume", **params)
+    assert Frames.read(clocks.out / "target.h5").keys.number.tolist() == list(range(9))
+    assert greys(clocks, 2) == [2, 5, 2, 2]
+    assert "the first moments are the views' own frames Cam_01 0, 1, 2, Cam_02 3, 4, 5" in capsys.readouterr().out
+
+
+def test_a_view_with_twice_the_frame_rate(tmp_path, monkeypatch):
+    raw = raw_world.write(tmp_path, frames=5)
+    for camera in raw.cameras:
+        shutil.rmtree(raw.views / camera.name)
+        count = 10 if camera.name == "cam03" else 5
+        raw_world.write_video(raw.views / f"{camera.name}.avi", seconds_of(count))
+    rates = {"cam01": 25, "cam02": 25, "cam03": 50, "cam04": 25}
+    raw.prepare_target(monkeypatch, boxes="volume", frame_rates=rates, test_last_frames=0)
+    assert Frames.read(raw.out / "target.h5").keys.number.tolist() == [0, 1, 2, 3, 4]
+    assert greys(raw, 3) == [3, 3, 6, 3]
+
+
+def test_frame_rates_that_differ_are_asked_about(tmp_path, monkeypatch, capsys):
+    raw = raw_world.write(tmp_path, frames=4)
+    for camera in raw.cameras:
+        shutil.rmtree(raw.views / camera.name)
+        path, rate = raw.views / f"{camera.name}.avi", 50 if camera.name == "cam03" else 25
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), rate, (512, 512))
+        for picture in seconds_of(4):
+            writer.write(picture)
+        writer.release()
+    with pytest.raises(SystemExit):
+        raw.prepare_target(monkeypatch, boxes="volume")
+    assert "frame rates differ; give target.frame_rates, {Cam_01: 25, Cam_02: 25, Cam_03: 50" in capsys.readouterr().err
+
+
+def test_pictures_that_are_numbered_from_elsewhere(raw, monkeypatch, refused):
+    for path in sorted((raw.views / "cam01").iterdir(), reverse=True):
+        path.rename(path.with_name(f"{int(path.stem) + 1:04d}.png"))
+    assert "set target.numbering: order if the first ones are one moment" in refused()
+    (raw.detections / "cam01_json").rename(raw.detections / "old")
+    (raw.detections / "cam01_json").mkdir()
+    for path in (raw.detections / "old").iterdir():
+        number = int(path.stem.split(".")[1]) + 1
+        shutil.copy(path, raw.detections / f"cam01_json/cam01.{number:04d}.json")
+    shutil.rmtree(raw.detections / "old")
+    (raw.detections / "boxes.json").unlink()
+    raw.prepare_target(monkeypatch, numbering="order", detector="openpose_body_25b")
+    seen = Detections.read(raw.out / "detections.h5")
+    expected = projected(raw.cameras, raw_world.people(seen.skeleton.joints, 6))
+    np.testing.assert_allclose(seen.points[:, :, :-1], expected[:, :, :-1], atol=1e-6)  # px
+
+
+def test_a_view_out_of_step_is_said_and_not_shifted(tmp_path, monkeypatch, capsys):
+    raw = raw_world.write(tmp_path, frames=30)
+    files = sorted((raw.detections / "cam03_json").iterdir())
+    texts = [path.read_text() for path in files]
+    for path, text in zip(files, texts[:4] + texts, strict=False):
+        path.write_text(text)
+    raw.prepare_target(monkeypatch, detector="openpose_body_25b")
+    assert "take: Cam_03 seems to be 4 frames early" in capsys.readouterr().out
+    seen = Detections.read(raw.out / "detections.h5")
+    found = np.isfinite(seen.points[:, 2, 0, 0])
+    late = projected(raw.cameras, raw_world.people(seen.skeleton.joints, 30))[:, 2]
+    np.testing.assert_allclose(
+        seen.points[4:, 2, :-1][found[4:]], late[:-4, :-1][found[4:]], atol=1e-6
+    )  # px: as it was
+
+
+def test_a_rig_that_was_calibrated_anew_for_a_sequence(raw, monkeypatch):
+    many = raw.root / "take/many"
+    moved = tuple(replace(camera, centre=camera.centre + [800.0, 0, 0]) for camera in raw.cameras)
+    (raw.root / "rigs").mkdir()
+    for name, cameras in (("a", raw.cameras), ("b", moved)):
+        shutil.copytree(raw.views, many / name)
+        raw_world.write_calibration(raw.root / f"rigs/{name}.toml", cameras)
+    again = replace(raw, root=raw.root)
+    flags = {
+        "calibration": raw.root / "rigs",
+        "views": many,
+        "detections": raw.detections,
+        "out": raw.out / "target.h5",
+        "cameras": raw.out / "cameras.toml",
+        "joints": raw.out / "detections.h5",
+        "metrics": raw.out / "target.json",
+        "frame-list": raw.out / "frames.csv",
+    }
+    raw_world.run("prepare_target", flags, again.root, monkeypatch, boxes="volume")
+    rigs = read_rigs(raw.out / "cameras.toml")
+    frames = Frames.read(raw.out / "target.h5")
+    groups = rigs.groups(frames.keys, frames.views, "test")
+    assert [rows.tolist() for rows, _ in groups] == [list(range(6)), list(range(6, 12))]
+    for (_, found), known in zip(groups, (raw.cameras, moved), strict=True):
+        np.testing.assert_allclose(found[2].centre, known[2].centre, atol=1e-3)  # mm
+    with pytest.raises(ValueError, match="holds 2 rigs, of a, b; expected one"):
+        read_cameras(raw.out / "cameras.toml")
+
+
+def test_a_fisheye_s_pictures_and_boxes_are_straightened(raw, monkeypatch, capsys):
+    """The third camera gets a fisheye: what it sees of the same person must come out where a camera without a lens sees it."""
+    camera, lens = raw.cameras[2], np.array([0.08, -0.02, 0.004, -0.001])
+    joints = raw_world.people(get("body_25b").joints, 6)
+    ahead = camera.camera_from_world(joints).reshape(-1, 1, 3)
+    shown = cv2.fisheye.projectPoints(ahead, np.zeros(3), np.zeros(3), camera.K, lens)[0].reshape(6, -1, 2)
+    entries = json.loads((raw.detections / "boxes.json").read_text())
+    for frame in range(6):
+        cv2.imwrite(str(raw.views / f"cam03/{frame:04d}.png"), raw_world.draw(camera.size, [shown[frame]]))
+        low, high = shown[frame].min(0), shown[frame].max(0)
+        (entry,) = [each for each in entries if each["image_id"] == f"cam03/{frame:06d}"]
+        entry["bbox"] = [*low.tolist(), *(high - low).tolist()]
+    (raw.detections / "boxes.json").write_text(json.dumps(entries))
+    parts = raw.calibration.read_text().split("[Cam_03]")
+    table = re.sub(r"distortions = .*", f"distortions = {lens.tolist()}", parts[1], count=1).replace("false", "true", 1)
+    raw.calibration.write_text(parts[0] + "[Cam_03]" + table)
+    raw.prepare_target(monkeypatch)
+    assert "camera Cam_03 has a fisheye: its pictures are straightened" in capsys.readouterr().out
+    straight = read_cameras(raw.out / "cameras.toml")[2]
+    assert not straight.distortion.any()
+    frames = Frames.read(raw.out / "target.h5")
+    seen = straight.project(joints)
+    assert ((seen > frames.box[:, 2, None, :2]) & (seen < frames.box[:, 2, None, 2:])).all()
+    drawn = raw_world.draw(straight.size, [seen[1]])
+    crop = frames.picture(1, 2)
+    expected = crops.warp(drawn, frames.crop_from_image[1, 2], len(crop))
+    limb = (np.abs(expected.astype(int) - 140).max(-1) > 60) & (expected.max(-1) > 100)  # the figure's colour
+    assert limb.sum() > 100
+    assert np.abs(crop.astype(int) - expected)[limb].mean() < 25  # grey values; beside the figure it would be 80
+
+
+def test_a_killed_run_goes_on_where_it_was(raw, monkeypatch):
+    monkeypatch.setenv("POSE_SCRATCH", str(raw.root / "scratch"))
+    raw.prepare_target(monkeypatch)
+    whole = (raw.out / "target.h5").read_bytes()
+    assert not [path for path in (raw.root / "scratch").iterdir() if path.is_dir()]
+    shutil.rmtree(raw.out)
+    cut, done = crops.warp, []
+
+    class Killed(BaseException):
+        pass
+
+    def warp(*arguments):
+        if len(done) == 10:
+            raise Killed
+        done.append(arguments)
+        return cut(*arguments)
+
+    monkeypatch.setenv("POSE_WORKERS", "1")
+    monkeypatch.setattr(crops, "warp", warp)
+    with pytest.raises(Killed):
+        raw.prepare_target(monkeypatch)
+    assert not (raw.out / "target.h5").exists()
+    counted = []
+    monkeypatch.setattr(crops, "warp", lambda *arguments: (counted.append(1), cut(*arguments))[1])
+    raw.prepare_target(monkeypatch)
+    assert (raw.out / "target.h5").read_bytes() == whole
+    assert len(counted) < 24  # of 6 moments in 4 views
+
+
+def test_another_calibration_s_layout_and_missing_sizes(raw, monkeypatch, capsys):
+    from tests.datasets.test_calibration_formats import easymocap
+
+    easymocap(raw.calibration.parent, raw.cameras)
+    intri = raw.calibration.parent / "intri.yml"
+    intri.write_text("\n".join(line for line in intri.read_text().splitlines() if not line.startswith(("H_", "W_"))))
+    raw.calibration.unlink()
+    moved = intri.parent / "calibration.toml"
+    moved.mkdir()
+    for name in ("intri.yml", "extri.yml"):
+        shutil.move(intri.parent / name, moved / name)
+    raw.prepare_target(monkeypatch)
+    out = capsys.readouterr().out
+    assert "EasyMocap's intri.yml and extri.yml, 4 cameras" in out
+    assert "they have cam01 512x512" in out
+    for camera, known in zip(read_cameras(raw.out / "cameras.toml"), raw.cameras, strict=True):
+        np.testing.assert_allclose(camera.centre, known.centre, atol=1e-3)  # mm
+    assert "EasyMocap" in (raw.out / "cameras.toml").read_text()
+
+
+def test_a_dwarf_says_that_the_units_are_wrong(raw, refused):
+    raw_world.write_calibration(raw.calibration, raw.cameras, scale=0.1, units="mm")
+    sentence = refused()
+    assert "by their boxes the person is 0.1" in sentence
+    assert "if its units were 10 times as large" in sentence
 
 
 # --- what cannot be right -------------------------------------------------------------------------------------------
