@@ -141,31 +141,36 @@ def _poses(
 ) -> tuple[tuple[Any, ...], np.ndarray]:
     """Which of the 3D fields is what the pictures show: the cameras, and (frames, joints, 3) world mm."""
     field = "joints_3d_camera" if "joints_3d_camera" in poses else "joints_3d"
-    other = 0.0
-    if "joints_3d" in poses:
-        each = poses["joints_3d"]
-        other = max(shown_off(lens(raw, "h36m"), each[:, v], points[:, v]) for v, raw in enumerate(raws))
-    off = other > tolerated(raws[0])
-    if field == "joints_3d_camera" and off:
-        notes.append(f"{what}: joints_3d is shown {other:.0f} px off the 2D labels: not the person's; not used")
-    if field == "joints_3d" and off:
+    try:
+        cameras, mended = settle(raws, points, poses[field], False, what)
+        world = world_from_cameras(cameras, poses[field])
+    except ValueError:
+        off = _off(raws, poses[field], points)
+        if field == "joints_3d_camera" or off <= tolerated(raws[0]):
+            raise
         try:
             cameras, mended = settle(raws, points, poses[field], True, what)
         except ValueError:
             raise ValueError(
-                f"{what}: joints_3d is shown {other:.0f} px off the 2D labels, so it is of the universal skeleton (or the "
-                "lens is not the pictures'); records with joints_3d_camera are needed"
+                f"{what}: joints_3d is shown {off:.0f} px off the 2D labels, so it is of the universal skeleton (or the lens is "
+                "not the pictures'); records with joints_3d_camera are needed"
             ) from None
-        notes += [f"{what}: joints_3d is in the world's axes, not in the cameras'; taken so", *mended]
+        notes.append(f"{what}: joints_3d is in the world's axes, not in the cameras'; taken so")
         world = poses[field]
-    else:
-        cameras, mended = settle(raws, points, poses[field], False, what)
-        notes += mended
-        world = world_from_cameras(cameras, poses[field])
+    notes += mended
+    if field == "joints_3d_camera" and "joints_3d" in poses:
+        off = _off(raws, poses["joints_3d"], points)
+        if off > tolerated(raws[0]):
+            notes.append(f"{what}: joints_3d is shown {off:.0f} px off the 2D labels: not the person's; not used")
     joints, apart = one_pose(world)
     if apart:
         notes.append(f"{what}: {apart} moments have another pose in every view; their truth is not known")
     return cameras, joints
+
+
+def _off(raws: Sequence[RawCamera], joints: np.ndarray, points: np.ndarray) -> float:
+    """px that (frames, views, joints, 3) mm in the cameras' axes are shown off (frames, views, joints, 2) px."""
+    return max(shown_off(lens(raw, "h36m"), joints[:, view], points[:, view]) for view, raw in enumerate(raws))
 
 
 def _records(paths: Sequence[Path], notes: list[str]) -> _Records:

@@ -200,6 +200,8 @@ def settle(
 ) -> tuple[tuple[Camera, ...], list[str]]:
     """The cameras of one subject, made sure of by what they show.
 
+    Where the 2D labels are those of pictures whose lens distortion was taken out, the cameras are without it.
+
     Args:
         raws: one a view.
         points: (frames, views, joints, 2) px, the 2D labels; None where there are none.
@@ -216,6 +218,23 @@ def settle(
     _require_mm(joints, what)
     some = np.unique(np.linspace(0, len(joints) - 1, _SOME).round().astype(int))
     joints, points = joints[some], None if points is None else points[some]
+    straight = [replace(raw, radial=np.zeros(3), tangential=np.zeros(2)) for raw in raws]
+    try:
+        return _settled(raws, points, joints, in_world, what)
+    except ValueError as error:
+        if points is None or all(raw.same(other) for raw, other in zip(raws, straight, strict=True)):
+            raise
+        try:
+            cameras, notes = _settled(straight, points, joints, in_world, what)
+        except ValueError:
+            raise error from None
+    return cameras, [f"{what}: the 2D labels are without lens distortion, so are the cameras; mended", *notes]
+
+
+def _settled(
+    raws: Sequence[RawCamera], points: np.ndarray | None, joints: np.ndarray, in_world: bool, what: str
+) -> tuple[tuple[Camera, ...], list[str]]:
+    """`settle`, the lenses taken as they are."""
     for view, raw in enumerate(raws):
         if not np.allclose(raw.rotation @ raw.rotation.T, np.eye(3), atol=1e-3) or np.linalg.det(raw.rotation) < 0:
             raise ValueError(f"{what}: R of camera {raw.name} is no rotation: {raw.rotation.round(4).tolist()}")

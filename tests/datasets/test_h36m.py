@@ -202,6 +202,18 @@ def test_no_distortion_is_believed_of_pictures_without_it(tmp_path, made):
     assert "k is 0; taken as a lens without distortion" in notes
 
 
+def test_labels_without_distortion_make_cameras_without(tmp_path, made):
+    straight = worlds.undistorted(made)
+
+    def labels_of_straightened_pictures(records):
+        for record, plain in zip(records, worlds.record_list(straight), strict=True):
+            record["joints_2d"] = plain["joints_2d"]
+
+    takes, notes = read(worlds.write_records(tmp_path, made, labels_of_straightened_pictures))
+    require_right(takes, straight)
+    assert "the 2D labels are without lens distortion, so are the cameras; mended" in notes
+
+
 def test_all_zero_records_are_left_out_with_their_moment(tmp_path, made):
     def zero(records):
         for record in records:
