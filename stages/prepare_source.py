@@ -117,6 +117,7 @@ def _write(out: Path, records: Records, config: Source, made: Path) -> tuple[np.
         affines[kept],
         (jpeg for jpeg, facts in journal.kept(made, lambda first: ()) if "error" not in facts),
         records.score[kept],
+        records.decoder,
     )
     return kept, inside
 

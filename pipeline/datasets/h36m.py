@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline.datasets import h36m_challenge, h36m_matlab, h36m_pictures, h36m_records, h36m_release
+from pipeline.datasets import h36m_challenge, h36m_matlab, h36m_pictures, h36m_records, h36m_release, videos
 from pipeline.datasets.archives import Pictures
 from pipeline.datasets.h36m_takes import (
     DAMAGED,
@@ -270,6 +270,7 @@ def labelled(chosen: Sequence[Chosen], files: Sequence[Path], notes: Sequence[st
         pictures=stills if stills is not None else h36m_pictures.Films(wanted, paths, keep),  # type: ignore[arg-type]
         files=tuple(files),
         notes=tuple(notes),
+        decoder=videos.decoder() if wanted else "",
     )
 
 

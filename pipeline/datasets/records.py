@@ -31,6 +31,7 @@ class Records:
         files: the annotation files that all this was read from.
         notes: sentences about what was left out or decided.
         size: (persons, 2) px, width and height of the picture that the annotations speak of; None where they do not say.
+        decoder: what takes the pictures out of videos; empty for picture files.
     """
 
     skeleton: Skeleton
@@ -45,6 +46,7 @@ class Records:
     files: tuple[Path, ...]
     notes: tuple[str, ...] = ()
     size: np.ndarray | None = None
+    decoder: str = ""
 
     def __post_init__(self) -> None:
         count = len(self.key)

@@ -79,8 +79,11 @@ def write(
     crop_from_image: np.ndarray,
     jpegs: Iterable[bytes],
     score: np.ndarray | None = None,
+    decoder: str = "",
 ) -> None:
     """Write samples; fields as in `Samples`, no score for all 1.
+
+    `decoder` is what took the pictures out of videos; it is kept as an attribute.
 
     `jpegs` is consumed one by one, so memory does not grow with them, and before the arrays are looked at, so that who
     makes the pictures may fill the arrays on the way.
@@ -90,6 +93,8 @@ def write(
         if len(starts) != len(key) + 1:
             raise ValueError(f"{path}: {len(starts) - 1} pictures for {len(key)} samples")
         file.attrs["skeleton"] = skeleton.name
+        if decoder:
+            file.attrs["decoder"] = decoder
         hdf5.put_text(file, "key", key)
         hdf5.put_text(file, "split", split)
         file.create_dataset("joints", data=np.asarray(joints, dtype=np.float64))

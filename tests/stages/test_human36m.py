@@ -248,6 +248,8 @@ def test_as_a_labelled_source(tmp_path, made, layout):
     assert ((found.split == "train").sum(), (found.split == "valid").sum()) == (
         (6, 6) if layout == "challenge" else (32, 24)
     )
+    with h5py.File(tmp_path / "s.h5") as file:
+        assert file.attrs.get("decoder", "") == (videos.decoder() if layout == "release" else "")
     for row in (0, len(found) - 1):  # the yellow dots are where the labels say
         at = found.crop_from_image[row] @ np.append(found.joints[row, 3], 1)
         blue, _, red = found.picture(row)[tuple(at[::-1].round().astype(int))].astype(int)
