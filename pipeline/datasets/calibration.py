@@ -94,7 +94,7 @@ def read(
     some = [written[i] for i in np.unique(np.linspace(0, len(written) - 1, _LOOKED_AT).astype(int))]
     inverse = _direction(path, described, some, settings, notes)
     placed = [_placed(camera, inverse) for camera in some]
-    unit, sentence = _unit(path, placed, settings.units, described.units)
+    unit, sentence = _unit(path, placed, settings.units, described)
     notes.append(sentence)
     up, doubt = _up(path, placed, settings.up, described.up)
     turn = _z_up_from(up)
@@ -224,11 +224,11 @@ def _stands(cameras: Sequence[Camera]) -> bool:
     return bool(np.linalg.norm(np.mean([camera.R[1] for camera in cameras], axis=0)) > 0.6)
 
 
-def _unit(path: Path, cameras: Sequence[Camera], asked: Units, stated: str | None) -> tuple[str, str]:
+def _unit(path: Path, cameras: Sequence[Camera], asked: Units, described: Description) -> tuple[str, str]:
     baseline = float(np.median([np.linalg.norm(a.centre - b.centre) for a, b in combinations(cameras, 2)]))
-    unit = asked if asked != "auto" else stated
+    unit = asked if asked != "auto" else described.units
     if unit:
-        source = "target.units" if asked != "auto" else "metadata.units"
+        source = "target.units" if asked != "auto" else described.units_by
         if not _POSSIBLE_MM[0] <= baseline * _MM[unit] <= _POSSIBLE_MM[1]:
             other = "m" if unit != "m" else "mm"
             raise ValueError(
@@ -294,13 +294,13 @@ def _clearly_up(cameras: Sequence[Camera]) -> str:
 
 
 def _z_up_from(up: str) -> np.ndarray:
-    """(3, 3) the rotation that brings an axis up and, of the other axes, as many to themselves as it can."""
+    """(3, 3) the rotation that brings an axis up: one that only renames axes, where there is one."""
     turns = {
         "z": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
         "-z": [[1, 0, 0], [0, -1, 0], [0, 0, -1]],
-        "y": [[1, 0, 0], [0, 0, -1], [0, 1, 0]],
+        "y": [[0, 0, 1], [1, 0, 0], [0, 1, 0]],  # as TRC files of such a world are read with truth.axes: zxy
         "-y": [[1, 0, 0], [0, 0, 1], [0, -1, 0]],
-        "x": [[0, 0, -1], [0, 1, 0], [1, 0, 0]],
+        "x": [[0, 1, 0], [0, 0, 1], [1, 0, 0]],  # yzx
         "-x": [[0, 0, 1], [0, 1, 0], [-1, 0, 0]],
     }
     return np.array(turns[up], dtype=np.float64)

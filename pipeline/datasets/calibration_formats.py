@@ -83,6 +83,7 @@ class Description:
     layout: str
     cameras: tuple[Written, ...]
     units: str | None = None
+    units_by: str = "metadata.units"  # who says so
     inverse: bool | None = None  # R and t are world_from_camera; None: it does not say
     up: str | None = None
 
@@ -163,7 +164,7 @@ def _folder(path: Path) -> Description:
             raise ValueError(
                 f"{file}: units, up or the direction of rotations are stated otherwise than in {files[0].name}"
             )
-    return Description(first.layout, cameras, first.units, first.inverse, first.up)
+    return Description(first.layout, cameras, first.units, "units", first.inverse, first.up)
 
 
 def _file(path: Path) -> Description:
@@ -193,7 +194,7 @@ def _toml(path: Path, loaded: dict[str, Any]) -> Description:
         for name, table in tables.items()  # type: ignore[union-attr]
         if isinstance(table, dict) and "matrix" in table and table.get("ignore") is not True
     )
-    return Description("TOML", cameras, _unit(metadata, path), False, _up_axis(metadata, path))
+    return Description("TOML", cameras, _unit(metadata, path), inverse=False, up=_up_axis(metadata, path))
 
 
 def _table_name(name: str, table: dict[str, Any], path: Path) -> str:
@@ -233,7 +234,7 @@ def _easymocap(folder: Path) -> Description:
         if f"H_{name}" in parts and f"W_{name}" in parts:
             table["size"] = [parts[f"W_{name}"], parts[f"H_{name}"]]
         cameras.append(_camera(table, name, folder))
-    return Description("EasyMocap's intri.yml and extri.yml", tuple(cameras), None, False)
+    return Description("EasyMocap's intri.yml and extri.yml", tuple(cameras), inverse=False)
 
 
 def _qualisys(path: Path, root: ElementTree.Element) -> Description:
@@ -296,7 +297,7 @@ def _qualisys(path: Path, root: ElementTree.Element) -> Description:
         )
     if not cameras:
         raise ValueError(f"{path}: expected Qualisys' <camera> with <intrinsic> and <transform>, found none")
-    return Description("Qualisys", tuple(cameras), "mm", False)
+    return Description("Qualisys", tuple(cameras), "mm", "as Qualisys writes", inverse=False)
 
 
 def _panoptic(path: Path, loaded: Any) -> Description | None:
@@ -307,7 +308,7 @@ def _panoptic(path: Path, loaded: Any) -> Description | None:
     if not all(isinstance(entry, dict) and {"distCoef", "K", "R", "t"} <= set(entry) for entry in entries):
         return None
     cameras = tuple(_camera(entry, _entry_name(entry, at, path), path) for at, entry in enumerate(entries))
-    return Description("Panoptic Studio's JSON", cameras, _unit(loaded, path) or "cm", False)
+    return Description("Panoptic Studio's JSON", cameras, "cm", "as Panoptic Studio writes", inverse=False)
 
 
 def _mapping(path: Path, loaded: Any, layout: str) -> Description:
@@ -339,6 +340,7 @@ def _mapping(path: Path, loaded: Any, layout: str) -> Description:
         "our JSON" if ours else layout,
         tuple(cameras),
         _unit(top, path),
+        "units",
         False if ours and inverse is None else inverse,
         _up_axis(top, path),
     )
@@ -549,7 +551,7 @@ def _unit(table: dict[str, Any], path: Path) -> str | None:
         return None
     unit = _UNITS.get(stated.strip().lower()) if isinstance(stated, str) else None
     if unit is None:
-        raise ValueError(f"{path}: metadata.units: expected m, cm or mm, got {stated!r}")
+        raise ValueError(f"{path}: units: expected m, cm or mm, got {stated!r}")
     return unit
 
 

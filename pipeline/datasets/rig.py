@@ -9,6 +9,7 @@ without an offset; other views have numbers of their own for it.
 
 import re
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -403,15 +404,23 @@ def _sequence(name: str, views: tuple[View, ...], counts: dict[Path, int]) -> Re
 
 
 def pictures(sequence: Recording, moments: Sequence[int]) -> Generator[list[Source], None, None]:
-    """For each moment what decodes the views' pictures, for workers to call; videos are decoded here, in order."""
+    """For each moment what decodes the views' pictures, for workers to call.
+
+    Videos are decoded here, in order, every view in a thread of its own and one moment ahead.
+    """
     with ExitStack() as stack:
         own = [[view.own(moment) for moment in moments] for view in sequence.views]
         streams = [
             stack.enter_context(closing(view.sources(numbers)))
             for view, numbers in zip(sequence.views, own, strict=True)
         ]
-        for _ in moments:
-            yield [next(stream) for stream in streams]
+        pool = stack.enter_context(ThreadPoolExecutor(len(streams)))  # its threads end before the streams are closed
+        ahead = [pool.submit(next, stream) for stream in streams] if moments else []
+        for number in range(len(moments)):
+            sources = [each.result() for each in ahead]
+            if number + 1 < len(moments):
+                ahead = [pool.submit(next, stream) for stream in streams]
+            yield sources
 
 
 def fit(picture: np.ndarray, calibrated: tuple[int, int], path: Path) -> tuple[np.ndarray, str]:
