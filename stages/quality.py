@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline import cli
 from pipeline.files.atomic import write_json
-from pipeline.files.cameras import read_rigs
+from pipeline.files.cameras import Rigs, read_rigs
 from pipeline.files.evidence import Evidence
 from pipeline.files.heatmaps import Heatmaps
 from pipeline.files.poses import Poses
@@ -60,8 +60,38 @@ def main(
         seen.keys.require_same(each.keys, str(path))
     if len(seen.views) < 3:
         raise ValueError(f"{heatmaps}: one view is compared with what two others agree on; there are {len(seen.views)}")
-    frames = len(seen.keys)
-    joints = triangulated.joints
+    rigs = read_rigs(cameras)
+    rigs.groups(seen.keys, seen.views, str(heatmaps))  # says what is missing
+    present = np.isfinite(seen.image_from_map).all(axis=(-2, -1))  # (frames, views)
+    evidence, values = look(seen.points, seen.scores, present, triangulated, rigs, quality)
+    evidence.write(out)
+    for split, figures in values.items():
+        figures["coverage_rpsm"] = 100 * pictorial.known[seen.keys.split == split].mean()
+    shown = values.get("test", values.get("train", {}))
+    told = f"{metrics}: views are {shown.get('leave_one_view_out_mm', np.nan):.0f} mm from what the others say, limbs off by"
+    told += (
+        f" {shown.get('limb_stretch', np.nan):.1f} % of their length ({'test' if 'test' in values else 'train'} frames)"
+    )
+    if teacher is not None:
+        before = Poses.read(teacher)
+        seen.keys.require_same(before.keys, str(teacher))
+        values["label_churn"] = labelfree.churn(before.joints, pictorial.joints, quality.moved_mm)
+    write_json(metrics, values)
+    print(told)
+
+
+def look(
+    points: np.ndarray, scores: np.ndarray, present: np.ndarray, poses: Poses, rigs: Rigs, quality: Quality
+) -> tuple[Evidence, dict[str, Any]]:
+    """The evidence of every frame, and the figures of each split.
+
+    Args:
+        points: (frames, views, joints, 2) px of the full picture; NaN where not seen.
+        scores: (frames, views, joints).
+        present: (frames, views) bool, the view has a picture.
+        poses: what was triangulated from these points.
+    """
+    keys, skeleton = poses.keys, poses.skeleton
 
     def compared(
         rig: tuple[Camera, ...], points: np.ndarray, scores: np.ndarray, joints: np.ndarray
@@ -75,70 +105,54 @@ def main(
             min_ray_angle_deg=quality.min_ray_angle_deg,
         )
         apart = labelfree.pair_distances(points, scores > quality.confidence_threshold, rig)
-        return px, mm, labelfree.swaps(points, joints, rig, seen.skeleton), apart
+        return px, mm, labelfree.swaps(points, joints, rig, skeleton), apart
 
-    rigs, of = read_rigs(cameras), (seen.keys, seen.views, str(heatmaps))
-    px, mm, exchanged, apart = rigs.each(*of, compared, seen.points, seen.scores, joints)
-
-    present = np.isfinite(seen.image_from_map).all(axis=(-2, -1))  # (frames, views)
+    px, mm, exchanged, apart = rigs.each(keys, poses.views, "cameras", compared, points, scores, poses.joints)
     bounded = labelfree.truncated(mm, present, quality.limit_mm)
-    person, skeleton = seen.keys.person, seen.skeleton
-    stretch = labelfree.limb_deviations(joints, person, skeleton)
-    limbs = labelfree.limb_medians(joints, person, skeleton)
+    stretch = np.minimum(labelfree.limb_deviations(poses.joints, keys.person, skeleton), 1.0)
+    limbs = labelfree.limb_medians(poses.joints, keys.person, skeleton)
     evidence = Evidence(
-        seen.keys,
-        seen.views,
+        keys,
+        poses.views,
         _mean(bounded, 2),
-        _mean(np.minimum(stretch, 1.0), 1),
-        triangulated.known.mean(axis=1),
-        _mean(exchanged.reshape(frames, -1), 1),
-        labelfree.upside_down(joints, skeleton),
+        _mean(stretch, 1),
+        poses.known.mean(axis=1),
+        _mean(exchanged.reshape(len(keys), -1), 1),
+        labelfree.upside_down(poses.joints, skeleton),
         np.array(list(limbs)),
         np.stack(list(limbs.values())) if limbs else np.empty((0, len(skeleton.limbs))),
     )
-    evidence.write(out)
-
-    trembling = labelfree.jerk(joints, seen.keys.sequence, seen.keys.number)
-    sunk = labelfree.below_floor(joints, skeleton)
+    trembling = labelfree.jerk(poses.joints, keys.sequence, keys.number)
+    sunk = labelfree.below_floor(poses.joints, skeleton)
+    below = np.where(np.isfinite(sunk), sunk > quality.floor_mm, np.nan)
     values: dict[str, Any] = {}
     for split in ("test", "train"):
-        rows = np.flatnonzero(seen.keys.split == split)
+        rows = np.flatnonzero(keys.split == split)
         if len(rows) == 0:
             continue
         shares = labelfree.camera_shares(bounded[rows])
+        agreeing = labelfree.agreeing_views(poses.inliers[rows])
         values[split] = {
             "frames": len(rows),
             "leave_one_view_out_px_median": _median(px[rows]),
             "leave_one_view_out_mm_median": _median(mm[rows]),
-            "leave_one_view_out_mm": float(np.nanmean(bounded[rows])),
-            "leave_one_view_out_by_view_mm": dict(zip(seen.views, _mean(bounded[rows], (0, 2)).tolist(), strict=True)),
-            "reproj_inlier_px_median": _median(triangulated.error[rows]),
-            "views_agreeing": {
-                str(number): share for number, share in enumerate(labelfree.agreeing_views(triangulated.inliers[rows]))
-            },
-            "coverage": 100 * triangulated.known[rows].mean(),
-            "coverage_rpsm": 100 * pictorial.known[rows].mean(),
-            "limb_stretch": 100 * _finite(np.minimum(stretch[rows], 1.0)),
-            "limb_asymmetry": 100 * labelfree.asymmetry(joints[rows], person[rows], skeleton),
-            "left_right_swapped": 100 * _finite(exchanged[rows]),
+            "leave_one_view_out_mm": _mean(bounded[rows].ravel(), 0),
+            "leave_one_view_out_by_view_mm": dict(zip(poses.views, _mean(bounded[rows], (0, 2)), strict=True)),
+            "reproj_inlier_px_median": _median(poses.error[rows]),
+            "views_agreeing": {str(number): share for number, share in enumerate(agreeing)},
+            "coverage": 100 * poses.known[rows].mean(),
+            "limb_stretch": 100 * _mean(stretch[rows].ravel(), 0),
+            "limb_asymmetry": 100 * labelfree.asymmetry(poses.joints[rows], keys.person[rows], skeleton),
+            "left_right_swapped": 100 * _mean(exchanged[rows].ravel(), 0),
             "jerk_mm_median": _median(trembling[rows]),
-            "feet_below_floor": 100 * _finite(np.where(np.isfinite(sunk), sunk > quality.floor_mm, np.nan)[rows]),
-            "upside_down": 100 * _finite(evidence.upside_down[rows]),
+            "feet_below_floor": 100 * _mean(below[rows], 0),
+            "upside_down": 100 * _mean(evidence.upside_down[rows], 0),
             "sampson_px_median": {
-                " ".join(pair): _median(apart[rows, index]) for index, pair in enumerate(combinations(seen.views, 2))
+                " ".join(pair): _median(apart[rows, index]) for index, pair in enumerate(combinations(poses.views, 2))
             },
-            "camera_share": dict(zip(seen.views, shares.tolist(), strict=True)),
+            "camera_share": dict(zip(poses.views, shares, strict=True)),
         }
-    if teacher is not None:
-        before = Poses.read(teacher)
-        seen.keys.require_same(before.keys, str(teacher))
-        values["label_churn"] = labelfree.churn(before.joints, pictorial.joints, quality.moved_mm)
-    write_json(metrics, values)
-    shown = values.get("test", values.get("train", {}))
-    print(
-        f"{metrics}: views are {shown.get('leave_one_view_out_mm', np.nan):.0f} mm from what the others say, limbs off by"
-        f" {shown.get('limb_stretch', np.nan):.1f} % of their length ({'test' if 'test' in values else 'train'} frames)"
-    )
+    return evidence, values
 
 
 def _mean(values: np.ndarray, axis: int | tuple[int, ...]) -> np.ndarray:
@@ -146,10 +160,6 @@ def _mean(values: np.ndarray, axis: int | tuple[int, ...]) -> np.ndarray:
     known = np.isfinite(values)
     count = known.sum(axis=axis)
     return np.where(known, values, 0.0).sum(axis=axis) / np.where(count > 0, count, np.nan)
-
-
-def _finite(values: np.ndarray) -> float:
-    return float(_mean(values.ravel(), 0))
 
 
 def _median(values: np.ndarray) -> float:

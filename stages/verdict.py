@@ -36,11 +36,11 @@ class Verdict(Thresholds):
 def main(quality: Path, metrics: Path, verdict: Verdict, params: Path) -> None:
     teachers = _teachers(params)
     models = {name: Evidence.read(quality / f"{name}.h5") for name in ("r0", *teachers)}
-    rounds = {name: _compare(models[teacher], models[name], verdict, name) for name, teacher in teachers.items()}
+    rounds = {name: compare(models[teacher], models[name], verdict, name) for name, teacher in teachers.items()}
     last = list(models)[-1]
     whole: dict[str, Any] = {"verdict": UNSURE, "reasons": ["There is no round to judge."], "figures": {}}
     if last != "r0":
-        whole = _compare(models["r0"], models[last], verdict, last)
+        whole = compare(models["r0"], models[last], verdict, last)
     write_json(metrics, {**whole, "model": last, "against": "r0", "rounds": rounds})
     print(f"{metrics}: {last} against r0: {whole['verdict'].replace('_', ' ')}")
     for reason in whole["reasons"]:
@@ -53,7 +53,7 @@ def _teachers(path: Path) -> dict[str, str]:
     return {str(name): str(entry["teacher"]) for name, entry in rounds.items()}
 
 
-def _compare(before: Evidence, after: Evidence, verdict: Verdict, name: str) -> dict[str, Any]:
+def compare(before: Evidence, after: Evidence, verdict: Verdict, name: str) -> dict[str, Any]:
     before.keys.require_same(after.keys, f"the evidence of {name}")
     rows = np.flatnonzero(before.keys.split == "test")
     rng = np.random.default_rng(verdict.seed)
