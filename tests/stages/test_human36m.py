@@ -10,17 +10,20 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline import cli
+from pipeline import cli, crops, heatmaps
 from pipeline.datasets import videos
+from pipeline.files import heatmaps as heatmap_file
 from pipeline.files.cameras import read_cameras, read_rigs
+from pipeline.files.detections import Detections
 from pipeline.files.frames import Frames
 from pipeline.files.samples import Samples
 from pipeline.files.truth import Truth
 from pipeline.geometry.triangulation import triangulate
 from stages import prepare_source
 from tests import h36m_world as worlds
-from tests import raw_world
+from tests import raw_world, seen_world
 from tests.h36m_world import World
+from tests.seen_world import PARAMS
 
 CHOICE = {"train_subjects": [1], "test_subjects": [9], "train_every": 4, "test_every": 5, "damaged": "included"}
 TARGET = {"layout": "h36m", "h36m": CHOICE, "test_last_frames": 0, "boxes": "volume"}
@@ -271,3 +274,45 @@ def test_a_pickle_with_code_in_it_does_not_run(tmp_path, made, monkeypatch, caps
         message = capsys.readouterr().err
         assert "h36m_train.pkl: the pickle asks for posix.system" in message
         assert not mark.exists()
+
+
+def test_from_detections_to_a_metric_that_says_its_recipe(tmp_path, made, monkeypatch):
+    """Exact detections in every view: the triangulated joints of both subjects are where the truth says, each in its rig."""
+    calibration, views, truth = write("records", tmp_path, made)
+    for key in made.takes:
+        folder = tmp_path / f"detections/s_{key[0]:02}_act_{key[1]:02}_subact_{key[2]:02}"
+        folder.mkdir(parents=True)
+        for view, camera in enumerate(worlds.CAMERAS):
+            seen = np.insert(made.points(key)[:, view], 2, 0.9, axis=-1)
+            entries = [
+                {"image_id": n, "keypoints": one.ravel().tolist(), "score": 1.0} for n, one in enumerate(seen, 1)
+            ]
+            (folder / f"{camera}.json").write_text(json.dumps(entries))
+    out = prepare(tmp_path, calibration, views, monkeypatch, detector="h36m_17", boxes="detections")
+    flags = {"truth": truth, "frames": out / "target.h5", "out": out / "truth.h5"}
+    raw_world.run("prepare_truth", flags, tmp_path, monkeypatch)
+
+    found, target = Detections.read(out / "detections.h5"), Frames.read(out / "target.h5")
+    map_from_image = crops.crop_from_image(target.box, 32)
+    maps = heatmaps.draw(crops.transform(map_from_image, found.points), (32, 32), 1.5)
+    side = heatmap_file.window_side((32, 32))
+    with heatmap_file.writing(out / "heatmaps.h5", found.keys, found.views, found.skeleton, (32, 32)) as writer:
+        writer.append(found.points, found.scores, crops.inverse(map_from_image), *heatmaps.windows(maps, side))
+    params = tmp_path / "params.yaml"
+    params.write_text(PARAMS + "evaluate:\n  curve_limit: 0.5\n  curve_points: 11\n")
+    common = {"heatmaps": out / "heatmaps.h5", "cameras": out / "cameras.toml", "params": params}
+    seen_world.runner(monkeypatch, "triangulate")(**common, out=out / "poses.h5", metrics=out / "triangulate.json")
+    seen_world.runner(monkeypatch, "evaluate")(
+        **common,
+        poses=out / "poses.h5",
+        rpsm=out / "poses.h5",
+        truth=out / "truth.h5",
+        metrics=out / "evaluate.json",
+        joints=out / "joints.csv",
+        curve=out / "curve.csv",
+    )
+    values = json.loads((out / "evaluate.json").read_text())
+    assert values.keys() == {"recipe", "damaged_included"}
+    assert values["damaged_included"]["mpjpe_abs_mm"] < 1
+    assert values["damaged_included"]["coverage"] == 100
+    assert values["damaged_included"]["pckh_50"] == 100
