@@ -83,13 +83,15 @@ class Camera:
 
     def project_with_slopes(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(..., 3) world mm -> (..., 2) px as `project`, and (..., 2, 3) px per mm, its derivatives by x, y, z."""
-        ahead = self.camera_from_world(points)[..., 2:]
-        shown = self.project(points)
-        normalised = self.camera_from_world(points)[..., :2] / ahead
+        in_camera = self.camera_from_world(points)
+        ahead = np.where(in_camera[..., 2:] > 0, in_camera[..., 2:], np.nan)
+        normalised = in_camera[..., :2] / ahead
+        beyond = (normalised**2).sum(axis=-1, keepdims=True) > self.reach**2
+        normalised[np.broadcast_to(beyond, normalised.shape)] = np.nan
         # d(x / z) = (dx - x / z dz) / z
         rays = (self.R[:2] - normalised[..., None] * self.R[2]) / ahead[..., None]  # (..., 2, 3)
-        slopes = self.K[:2, :2] @ self._distortion_jacobian(normalised) @ rays
-        return shown, np.where(np.isfinite(shown)[..., None], slopes, np.nan)
+        slopes = (self.K[:2, :2] @ self._distortion_jacobian(normalised)) @ rays
+        return self._image_from_normalised(self._distort(normalised)), slopes
 
     def distort(self, points: np.ndarray) -> np.ndarray:
         """(..., 2) undistorted px -> (..., 2) px as the lens shows them."""

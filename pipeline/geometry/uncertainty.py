@@ -90,7 +90,7 @@ def tally(
     slopes, residuals, inverse = _linearised(joints, inliers, points, cameras)
     squared = (residuals**2).sum(axis=-1)  # (frames, views, joints)
     # The share of the joint's uncertainty, px^2 for noise of 1 px, that shows in a view's two numbers (leverage).
-    leverage = np.einsum("fvjri,fjik,fvjrk->fvj", slopes, inverse, slopes)
+    leverage = ((slopes @ inverse[:, None]) * slopes).sum(axis=(-2, -1))
     freedom = np.where(inliers, 2 - leverage, 2 + leverage)
     near = squared < (_NEAR * reproj_threshold_px) ** 2  # false for NaN
     far = ~near & (squared < (_FAR * reproj_threshold_px) ** 2)
@@ -165,7 +165,7 @@ def covariances(
     """
     slopes, residuals, inverse = _linearised(joints, inliers, points, cameras)
     slopes = np.where(inliers[..., None, None], slopes, 0.0)
-    middle = np.einsum("fvjri,fvjrk->fjik", slopes, slopes * noise.variance[..., None, None])
+    middle = _normal(slopes, slopes * noise.variance[..., None, None])
     freedom = np.maximum(2.0 * inliers.sum(axis=1) - 3, 1)  # (frames, joints)
     factor = np.ones(freedom.shape)
     if np.isfinite(noise.steadiness):
@@ -189,8 +189,15 @@ def _linearised(
     shown, slopes = zip(*(camera.project_with_slopes(joints) for camera in cameras), strict=True)
     J = np.stack(slopes, axis=1)
     said = np.where(inliers[..., None, None], J, 0.0)
-    normal = np.nan_to_num(np.einsum("fvjri,fvjrk->fjik", said, said))
+    normal = np.nan_to_num(_normal(said, said))
     size = np.trace(normal, axis1=-2, axis2=-1)
     known = np.isfinite(joints).all(axis=-1) & (inliers.sum(axis=1) >= 2) & (np.linalg.det(normal) > 1e-13 * size**3)
     inverse = np.linalg.inv(np.where(known[..., None, None], normal, np.eye(3)))
     return J, np.stack(shown, axis=1) - points, np.where(known[..., None, None], inverse, np.nan)
+
+
+def _normal(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Sum of a^T b over the views: twice (frames, views, joints, 2, 3) -> (frames, joints, 3, 3)."""
+    frames, views, joints = a.shape[:3]
+    rows = [each.swapaxes(1, 2).reshape(frames, joints, 2 * views, 3) for each in (a, b)]
+    return rows[0].swapaxes(-1, -2) @ rows[1]
