@@ -7,6 +7,7 @@ import numpy as np
 
 from pipeline.skeleton import Skeleton
 
+_LAST_NUMBER = 2**31 - 1
 _MM = {"m": 1000.0, "cm": 10.0, "mm": 1.0}
 
 # Pose2Sim's names for OpenPose BODY_25B, whose Neck and Head are MPII's upper neck and head top.
@@ -92,6 +93,8 @@ def read(path: Path) -> Markers:
             rows.append([float(cell) if cell.strip() else np.nan for cell in cells[2:]])
         except ValueError:
             raise ValueError(f"{path}: line {at}: a cell is no number") from None
+        if abs(numbers[-1]) > _LAST_NUMBER:
+            raise ValueError(f"{path}: line {at}: expected a frame number up to {_LAST_NUMBER}, got {cells[0][:40]}")
     if not rows:
         raise ValueError(f"{path}: the file has no frames")
     if len(set(numbers)) != len(numbers):

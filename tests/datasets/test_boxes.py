@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pipeline.datasets import boxes
 from pipeline.files.keys import FrameKeys
@@ -122,3 +124,25 @@ def test_a_person_s_side_is_told_from_the_volume():
     cameras = camera_ring(4)  # 4.2 m from the middle, f = 700 px
     sides = boxes.person_sides(cameras, np.array([-500.0, 500, -500, 500, 0, 2000]))
     np.testing.assert_allclose(sides, 1.25 * 1800 * 700 / 4200, rtol=0.1)  # px
+
+
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.sampled_from(["bbox", "image_id", "score"]), inner),
+    max_leaves=8,
+)
+
+
+@given(key=st.sampled_from(["bbox", "image_id", "score", "all"]), value=JUNK)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_junk_in_a_file_of_boxes_gives_a_sentence(tmp_path, key, value):
+    path = tmp_path / "boxes.json"
+    path.write_text(json.dumps(value if key == "all" else [entry("a/cam1/1", 5, 0.9) | {key: value}]))
+    try:
+        box, _ = boxes.read_coco(path, keys(3), ("cam1",), min_score=0.3)
+    except ValueError as error:
+        refusal = str(error)
+    else:
+        refusal = str(path)
+        assert not np.isinf(box).any()
+    assert str(path) in refusal
