@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pipeline.files.cameras import write_cameras
+from pipeline.files import heatmaps
+from pipeline.files.cameras import write_cameras, write_rigs
 from pipeline.files.poses import Poses, Status
+from pipeline.geometry import agreement
 from tests import seen_world
 from tests.seen_world import PARAMS, Seen
 
@@ -62,6 +65,48 @@ def test_views_find_their_cameras_by_name(seen, triangulate):
     np.testing.assert_allclose(poses.joints, seen.world.joints, atol=1e-3)
 
 
+def test_each_joint_says_how_far_off_it_may_be(seen, triangulate):
+    rng = np.random.default_rng(0)
+    seen.points[:] += rng.normal(0, 2, seen.points.shape)
+    seen.points[0, 1:, 5] = np.nan
+    poses, values = triangulate()
+    np.testing.assert_array_equal(np.isfinite(poses.spread_mm), poses.known)
+    off = np.linalg.norm(poses.joints - seen.world.joints, axis=-1)[poses.known]
+    predicted = poses.spread_mm[poses.known]
+    assert np.sqrt((off**2).mean()) == pytest.approx(np.sqrt((predicted**2).mean()), rel=0.2)
+    assert values["spread_mm_median"] == pytest.approx(np.median(predicted), rel=1e-3)
+
+
+def test_blocks_of_frames_change_nothing_but_the_memory(seen, triangulate, monkeypatch):
+    seen.points[:] += np.random.default_rng(0).normal(0, 2, seen.points.shape)
+    triangulate()
+    path = seen.world.data("r0") / "poses.h5"
+    whole = path.read_bytes()
+    monkeypatch.setattr(heatmaps.point_blocks, "__defaults__", (3,))
+    triangulate()
+    assert path.read_bytes() == whole
+
+
+def test_a_rig_that_was_calibrated_anew_has_cameras_by_sequence(seen, triangulate):
+    world = seen.world
+    moved = tuple(replace(camera, centre=camera.centre + [300, -200, 100]) for camera in world.cameras)
+    later = world.keys.sequence == "s2"
+    seen.points[later] = agreement.project(world.joints[later], moved)
+    seen.write()
+    write_rigs(world.rig, {"s1": world.cameras, "s2": moved})
+    poses, values = triangulate(write=False)
+    np.testing.assert_allclose(poses.joints, world.joints, atol=1e-3)
+    assert values["coverage"] == 100
+
+
+def test_hubers_loss_listens_less_to_a_view_that_is_somewhat_off(seen, triangulate):
+    seen.points[:, 2] += [6, 0]
+    plain, _ = triangulate()
+    robust, _ = triangulate(PARAMS.replace("refine: none\n  huber_px: 5.0", "refine: huber\n  huber_px: 0.5"))
+    off = [np.linalg.norm(poses.joints - seen.world.joints, axis=-1).mean() for poses in (plain, robust)]
+    assert off[1] < 0.5 * off[0]
+
+
 def test_the_same_detections_give_the_same_bytes(seen, triangulate):
     seen.points[:] += np.random.default_rng(0).normal(0, 2, seen.points.shape)
     triangulate()
@@ -79,6 +124,8 @@ def test_the_same_detections_give_the_same_bytes(seen, triangulate):
         (("px: 10.0", "px: -1.0"), "triangulate.reproj_threshold_px: expected more than 0 px, got -1.0"),
         (("threshold: 0.3", "threshold: 1.0"), "triangulate.confidence_threshold: expected 0 or more"),
         (("angle_deg: 5.0", "angle_deg: 90.0"), "triangulate.min_ray_angle_deg: expected 0 or more"),
+        (("huber_px: 5.0", "huber_px: 0"), "triangulate.huber_px: expected more than 0 px, got 0.0"),
+        (("refine: none", "refine: cauchy"), "triangulate.refine: expected one of none, huber, got 'cauchy'"),
         (("min_inliers: 3", "inliers: 3"), "triangulate.inliers: no such parameter"),
     ],
 )
