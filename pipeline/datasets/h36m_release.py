@@ -142,7 +142,7 @@ def read_metadata(path: Path) -> Metadata:
     header = [name.upper().removeprefix("S") for name in (rows[0][2:] if rows else [])]
     trials = {
         (int(subject), int(row[0]), int(row[1])): trial
-        for row in rows[1:]
+        for row in rows[1:33]  # two a recorded action
         if len(row) > 2 and row[0].isdecimal() and row[1].isdecimal()
         for subject, trial in zip(header, row[2:], strict=False)
         if subject.isdecimal() and trial
@@ -195,7 +195,7 @@ def _subject(
                     footage.append(Film(film))
             except ValueError as error:
                 if key not in NO_VIDEO:
-                    raise
+                    raise ValueError(f"{error}; without that file, {take_name(*key)} is left out") from None
                 notes.append(f"{take_name(*key)}: {error}; left out")
                 continue
         count = _count(key, trial, lengths, what, notes)
@@ -223,7 +223,7 @@ def _count(key: tuple[int, int, int], trial: str, lengths: dict[str, int], what:
     if longest - shortest > _OFF and key not in DAMAGED:
         raise ValueError(
             f"{what}: {trial}: the files differ by {longest - shortest} frames ({told}); nobody knows which frame is which "
-            f"pose; h36m.leave_out: {take_name(*key)} does without it"
+            f"pose; without one of its videos, {take_name(*key)} is left out"
         )
     if longest - shortest > _OFF_BY_ONE:
         notes.append(
@@ -263,7 +263,7 @@ class _Poses:
         self.what = f"{what}: {trial}"
         self.flat = of_views("D2_Positions")
         self.mono = of_views("D3_Positions_mono")
-        self.universal = bool(of_views("D3_Positions_mono_universal"))
+        self.universal = of_views("D3_Positions_mono_universal")
         alone = files.get(("D3_Positions", subject, trial, ""))
         self.world = [alone] if alone is not None else []
 
@@ -274,7 +274,7 @@ class _Poses:
     def lengths(self) -> dict[str, int]:
         return {
             f"{path.parent.name}/{path.name}": cdf_frames(path, 2 if path in self.flat else 3)
-            for path in [*self.flat, *self.mono, *self.world]
+            for path in [*self.flat, *self.mono, *self.world, *self.universal]
         }
 
     def points(self, count: int) -> np.ndarray | None:

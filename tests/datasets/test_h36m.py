@@ -271,8 +271,9 @@ def test_what_cannot_be_right_is_refused(tmp_path, made, change, sentence):
 # The official download
 
 
-def test_only_the_universal_skeleton_is_refused_as_truth(tmp_path, made):
-    worlds.write_release(tmp_path, made, ("D2_Positions", "D3_Positions_mono_universal"), videos=False)
+@pytest.mark.parametrize("others", [("D2_Positions",), ()])
+def test_only_the_universal_skeleton_is_refused_as_truth(tmp_path, made, others):
+    worlds.write_release(tmp_path, made, (*others, "D3_Positions_mono_universal"), videos=False)
     with pytest.raises(ValueError, match="one skeleton for all subjects"):
         read(tmp_path)
 
@@ -299,7 +300,9 @@ def test_frame_counts_are_compared(tmp_path, dropped):
     path.unlink()
     worlds.write_cdf(path, worlds.of_32(made.points((1, 2, 2))[:-dropped, 3]))
     if dropped == 60:
-        with pytest.raises(ValueError, match=r"differ by 60 frames .*leave_out: s_01_act_02_subact_02"):
+        with pytest.raises(
+            ValueError, match=r"differ by 60 frames .*without one of its videos, s_01_act_02_subact_02 is left out"
+        ):
             read(tmp_path, subjects=(1,))
         return
     takes, notes = read(tmp_path, subjects=(1,))
@@ -324,7 +327,9 @@ def test_the_video_that_is_broken_in_many_copies(tmp_path):
     assert (11, 2, 2) not in [take.key for take in takes]
     assert "s_11_act_02_subact_02: " in notes
     (tmp_path / "S11/Videos/Greeting.54138969.mp4").write_bytes(b"broken")
-    with pytest.raises(ValueError, match=r"Greeting.54138969.mp4: not a video"):
+    with pytest.raises(
+        ValueError, match=r"Greeting.54138969.mp4: not a video .*without that file, s_11_act_05_subact_02 is left out"
+    ):
         read(tmp_path / "metadata.xml", tmp_path, (11,))
 
 
