@@ -6,7 +6,8 @@
 import math
 
 import numpy as np
-from numba import njit
+
+from pipeline.compiled import njit
 
 _TINY = 1e-10  # logarithms stop here
 _FAINT = np.float32(1e-6)  # a background that is lower is none

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-from numba import njit
 
+from pipeline.compiled import njit
 from pipeline.geometry.camera import Camera
 
 # Status of a joint, the numbers of files/poses.py `Status`.

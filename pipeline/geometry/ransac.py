@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.compiled import njit
 from pipeline.geometry.camera import Camera
-from pipeline.geometry.compiled import njit
 
 # Status of a joint, the numbers of files/poses.py `Status`.
 KNOWN, TOO_FEW_VIEWS, NO_AGREEMENT, RAYS_PARALLEL, BEHIND_CAMERA = range(5)
