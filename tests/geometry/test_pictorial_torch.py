@@ -1,0 +1,49 @@
+"""RPSM by torch, held against the compiled one."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.geometry import pictorial
+from pipeline.skeleton import get
+from tests.geometry.test_pictorial import SEARCH, noisy
+
+torch = pytest.importorskip("torch")
+pictorial_torch = pytest.importorskip("pipeline.geometry.pictorial_torch")
+
+GPU = pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")])
+
+
+@pytest.mark.parametrize("device", ["cpu", GPU])
+@pytest.mark.parametrize("semantics", ["published", "robust"])
+@pytest.mark.parametrize(("name", "views", "size"), [("h36m_17", 4, (64, 64)), ("mpii_16", 3, (40, 56))])
+def test_bodies_and_statuses_are_those_of_the_compiled_search(name, views, size, semantics, device):
+    _, arguments = noisy(get(name), views, size, 8, np.random.default_rng(5))
+    maps, map_from_image, _, centres, limb, _ = arguments
+    maps[1, :, 4] = 0  # a joint without heat
+    maps[2, 0, 0, :9] = np.nan
+    map_from_image[3, 1] = np.nan  # a missing view
+    centres[4] = np.nan
+    limb[:3, 6] = np.nan  # a length that is not known
+    limb[5:, 2] *= 1.1  # another person
+    settings = replace(SEARCH, first_bins=10, semantics=semantics)
+    expected, status = pictorial.search(*arguments, settings)
+    found, same = pictorial_torch.search(*arguments, settings, device=device)
+    np.testing.assert_array_equal(same, status)
+    np.testing.assert_allclose(found, expected, atol=1e-3)  # mm
+    assert set(status.ravel()) == {0, 5, 6}
+
+
+def test_batches_change_nothing(monkeypatch):
+    _, arguments = noisy(get("mpii_16"), 2, (32, 32), 7, np.random.default_rng(6))
+    settings = replace(SEARCH, first_bins=6, depth=3)
+    whole, _ = pictorial_torch.search(*arguments, settings, device="cpu")
+    monkeypatch.setattr(pictorial_torch, "_BATCH", 3)
+    asked = []
+    maps, *others = arguments
+    batched, _ = pictorial_torch.search(
+        lambda rows: (asked.append(rows), maps[rows])[1], *others, settings, device="cpu"
+    )
+    assert [rows.stop - rows.start for rows in asked] == [3, 3, 1]
+    np.testing.assert_allclose(batched, whole, atol=1e-6)
