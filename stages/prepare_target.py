@@ -427,11 +427,9 @@ def _write_frames(
     What was cut before the stage was killed is not cut again.
     """
     views = box.shape[1]
-    stored = [
-        [crops.stored(box[row, view], config.cache_margin, sides[row, view]) for view in range(views)]
-        for row in range(len(keys))
-    ]
-    affines = np.array([[affine for affine, _ in row] for row in stored])
+    affines, crop_px = np.zeros((len(keys), views, 2, 3)), np.zeros((len(keys), views), dtype=np.int32)
+    for row, view in np.ndindex(crop_px.shape):
+        affines[row, view], crop_px[row, view] = crops.stored(box[row, view], config.cache_margin, sides[row, view])
     starts = np.cumsum([0, *(len(recording.numbers) for recording in recordings)])
     cuts = [_cuts(recording, rigs.get("", rigs.get(recording.name)), config) for recording in recordings]
 
@@ -443,7 +441,7 @@ def _write_frames(
                 f"{how.path}: frame {keys.number[row]} is {picture.shape[1]}x{picture.shape[0]}, the view's first is "
                 f"{how.shape[1]}x{how.shape[0]}"
             )
-        affine, side = stored[row][view]
+        affine, side = affines[row, view], int(crop_px[row, view])
         if how.straightening is not None:
             crop = how.straightening.cut(picture, affine, how.calibrated_from_picture, side)
         else:
@@ -464,23 +462,31 @@ def _write_frames(
         yield from tqdm(made, initial=first, total=total, unit="crop", smoothing=0.05, disable=None)
 
     decoder = videos.decoder() if any(view.is_video for recording in recordings for view in recording.views) else ""
-    stamps = [stamp for recording in recordings for stamp in recording.stamps()]
-    how = [[(each.shape, each.calibrated_from_picture.tolist()) for each in some] for some in cuts]
-    lenses = [
-        [
-            *map(
-                str,
-                (name, made.lens.size, made.lens.coefficients.tolist(), made.lens.K.tolist(), made.camera.K.tolist()),
-            )
-        ]
-        for found in rigs.values()
-        for name, made in sorted(found.straightenings.items())
-    ]
-    own = [recording.own_numbers().tolist() for recording in recordings]
-    places = hashlib.sha256(box.tobytes() + affines.tobytes() + keys.number.tobytes()).hexdigest()
-    with scratch.open(__file__, [], config.jpeg_quality, places, own, how, lenses, stamps, decoder) as folder:
+    known = _fingerprint(recordings, rigs, cuts, affines, crop_px)
+    with scratch.open(__file__, [], known, config.jpeg_quality, decoder) as folder:
         jpegs = (jpeg for jpeg, _ in journal.kept(folder / "crops", make))
         frames.write(out, keys, tuple(view.camera.name for view in recordings[0].views), box, affines, jpegs, decoder)
+
+
+def _fingerprint(
+    recordings: Sequence[rig.Recording],
+    rigs: dict[str, Calibration],
+    cuts: list[list[Cut]],
+    affines: np.ndarray,
+    crop_px: np.ndarray,
+) -> str:
+    """Of all that decides the crops, but for the JPEG encoder's settings: of files their sizes and times."""
+    digest = hashlib.sha256(affines.tobytes() + crop_px.tobytes())
+    for recording, some in zip(recordings, cuts, strict=True):
+        digest.update(recording.own_numbers().tobytes())
+        digest.update(repr([(each.shape, each.calibrated_from_picture.tolist()) for each in some]).encode())
+        for stamp in recording.stamps():
+            digest.update(repr(stamp).encode())
+    for found in rigs.values():
+        for name, made in sorted(found.straightenings.items()):
+            lens = (made.lens.fisheye, made.lens.size, made.lens.coefficients.tolist(), made.lens.K.tolist())
+            digest.update(repr((name, lens, made.camera.K.tolist())).encode())
+    return digest.hexdigest()
 
 
 def _cuts(recording: rig.Recording, found: Calibration | None, config: Target) -> list[Cut]:

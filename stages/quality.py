@@ -110,7 +110,9 @@ def look(
     px, mm, exchanged, apart = rigs.each(keys, poses.views, "cameras", compared, points, scores, poses.joints)
     bounded = labelfree.truncated(mm, present, quality.limit_mm)
     stretch = np.minimum(labelfree.limb_deviations(poses.joints, keys.person, skeleton), 1.0)
-    limbs = labelfree.limb_medians(poses.joints, keys.person, skeleton)
+    usual = labelfree.limb_medians(poses.joints, keys.person, skeleton)
+    limbs = np.stack(list(usual.values())) if usual else np.empty((0, len(skeleton.limbs)))
+    people = np.array(list(usual))
     evidence = Evidence(
         keys,
         poses.views,
@@ -119,8 +121,10 @@ def look(
         poses.known.mean(axis=1),
         _mean(exchanged.reshape(len(keys), -1), 1),
         labelfree.upside_down(poses.joints, skeleton),
-        np.array(list(limbs)),
-        np.stack(list(limbs.values())) if limbs else np.empty((0, len(skeleton.limbs))),
+        labelfree.side_flips(poses.joints, keys.sequence, keys.number, skeleton),
+        people,
+        limbs,
+        labelfree.asymmetry(limbs, skeleton),
     )
     trembling = labelfree.jerk(poses.joints, keys.sequence, keys.number)
     sunk = labelfree.below_floor(poses.joints, skeleton)
@@ -142,7 +146,8 @@ def look(
             "views_agreeing": {str(number): share for number, share in enumerate(agreeing)},
             "coverage": 100 * poses.known[rows].mean(),
             "limb_stretch": 100 * _mean(stretch[rows].ravel(), 0),
-            "limb_asymmetry": 100 * labelfree.asymmetry(poses.joints[rows], keys.person[rows], skeleton),
+            "limb_asymmetry": 100 * _mean(evidence.asymmetry[np.isin(people, keys.person[rows])], 0),
+            "sides_flipped": 100 * _mean(evidence.flipped[rows], 0),
             "left_right_swapped": 100 * _mean(exchanged[rows].ravel(), 0),
             "jerk_mm_median": _median(trembling[rows]),
             "feet_below_floor": 100 * _mean(below[rows], 0),

@@ -71,7 +71,9 @@ def _witness(evidence: Evidence, rows: np.ndarray) -> Witness:
         evidence.coverage[rows],
         evidence.swapped[rows],
         evidence.upside_down[rows],
+        evidence.flipped[rows],
         evidence.limbs[people],
+        evidence.asymmetry[people],
     )
 
 

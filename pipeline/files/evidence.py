@@ -9,6 +9,7 @@ from pipeline.files import hdf5
 from pipeline.files.keys import FrameKeys
 
 KIND = "evidence"
+_NUMBERS = ("disagreement", "stretch", "coverage", "swapped", "upside_down", "flipped", "limbs", "asymmetry")
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +25,10 @@ class Evidence:
         coverage: (frames,) share of the joints that could be triangulated.
         swapped: (frames,) share of left and right pairs that a view exchanges; NaN unknown.
         upside_down: (frames,) 1, 0 or NaN.
+        flipped: (frames,) 1 where left and right have changed places since the frame before, 0, or NaN.
         people: (people,) text.
         limbs: (people, limbs) mm, usual lengths; NaN unknown.
+        asymmetry: (people,) how much left limbs differ from right ones, as a share; NaN unknown.
     """
 
     keys: FrameKeys
@@ -35,15 +38,17 @@ class Evidence:
     coverage: np.ndarray
     swapped: np.ndarray
     upside_down: np.ndarray
+    flipped: np.ndarray
     people: np.ndarray
     limbs: np.ndarray
+    asymmetry: np.ndarray
 
     def write(self, path: Path) -> None:
         with hdf5.writing(path, KIND) as file:
             self.keys.put(file)
             hdf5.put_text(file, "views", np.array(self.views))
             hdf5.put_text(file, "people", self.people)
-            for name in ("disagreement", "stretch", "coverage", "swapped", "upside_down", "limbs"):
+            for name in _NUMBERS:
                 values = np.round(np.asarray(getattr(self, name), dtype=np.float64), 4) + 0.0
                 file.create_dataset(name, data=values)
 
@@ -53,11 +58,6 @@ class Evidence:
             return Evidence(
                 FrameKeys.get(file),
                 tuple(hdf5.get_text(file, "views").tolist()),
-                file["disagreement"][...],
-                file["stretch"][...],
-                file["coverage"][...],
-                file["swapped"][...],
-                file["upside_down"][...],
-                hdf5.get_text(file, "people"),
-                file["limbs"][...],
+                people=hdf5.get_text(file, "people"),
+                **{name: file[name][...] for name in _NUMBERS},
             )

@@ -131,20 +131,19 @@ def limb_deviations(joints: np.ndarray, person: np.ndarray, skeleton: Skeleton) 
     return np.abs(lengths - usual) / np.where(usual > 0, usual, np.nan)
 
 
-def asymmetry(joints: np.ndarray, person: np.ndarray, skeleton: Skeleton) -> float:
-    """How much left limbs differ from right ones: mean of |left - right| / their mean, of usual lengths; NaN unknown."""
+def asymmetry(limbs: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """How much left limbs differ from right ones: nobody's do by more than a few per cent.
+
+    Args:
+        limbs: (people, limbs) mm, usual lengths, as `limb_medians` has them; NaN where not known.
+
+    Returns:
+        (people,) the mean of |left - right| / their mean over the pairs of limbs; NaN where no pair is known.
+    """
     children = [child for _, child in skeleton.limbs]
-    found = []
-    for median in limb_medians(joints, person, skeleton).values():
-        by_child = dict(zip(children, median.tolist(), strict=True))
-        for child in children:
-            other = skeleton.flipped[child]
-            if child < other and other in by_child:
-                found.append(
-                    abs(by_child[child] - by_child[other]) / ((by_child[child] + by_child[other]) / 2 or np.nan)
-                )
-    known = [value for value in found if np.isfinite(value)]
-    return float(np.mean(known)) if known else float("nan")
+    pairs = [(child, skeleton.flipped[child]) for child in children if child < skeleton.flipped[child]]
+    left, right = (limbs[:, [children.index(pair[side]) for pair in pairs]] for side in (0, 1))
+    return _nanmean(np.abs(left - right) / np.where(left + right > 0, (left + right) / 2, np.nan))
 
 
 def swaps(points: np.ndarray, joints: np.ndarray, cameras: tuple[Camera, ...], skeleton: Skeleton) -> np.ndarray:
@@ -167,6 +166,31 @@ def swaps(points: np.ndarray, joints: np.ndarray, cameras: tuple[Camera, ...], s
     exchanged = exchanged + np.linalg.norm(points[..., right, :] - shown[..., left, :], axis=-1)
     apart = np.linalg.norm(shown[..., left, :] - shown[..., right, :], axis=-1)
     return np.where(np.isfinite(as_it_is + exchanged) & (apart >= 10), exchanged < 0.5 * as_it_is, np.nan)
+
+
+def side_flips(joints: np.ndarray, sequence: np.ndarray, number: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """Where left and right change places from one moment to the next, in the world: all views took one for the other.
+
+    Args:
+        joints: (frames, joints, 3) world mm; NaN where not known.
+        sequence: (frames,) text. number: (frames,) int.
+
+    Returns:
+        (frames,) 1 where the pose is far nearer to the one before, of the same sequence, when its sides are exchanged, else
+        0; NaN without a pose before. Sides that are exchanged for good are not seen.
+    """
+    found = np.full(len(joints), np.nan)
+    if len(joints) < 2:
+        return found
+    paired = [joint for joint, other in enumerate(skeleton.flipped) if joint != other]
+    other = [skeleton.flipped[joint] for joint in paired]
+    stays = np.linalg.norm(joints[1:, paired] - joints[:-1, paired], axis=-1)  # (frames - 1, joints)
+    exchanged = np.linalg.norm(joints[1:, other] - joints[:-1, paired], axis=-1)
+    known = np.isfinite(stays + exchanged)
+    as_it_is, otherwise = (np.where(known, each, 0).sum(axis=1) for each in (stays, exchanged))
+    follows = (sequence[1:] == sequence[:-1]) & (np.diff(number) > 0) & known.any(axis=1)
+    found[1:] = np.where(follows, otherwise < 0.5 * as_it_is, np.nan)
+    return found
 
 
 def jerk(joints: np.ndarray, sequence: np.ndarray, number: np.ndarray) -> np.ndarray:

@@ -29,6 +29,8 @@ class Thresholds:
         loss: an increase of either whose interval lies beyond this speaks against a model.
         coverage_drop: share of the joints that may get lost.
         size_change: how much longer or shorter the body may have become, as a share.
+        limb_change: how much longer or shorter any kind of limb may have become, as a share.
+        asymmetry_rise: how much more left limbs may differ from right ones, as a share of their length.
         level: of the intervals.
     """
 
@@ -38,6 +40,8 @@ class Thresholds:
     loss: float
     coverage_drop: float
     size_change: float
+    limb_change: float
+    asymmetry_rise: float
     level: float
 
 
@@ -47,8 +51,9 @@ class Witness:
 
     Attributes:
         disagreement: (frames,) mm, the mean over views and joints of the truncated leave-one-view-out error.
-        stretch, coverage, swapped, upside_down: (frames,) as in pipeline/files/evidence.py; NaN where not known.
+        stretch, coverage, swapped, upside_down, flipped: (frames,) as in pipeline/files/evidence.py; NaN where not known.
         limbs: (people, limbs) mm, usual lengths; NaN where not known.
+        asymmetry: (people,) of left and right limbs; NaN where not known.
     """
 
     disagreement: np.ndarray
@@ -56,7 +61,9 @@ class Witness:
     coverage: np.ndarray
     swapped: np.ndarray
     upside_down: np.ndarray
+    flipped: np.ndarray
     limbs: np.ndarray
+    asymmetry: np.ndarray
 
 
 def judge(
@@ -92,12 +99,15 @@ def judge(
         ("coverage", before.coverage, after.coverage),
         ("swapped", before.swapped, after.swapped),
         ("upside_down", before.upside_down, after.upside_down),
+        ("flipped", before.flipped, after.flipped),
+        ("asymmetry", before.asymmetry, after.asymmetry),
     ):
         figures[name] = {"before": _mean(old), "after": _mean(new)}
-    size = _size_change(before.limbs, after.limbs)
-    figures["size"] = {"before": 1.0, "after": 1.0 + size}
+    limbs = _limb_ratios(before.limbs, after.limbs)
+    figures["size"] = {"before": 1.0, "after": float(np.median(limbs))}
+    figures["most_changed_limb"] = {"before": 1.0, "after": float(limbs[np.abs(np.log(limbs)).argmax()])}
 
-    against = _against(figures, size, thresholds)
+    against = _against(figures, thresholds)
     if against:
         return {"verdict": REJECT, "reasons": against, "figures": figures}
     lacking = _lacking(figures, thresholds)
@@ -124,9 +134,10 @@ def block_of(sequence: np.ndarray) -> np.ndarray:
     return block
 
 
-def _against(figures: dict[str, dict[str, float]], size: float, thresholds: Thresholds) -> list[str]:
+def _against(figures: dict[str, dict[str, float]], thresholds: Thresholds) -> list[str]:
     """What speaks against a model, in words."""
     found = []
+    size, limb = (figures[name]["after"] - 1 for name in ("size", "most_changed_limb"))
     disagreement, stretch, coverage = figures["disagreement_mm"], figures["stretch"], figures["coverage"]
     if coverage["before"] - coverage["after"] > thresholds.coverage_drop:
         found.append(
@@ -136,6 +147,14 @@ def _against(figures: dict[str, dict[str, float]], size: float, thresholds: Thre
     if abs(size) > thresholds.size_change:
         found.append(
             f"The body has changed its size by {100 * size:+.0f} %: joints have moved along the limbs in all views alike."
+        )
+    if abs(limb) > thresholds.limb_change:
+        found.append(f"A limb has changed its length by {100 * limb:+.0f} %: its joint has moved in all views alike.")
+    if figures["asymmetry"]["after"] - figures["asymmetry"]["before"] > thresholds.asymmetry_rise:
+        old, new = (100 * figures["asymmetry"][when] for when in ("before", "after"))
+        found.append(
+            f"Left and right limbs have become unlike, {old:.1f} % before, {new:.1f} % now: joints have moved in all views"
+            " alike."
         )
     if disagreement["gain_high"] < -thresholds.loss:
         found.append(
@@ -147,7 +166,11 @@ def _against(figures: dict[str, dict[str, float]], size: float, thresholds: Thre
             f"Bones keep their length worse: they were off by {100 * stretch['before']:.1f} % and are by"
             f" {100 * stretch['after']:.1f} % ({_percent(stretch)})."
         )
-    for name, what in (("upside_down", "people stand on their heads"), ("swapped", "left and right are exchanged")):
+    for name, what in (
+        ("upside_down", "people stand on their heads"),
+        ("swapped", "a view exchanges left and right"),
+        ("flipped", "left and right change places from one moment to the next"),
+    ):
         if figures[name]["after"] - figures[name]["before"] > 0.05:
             old, new = (100 * figures[name][when] for when in ("before", "after"))
             found.append(f"More often than before, {what}: {old:.1f} % before, {new:.1f} % now.")
@@ -186,7 +209,8 @@ def _mean(values: np.ndarray) -> float:
     return float(known.mean()) if known.size else 0.0
 
 
-def _size_change(before: np.ndarray, after: np.ndarray) -> float:
-    """(people, limbs) mm of both -> by which share the limbs have become longer, the median over people and limbs."""
-    both = np.isfinite(before) & np.isfinite(after) & (before > 0)
-    return float(np.median(after[both] / before[both]) - 1) if both.any() else 0.0
+def _limb_ratios(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """(people, limbs) mm of both -> (limbs,) how much longer each has become, the median over people; 1 where unknown."""
+    both = np.isfinite(before) & np.isfinite(after) & (before > 0) & (after > 0)
+    ratios = [np.median(after[known, k] / before[known, k]) if known.any() else 1.0 for k, known in enumerate(both.T)]
+    return np.array(ratios) if ratios else np.ones(1)

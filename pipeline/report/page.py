@@ -59,6 +59,7 @@ _FIGURES = (
     ("limb_asymmetry", "Left limbs against right ones", "%", 1),
     ("coverage", "Joints that could be triangulated", "%", 1),
     ("left_right_swapped", "Left and right exchanged in a view", "%", 1),
+    ("sides_flipped", "Left and right change places from frame to frame", "%", 1),
     ("upside_down", "Heads below feet", "%", 1),
     ("feet_below_floor", "Feet below the floor", "%", 1),
     ("jerk_mm_median", "Jerk", "mm/frame³", 0),

@@ -92,11 +92,24 @@ def test_bones_that_stretch_are_seen_and_collapse_is_told_by_their_length(world)
 def test_a_short_left_arm_is_an_asymmetry(world):
     joints, _, _ = world
     person = np.array(["a"] * 60)
-    assert labelfree.asymmetry(joints, person, NAMES) < 0.05
+
+    def asymmetry(poses):
+        return labelfree.asymmetry(labelfree.limb_medians(poses, person, NAMES)["a"][None], NAMES)[0]
+
+    assert asymmetry(joints) < 0.01
     bent = joints.copy()
     elbow, wrist = NAMES.index("left_elbow"), NAMES.index("left_wrist")
     bent[:, wrist] = (joints[:, wrist] + joints[:, elbow]) / 2
-    assert labelfree.asymmetry(bent, person, NAMES) > 0.05
+    assert asymmetry(bent) == pytest.approx(0.5 / 0.75 / 6, abs=0.02)  # one of six pairs is half as long
+
+
+def test_sides_that_change_places_in_all_views_are_seen_in_time(world):
+    joints, _, _ = world
+    sequence, number = np.array(["a"] * 60), np.arange(60)
+    assert np.nansum(labelfree.side_flips(joints, sequence, number, NAMES)) == 0
+    joints[20:23] = joints[20:23][:, list(NAMES.flipped)]
+    assert np.flatnonzero(labelfree.side_flips(joints, sequence, number, NAMES) == 1).tolist() == [20, 23]
+    assert np.isnan(labelfree.side_flips(joints, sequence, number, NAMES)[0])
 
 
 def test_left_taken_for_right_in_one_view_is_seen_in_all_views_not(world):

@@ -14,6 +14,8 @@ LIMITS = Thresholds(
     loss=0.02,
     coverage_drop=0.05,
     size_change=0.2,
+    limb_change=0.4,
+    asymmetry_rise=0.05,
     level=0.95,
 )
 SEQUENCE = np.repeat([f"s{number:02d}" for number in range(12)], 10)
@@ -28,7 +30,9 @@ def witness(disagreement=80.0, stretch=0.15, seed=0, **more):
         "coverage": np.ones(frames),
         "swapped": np.zeros(frames),
         "upside_down": np.zeros(frames),
+        "flipped": np.zeros(frames),
         "limbs": np.full((2, 15), 300.0),
+        "asymmetry": np.full(2, 0.03),
     }
     return Witness(**(known | more))
 
@@ -60,7 +64,7 @@ def test_no_change_is_no_evidence():
 def test_a_few_frames_say_nothing():
     rows = slice(0, 20)
     few = [
-        Witness(**{key: value[rows] if key != "limbs" else value for key, value in vars(w).items()})
+        Witness(**{key: value[rows] if key not in ("limbs", "asymmetry") else value for key, value in vars(w).items()})
         for w in (witness(), witness(40.0, 0.05))
     ]
     found = judge(*few, SEQUENCE[rows], LIMITS, np.random.default_rng(0))
@@ -74,7 +78,10 @@ def test_a_few_frames_say_nothing():
         ({"limbs": np.full((2, 15), 200.0)}, "size"),
         ({"coverage": np.full(120, 0.8)}, "lost"),
         ({"upside_down": np.repeat([1.0, 0, 0, 0], 30)}, "heads"),
-        ({"swapped": np.full(120, 0.2)}, "left and right"),
+        ({"swapped": np.full(120, 0.2)}, "exchanges left and right"),
+        ({"flipped": np.full(120, 0.2)}, "change places"),
+        ({"asymmetry": np.full(2, 0.12)}, "unlike"),
+        ({"limbs": np.where(np.arange(15) == 3, 100.0, np.full((2, 15), 300.0))}, "A limb"),
     ],
 )
 def test_what_too_much_agreement_may_hide_forbids_a_recommendation(change, word):
