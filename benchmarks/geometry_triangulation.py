@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -120,15 +121,12 @@ def speed(rounds: int, frames: int) -> list[Row]:
         truth, points, scores, cameras = scene(views, frames)
         count = truth[..., 0].size
         straight = np.stack([camera.undistort(points[:, v]).reshape(-1, 2) for v, camera in enumerate(cameras)])
-        one = points[0, :, 0]
         spent = interleaved(
             {
-                "ours": lambda p=points, s=scores, c=cameras: ransac.triangulate(p, s, c, **THRESHOLDS, threads=1),
-                "huber": lambda p=points, s=scores, c=cameras: ransac.triangulate(
-                    p, s, c, **THRESHOLDS, threads=1, huber_px=5.0
-                ),
-                "opencv": lambda p=straight, c=cameras: opencv_pairs(p, c),
-                "plain": lambda p=one, c=cameras: plain(p, c, 15.0),
+                "ours": partial(ransac.triangulate, points, scores, cameras, **THRESHOLDS, threads=1),
+                "huber": partial(ransac.triangulate, points, scores, cameras, **THRESHOLDS, threads=1, huber_px=5.0),
+                "opencv": partial(opencv_pairs, straight, cameras),
+                "plain": partial(plain, points[0, :, 0], cameras, 15.0),
             },
             rounds,
         )
