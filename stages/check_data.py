@@ -292,7 +292,7 @@ def _look_into_views(recording: rig.Recording, most: int | None, told: Told) -> 
     )
     numbers = recording.own_numbers()
     files = [
-        view.pictures[int(numbers[at, column])]
+        view.path / view.pictures[int(numbers[at, column])]
         for column, view in enumerate(recording.views)
         if view.pictures is not None
         for at in some

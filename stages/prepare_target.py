@@ -429,7 +429,9 @@ def _write_frames(
     views = box.shape[1]
     affines, crop_px = np.zeros((len(keys), views, 2, 3)), np.zeros((len(keys), views), dtype=np.int32)
     for row, view in np.ndindex(crop_px.shape):
-        affines[row, view], crop_px[row, view] = crops.stored(box[row, view], config.cache_margin, sides[row, view])
+        affines[row, view], crop_px[row, view] = crops.stored(
+            box[row, view], config.cache_margin, float(sides[row, view])
+        )
     starts = np.cumsum([0, *(len(recording.numbers) for recording in recordings)])
     cuts = [_cuts(recording, rigs.get("", rigs.get(recording.name)), config) for recording in recordings]
 

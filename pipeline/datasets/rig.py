@@ -61,7 +61,7 @@ class View:
     Attributes:
         camera: the view's.
         path: the video or the folder.
-        pictures: by the view's own numbers; None for a video.
+        pictures: their names in the folder by the view's own numbers; None for a video.
         ratio: own frames a moment.
         offset: own frames before moment 0.
         order: own numbers by place, where places rather than numbers are the same moments.
@@ -69,7 +69,7 @@ class View:
 
     camera: Camera
     path: Path
-    pictures: dict[int, Path] | None
+    pictures: dict[int, str] | None
     ratio: float = 1.0
     offset: int = 0
     order: tuple[int, ...] | None = None
@@ -98,12 +98,15 @@ class View:
                 yield partial(np.asarray, picture)
         else:
             for number in numbers:
-                yield partial(images.read, self.pictures[number])
+                yield partial(images.read, self.path / self.pictures[number])
 
     def stamps(self, numbers: Sequence[int]) -> list[tuple[str, int, int]]:
         """Name, bytes and time of the files that hold the pictures of some own numbers."""
-        files = [self.path] if self.pictures is None else [self.pictures[number] for number in numbers]
-        return [(path.name, stat.st_size, stat.st_mtime_ns) for path in files for stat in (path.stat(),)]
+        files = [""] if self.pictures is None else [self.pictures[number] for number in numbers]
+        stats = ((self.path / name).stat() for name in files)
+        return [
+            (name or self.path.name, stat.st_size, stat.st_mtime_ns) for name, stat in zip(files, stats, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -359,14 +362,14 @@ def _camera(name: str, cameras: Sequence[Camera], calibration: Path) -> Camera:
 def _view(camera: Camera, path: Path) -> View:
     if not path.is_dir():
         return View(camera, path, None)
-    pictures: dict[int, Path] = {}
+    pictures: dict[int, str] = {}
     for file in sorted(path.iterdir()):
         if file.suffix.lower() not in images.SUFFIXES or file.name.startswith("."):
             continue
         number = frame_number(file)
         if number in pictures:
-            raise ValueError(f"{path}: two pictures of frame {number}: {pictures[number].name} and {file.name}")
-        pictures[number] = file
+            raise ValueError(f"{path}: two pictures of frame {number}: {pictures[number]} and {file.name}")
+        pictures[number] = file.name
     if not pictures:
         raise ValueError(f"{path}: the view {camera.name} has no pictures")
     return View(camera, path, pictures)
