@@ -370,7 +370,8 @@ def _recording(
         box = people[:, :, 0]
         told.say(f"{detections}: {np.isfinite(box[..., 0]).mean():.0%} of the views of a moment have a box")
     if box is not None and np.isfinite(box).any():
-        told.say(calibrations.check_person(box, found.cameras, detections or recording.views[0].path))
+        tall = calibrations.check_person(box, found.cameras, detections or recording.views[0].path)
+        told.say(f"{detections}: by their boxes the person is {tall / 1000:.2f} m tall (median)")
     rows, redder = [], []
     some = sorted({0, count // 2, count - 1})
     for at, sources in zip(some, rig.pictures(recording, [recording.numbers[at] for at in some]), strict=True):

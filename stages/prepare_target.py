@@ -360,8 +360,13 @@ def _boxes(
             f"{folder}: no box of a person in any frame (looked for boxes.json, target.detector: {config.detector}); "
             "target.boxes: volume needs none"
         )
-    for rows, calibrated in _of_rigs(rigs, keys):
-        print(check_person(box[rows], calibrated.cameras, calibration))
+    tall = [
+        check_person(box[rows], calibrated.cameras, calibration) / 1000 for rows, calibrated in _of_rigs(rigs, keys)
+    ]
+    if np.isfinite(tall).any():
+        print(
+            f"{calibration}: by their boxes the person is {np.nanmin(tall):.2f} to {np.nanmax(tall):.2f} m tall (median)"
+        )
     filled, kept = boxes.repair(crops.square(box, config.box_margin), keys)
     source = np.where(kept, "detection", "filled")
     blank = ~np.isfinite(filled).all(axis=-1)

@@ -339,7 +339,7 @@ def chosen(cameras: Sequence[Camera], names: Sequence[str], path: Path) -> tuple
     return tuple(by_name[simplified(name)] for name in names)
 
 
-def check_person(box: np.ndarray, cameras: Sequence[Camera], path: Path) -> str:
+def check_person(box: np.ndarray, cameras: Sequence[Camera], path: Path) -> float:
     """Refuse a calibration by which the person, as tall as their boxes, would be a dwarf or a giant.
 
     Args:
@@ -348,11 +348,11 @@ def check_person(box: np.ndarray, cameras: Sequence[Camera], path: Path) -> str:
         path: where they are from, for messages.
 
     Returns:
-        A sentence that says how tall.
+        mm, how tall the person is at least half of the time; NaN where no two views have a box at one moment.
     """
     seen = np.flatnonzero(np.isfinite(box).all(axis=-1).sum(axis=1) >= 2)
     if not len(seen):
-        return f"{path}: no two views have a box at one moment, so that the person's height is not known"
+        return float("nan")
     some = seen[np.unique(np.linspace(0, len(seen) - 1, 200).astype(int))]
     middle = (box[some, :, :2] + box[some, :, 2:]) / 2
     across, aside = np.zeros((len(some), 3, 3)), np.zeros((len(some), 3))
@@ -367,7 +367,7 @@ def check_person(box: np.ndarray, cameras: Sequence[Camera], path: Path) -> str:
         across, aside = across + off, aside + off @ camera.centre
     good = np.linalg.cond(across) < 1e6
     if not good.any():
-        return f"{path}: the views' boxes are in no place, so that the person's height is not known"
+        return float("nan")
     place = np.linalg.solve(across[good], aside[good][..., None])[..., 0]
     tall = [
         camera.camera_from_world(place)[:, 2]
@@ -384,7 +384,7 @@ def check_person(box: np.ndarray, cameras: Sequence[Camera], path: Path) -> str:
             f"{path}: by their boxes the person is {height / 1000:.3g} m tall, expected {low / 1000:g} to {high / 1000:g}"
             f"{hint}; see target.units"
         )
-    return f"{path}: by their boxes the person is {height / 1000:.2f} m tall, half of the time or more"
+    return height
 
 
 _ADVICE = "expected the camera's axes from the world's, x_camera = R x_world + translation"

@@ -118,3 +118,17 @@ def test_a_name_that_would_break_the_file_is_refused(tmp_path):
     path.write_text(path.read_text().replace('name = "Cam_01"', 'name = "cam\\n[metadata]"'))
     with pytest.raises(ValueError, match="expected text with a letter or digit"):
         calibration.read(path)
+
+
+def test_how_tall_the_person_is_by_their_boxes():
+    cameras = ring(4)
+    ends = np.array([[100.0, 50, 0], [100.0, 50, 1700]])  # mm
+    shown = np.stack([camera.project(ends) for camera in cameras])  # (views, 2, 2)
+    low, high = shown.min(axis=1) - [40, 0], shown.max(axis=1) + [40, 0]
+    box = np.repeat(np.concatenate([low, high], axis=-1)[None], 3, axis=0)
+    assert calibration.check_person(box, cameras, Path("c")) == pytest.approx(1700, rel=0.05)  # mm
+    small = [replace(camera, centre=camera.centre / 10) for camera in cameras]
+    with pytest.raises(ValueError, match=r"the person is 0.167 m tall.*if its units were 10 times as large, 1.7 m"):
+        calibration.check_person(box, small, Path("c"))
+    box[:, 1:] = np.nan
+    assert np.isnan(calibration.check_person(box, cameras, Path("c")))
