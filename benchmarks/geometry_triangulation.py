@@ -207,6 +207,7 @@ def stage(quick: bool) -> list[Row]:
         folder = Path(name)
         params = folder / "params.yaml"
         params.write_text(
+            "held_out: {view: null}\n"
             "triangulate: {confidence_threshold: 0.1, reproj_threshold_px: 15.0, min_inliers: 2, min_ray_angle_deg: 5.0,"
             " refine: none, huber_px: 5.0}\n"
         )

@@ -34,6 +34,7 @@ from pipeline.files.frames import Frames
 from pipeline.files.labels import Labels, Reason
 from pipeline.files.truth import Truth
 from pipeline.models.build import Network
+from pipeline.pseudo.held_out import HeldOut
 from pipeline.runtime import Runtime
 from pipeline.training.pools import Mix
 from stages import (
@@ -133,6 +134,7 @@ class Study:
                 folder / "poses.h5",
                 folder / "triangulate.json",
                 self.section(triangulate.Triangulate, "triangulate"),
+                self.section(HeldOut, "held_out"),
             )
             rpsm.main(
                 folder / "heatmaps.h5",
@@ -141,6 +143,7 @@ class Study:
                 folder / "rpsm.h5",
                 folder / "rpsm.json",
                 self.section(rpsm.Rpsm, "rpsm"),
+                self.section(HeldOut, "held_out"),
             )
             evaluate.main(
                 folder / "heatmaps.h5",
@@ -152,6 +155,7 @@ class Study:
                 folder / "joints.csv",
                 folder / "curve.csv",
                 self.section(evaluate.Evaluate, "evaluate"),
+                self.section(HeldOut, "held_out"),
             )
         return dict(json.loads((folder / "evaluate.json").read_text()))
 
@@ -206,6 +210,7 @@ class Study:
                 folder / "pseudo_labels.json",
                 name,
                 params_file,
+                self.section(HeldOut, "held_out"),
             )
         evaluate_labels.main(
             labels,

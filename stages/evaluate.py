@@ -19,6 +19,7 @@ from pipeline.files.poses import Poses
 from pipeline.files.tables import write_table
 from pipeline.files.truth import Truth
 from pipeline.metrics import mpjpe, pck
+from pipeline.pseudo.held_out import HeldOut
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ def main(
     joints: Path,
     curve: Path,
     config: Evaluate,
+    held_out: HeldOut,
 ) -> None:
     seen = Heatmaps.read(heatmaps, windows=False)
     triangulated, pictorial = Poses.read(poses), Poses.read(rpsm)
@@ -94,6 +96,8 @@ def main(
             "mpjpe_pa_mm": mpjpe.mean_known(mpjpe.aligned_distances(triangulated.joints[test], real)),
             "by_view": by_view,
         }
+        if held_out.among(seen.views, str(heatmaps)).any():
+            values["pckh_50_held_out_view"] = by_view[str(held_out.view)]
     write_json(metrics, wanted.named(values))
 
     by_joint: dict[str, Any] = {

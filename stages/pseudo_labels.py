@@ -22,6 +22,7 @@ from pipeline.geometry import agreement, ransac
 from pipeline.geometry.camera import Camera
 from pipeline.params import build, read
 from pipeline.pseudo import labels, select
+from pipeline.pseudo.held_out import HeldOut
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,7 @@ def main(
     metrics: Path,
     round: str,
     params: Path,
+    held_out: HeldOut,
     smooth: Path | None = None,
 ) -> None:
     config = settings(params, round)
@@ -137,8 +139,10 @@ def main(
 
     train = seen.keys.split == "train"
     present = target.present & np.isfinite(target.box).all(axis=-1)
-    points = np.where(present[..., None, None], seen.points, np.nan)
-    scores = np.where(present[..., None], seen.scores, 0.0)
+    unused = held_out.among(views, str(heatmaps))
+    used = present & ~unused
+    points = np.where(used[..., None, None], seen.points, np.nan)
+    scores = np.where(used[..., None], seen.scores, 0.0)
 
     def chosen(
         rig: tuple[Camera, ...], points: np.ndarray, scores: np.ndarray, joints: np.ndarray
@@ -154,6 +158,7 @@ def main(
     found, weights, reason, errors = rigs.each(
         seen.keys.take(train), views, str(heatmaps), chosen, points[train], scores[train], teacher.joints[train]
     )
+    reason[:, unused] = Reason.VIEW_HELD_OUT
     reason[~np.broadcast_to(present[train][..., None], reason.shape)] = Reason.VIEW_MISSING
     accepted = reason == Reason.ACCEPTED
 

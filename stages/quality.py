@@ -18,6 +18,7 @@ from pipeline.files.heatmaps import Heatmaps
 from pipeline.files.poses import Poses
 from pipeline.geometry.camera import Camera
 from pipeline.metrics import labelfree
+from pipeline.pseudo.held_out import HeldOut
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ def main(
     out: Path,
     metrics: Path,
     quality: Quality,
+    held_out: HeldOut,
     teacher: Path | None = None,
 ) -> None:
     seen = Heatmaps.read(heatmaps, windows=False)
@@ -65,7 +67,10 @@ def main(
     present = np.isfinite(seen.image_from_map).all(axis=(-2, -1))  # (frames, views)
     evidence, values = look(seen.points, seen.scores, present, triangulated, rigs, quality)
     evidence.write(out)
+    unused = held_out.among(seen.views, str(heatmaps))
     for split, figures in values.items():
+        if unused.any():
+            figures["held_out_view_mm"] = figures["leave_one_view_out_by_view_mm"][held_out.view]
         figures["coverage_rpsm"] = 100 * pictorial.known[seen.keys.split == split].mean()
     shown = values.get("test", values.get("train", {}))
     told = f"{metrics}: views are {shown.get('leave_one_view_out_mm', np.nan):.0f} mm from what the others say, limbs off by"

@@ -23,6 +23,7 @@ from pipeline.files.poses import Status
 from pipeline.geometry import agreement, pictorial
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.limbs import Limbs, limb_lengths, spread_evenly
+from pipeline.pseudo.held_out import HeldOut
 from pipeline.skeleton import Skeleton
 
 _BLOCK = 256  # frames
@@ -60,11 +61,12 @@ def main(
     out: Path,
     metrics: Path,
     config: Rpsm,
+    held_out: HeldOut,
     limbs: Path | None = None,
 ) -> None:
     keys, views, skeleton = heatmap_file.read_header(heatmaps)
     keys.require_same(pose_file.read_header(poses)[0], str(poses))
-    rigs = read_rigs(cameras)
+    rigs, unused = read_rigs(cameras), held_out.among(views, str(heatmaps))
     rigs.groups(keys, views, str(heatmaps))  # now, not after an hour: does every sequence have its cameras?
     people = _limbs(poses, keys.person, skeleton)
     bodies = partial(_bodies, _search(config.device), config=config)
@@ -76,6 +78,8 @@ def main(
         tqdm(total=len(keys), desc="rpsm", disable=None) as bar,
     ):
         for (rows, seen), (_, triangulated, _) in blocks:
+            for array in (seen.image_from_map, seen.points):
+                array[:, unused] = np.nan
             joints, status, off = rigs.each(
                 seen.keys,
                 views,

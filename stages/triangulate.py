@@ -18,6 +18,7 @@ from pipeline.files.heatmaps import point_blocks, read_header
 from pipeline.files.poses import Status, writing
 from pipeline.geometry import ransac, uncertainty
 from pipeline.geometry.camera import Camera
+from pipeline.pseudo.held_out import HeldOut
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,9 @@ class Triangulate:
             raise ValueError(f"triangulate.huber_px: expected more than 0 px, got {self.huber_px}")
 
 
-def main(heatmaps: Path, cameras: Path, out: Path, metrics: Path, config: Triangulate) -> None:
+def main(heatmaps: Path, cameras: Path, out: Path, metrics: Path, config: Triangulate, held_out: HeldOut) -> None:
     keys, views, skeleton = read_header(heatmaps)
-    rigs = read_rigs(cameras)
+    rigs, unused = read_rigs(cameras), held_out.among(views, str(heatmaps))
     if len(views) < 2:
         raise ValueError(f"{heatmaps}: expected at least two views to triangulate from, got {len(views)}")
     if config.min_inliers > len(views):
@@ -88,6 +89,7 @@ def main(heatmaps: Path, cameras: Path, out: Path, metrics: Path, config: Triang
     run = None
     with writing(out, keys, views, skeleton) as poses:
         for rows, points, scores in point_blocks(heatmaps):
+            points[:, unused] = np.nan
             some = keys.take(rows)
             joints, inliers, error, status = rigs.each(some, views, str(heatmaps), triangulated, points, scores)
             poses.put(rows, joints, inliers, error, status)
@@ -106,6 +108,7 @@ def main(heatmaps: Path, cameras: Path, out: Path, metrics: Path, config: Triang
                 return (uncertainty.covariances(joints, inliers, points, rig, noise),)
 
             for rows, points, _ in point_blocks(heatmaps):
+                points[:, unused] = np.nan
                 arrays = (*poses.get(rows), points)
                 (covariance,) = rigs.each(keys.take(rows), views, str(heatmaps), uncertain, *arrays)
                 poses.put_covariance(rows, covariance)

@@ -17,6 +17,8 @@ from pipeline.skeleton import get
 from tests import tiny_world
 
 PARAMS = """
+held_out:
+  view: null
 triangulate:
   confidence_threshold: 0.3
   reproj_threshold_px: 10.0

@@ -26,6 +26,7 @@ class Reason(IntEnum):
     OUTLIER_VIEW = 7  # pseudo.label_outlier_views is off and this view disagrees
     OUTSIDE = 8  # the joint projects outside the picture
     TEST_SPLIT = 9  # held-out frames are never labelled
+    VIEW_HELD_OUT = 10  # nor is the camera of held_out.view
 
 
 @dataclass(frozen=True, eq=False)

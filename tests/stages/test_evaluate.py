@@ -14,7 +14,7 @@ from pipeline.files.tables import read_table
 from pipeline.files.truth import Truth
 from tests import tiny_world
 
-PARAMS = "evaluate:\n  curve_limit: 0.5\n  curve_points: 11\n"
+PARAMS = "evaluate:\n  curve_limit: 0.5\n  curve_points: 11\nheld_out:\n  view: null\n"
 
 
 def evaluate(world: tiny_world.World, monkeypatch: pytest.MonkeyPatch, model: str = "r1", params: str = PARAMS) -> dict:
@@ -153,5 +153,5 @@ def test_a_calibration_without_one_of_the_cameras_is_one_sentence(world, monkeyp
 )
 def test_wrong_params_are_one_sentence(world, monkeypatch, capsys, section, sentence):
     with pytest.raises(SystemExit):
-        evaluate(world, monkeypatch, params="evaluate:\n" + section)
+        evaluate(world, monkeypatch, params="held_out:\n  view: null\nevaluate:\n" + section)
     assert sentence in capsys.readouterr().err

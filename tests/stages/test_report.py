@@ -64,7 +64,7 @@ def report(world: tiny_world.World, monkeypatch: pytest.MonkeyPatch, **more: Pat
 
 
 def write_params(world: tiny_world.World, rounds: tuple[str, ...]) -> None:
-    sections = ["evaluate: {curve_limit: 0.5, curve_points: 11}"]
+    sections = ["evaluate: {curve_limit: 0.5, curve_points: 11}", "held_out: {view: null}"]
     sections += ["report: {frames_3d: 5, views_shown: 3, picture_px: 64}", "rounds:"]
     sections += [f"  {name}: {{teacher: r0}}" for name in rounds] or ["  {}"]
     (world.root / "params.yaml").write_text("\n".join(sections) + "\n")
