@@ -19,9 +19,9 @@ from pipeline.geometry.camera import Camera
 # Status of a joint, the numbers of files/poses.py `Status`.
 KNOWN, TOO_FEW_VIEWS, NO_AGREEMENT, RAYS_PARALLEL, BEHIND_CAMERA = range(5)
 
-# Pairs grow with the square of the views, and each is compared with all views. Up to so many views all pairs are tried.
-# Of more views, those of the most confident ones are, and the next confident view's pairs as long as fewer than half of
-# the views agree: where half of them are right, 28 pairs miss all of the right ones in 1 of 3000 joints.
+# Pairs grow with the square of the views, and each is compared with all views. Up to so many views all pairs are tried; of
+# more views those of the most confident ones, and then of the next one, up to the second number, as long as fewer than half
+# of the views agree.
 PAIRED_VIEWS = 8
 _PAIRED_AT_MOST = 16
 
@@ -67,7 +67,8 @@ def triangulate(
     is shown less than the threshold from what the view detected, in px of the picture, lens distortion included. Views
     below the confidence threshold make no hypotheses, but support them like any other. The hypothesis with most
     supporters wins, among equals the one with the smaller sum of min(error^2, threshold^2). The point is then moved to
-    where its inliers' squared reprojection errors are least (DLT, Gauss-Newton), and inliers gained by that join.
+    where its inliers' squared reprojection errors are least (Gauss-Newton), and inliers gained by that join. Of more than
+    eight views the pairs come in the order of confidence, and no more of them than it takes half of the views to agree.
 
     Args:
         points: (frames, views, joints, 2) px of the full picture; NaN where not seen.
@@ -119,7 +120,8 @@ def triangulate(
         )
 
     tasks = range(0, frames, _FRAMES_A_TASK)
-    workers = min(threads or len(os.sched_getaffinity(0)), len(tasks))
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = min(threads or processors, len(tasks))
     if workers < 2:
         for first in tasks:
             some(first)
@@ -129,13 +131,15 @@ def triangulate(
     return found
 
 
-# The places of a camera's numbers in the row that the compiled code reads.
-_INTRINSICS, _ROTATION, _CENTRE, _DISTORTION = slice(0, 5), slice(5, 14), slice(14, 17), slice(17, 23)
-_REACH = 23
+_CENTRE = slice(14, 17)  # in a lens
 
 
 def lens(camera: Camera) -> np.ndarray:
-    """(24,) a camera as a row of numbers."""
+    """(24,) a camera as the row of numbers that the compiled code reads.
+
+    From 0 on fx, skew, cx, fy, cy; from 5 the rotation, row by row; from 14 the centre; from 17 k1, k2, p1, p2, k3, the
+    factor of the tangential term, and the square of the reach.
+    """
     (fx, skew, cx), (_, fy, cy) = camera.K[:2]
     tangential = 2.0 if camera.convention == "opencv" else 1.0
     return np.array(
