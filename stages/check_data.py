@@ -43,6 +43,7 @@ PUBLISHED = {
 }
 _LOOKED_INTO = 400  # pictures of a set, unless --pictures says otherwise
 _SHOWN, _TILE = 18, 220  # persons of a labelled set on the sheet, and px of one
+_ROWS = 30  # of the sheet, spread over all there are
 _SKIN_PX, _SKIN_PLACES = 2, 30  # half a patch's side, and how many of them are needed to tell
 _SIDES = {"left": (255, 120, 0), "right": (0, 140, 255)}  # BGR
 
@@ -480,6 +481,7 @@ def _rows(tiles: Sequence[np.ndarray], across: int = 6) -> list[np.ndarray]:
 def _write_sheet(path: Path, rows: Sequence[np.ndarray]) -> None:
     if not rows:
         raise ValueError(f"{path}: there is nothing to show")
+    rows = [rows[at] for at in np.unique(np.linspace(0, len(rows) - 1, _ROWS).astype(int))]
     width = max(row.shape[1] for row in rows)
     padded = [np.pad(row, [(0, 0), (0, width - row.shape[1]), (0, 0)], constant_values=255) for row in rows]
     done, data = cv2.imencode(".png", np.vstack(padded))

@@ -134,7 +134,7 @@ JUNK = st.recursive(
 
 
 @given(key=st.sampled_from(["bbox", "image_id", "score", "all"]), value=JUNK)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_junk_in_a_file_of_boxes_gives_a_sentence(tmp_path, key, value):
     path = tmp_path / "boxes.json"
     path.write_text(json.dumps(value if key == "all" else [entry("a/cam1/1", 5, 0.9) | {key: value}]))

@@ -257,7 +257,7 @@ def test_a_truncated_hdf5_file_gives_a_sentence(tmp_path, share):
 
 @pytest.mark.parametrize("detector", ["openpose", "mmpose", "coco", "deeplabcut", "sleap csv"])
 @given(data=st.data())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damaged_files_give_a_sentence_or_finite_joints(tmp_path, detector, data):
     names = get("coco_17")
     for path in sorted(tmp_path.rglob("*"), reverse=True):
@@ -288,7 +288,7 @@ JUNK = st.recursive(
 
 
 @given(key=st.sampled_from(["image_id", "keypoints", "frame_id", "instances", "keypoint_scores"]), value=JUNK)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_junk_in_an_entry_gives_a_sentence(tmp_path, key, value):
     names = get("coco_17")
     writer = coco if key in ("image_id", "keypoints") else mmpose_video

@@ -25,7 +25,7 @@ def test_markers_come_back_in_mm(tmp_path: Path):
 
 
 @given(data=st.data())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_damaged_file_gives_a_sentence_or_finite_markers(tmp_path, data):
     path = tmp_path / "a.trc"
     raw_world.write_markers(path, NAMES, raw_world.people(NAMES, 3))
