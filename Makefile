@@ -43,7 +43,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@echo "installing requirements.lock into .venv"
 	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .venv/uv.txt
 	@.venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r .venv/uv.txt
-	@.venv/bin/uv pip install -q --python .venv/bin/python --require-hashes -r requirements.lock || { \
+	@.venv/bin/uv pip install -q --compile-bytecode --python .venv/bin/python --require-hashes -r requirements.lock || { \
 		echo "uv could not install it; with pip, this takes some minutes"; \
 		.venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock; }
 	@.venv/bin/python -m pip install -q --disable-pip-version-check --no-index --no-deps --no-build-isolation -e .
