@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.files import heatmaps as heatmap_file
+from pipeline.files import poses as pose_file
 from pipeline.files.heatmaps import Heatmaps, map_blocks
 from pipeline.files.poses import Poses, Status
+from pipeline.geometry import pictorial
 from tests import seen_world
 from tests.seen_world import PARAMS, Seen
 
@@ -86,6 +89,45 @@ def test_maps_are_read_in_blocks_and_the_blocks_are_the_whole(seen):
     whole = Heatmaps.read(path).maps(slice(None))
     np.testing.assert_array_equal(np.concatenate([maps for _, maps in blocks]), whole)
     assert whole.max() == pytest.approx(0.9, abs=0.01)
+
+
+def test_blocks_of_frames_and_torch_change_no_pose(rpsm, monkeypatch):
+    plain, values, limbs = rpsm()
+    monkeypatch.setattr(pictorial, "_FRAMES_A_TASK", 3)
+    heatmap_blocks, joint_blocks = heatmap_file.blocks, pose_file.joint_blocks
+    monkeypatch.setattr(heatmap_file, "blocks", lambda path, _: heatmap_blocks(path, 4))
+    monkeypatch.setattr(pose_file, "joint_blocks", lambda path, _=None: joint_blocks(path, 4))
+    small, *others = rpsm()
+    for name in ("joints", "status", "inliers", "error"):
+        np.testing.assert_array_equal(getattr(small, name), getattr(plain, name))
+    assert others == [values, limbs]
+
+    from pipeline.geometry import pictorial_torch  # torch is slow to import: for this test alone
+
+    on_the_cpu = pictorial_torch.search
+    monkeypatch.setattr(pictorial_torch, "has_gpu", lambda: True)
+    monkeypatch.setattr(pictorial_torch, "search", lambda *given, device: on_the_cpu(*given, device="cpu"))
+    torched, *_ = rpsm(PARAMS.replace("  floor: 0.01\n", "  floor: 0.01\n  device: auto\n"))
+    np.testing.assert_allclose(torched.joints, plain.joints, atol=2e-3)  # mm; the file's are rounded to 1e-3
+    np.testing.assert_array_equal(torched.status, plain.status)
+
+
+def test_a_gpu_that_is_asked_for_has_to_be_there(rpsm, capsys, monkeypatch):
+    from pipeline.geometry import pictorial_torch
+
+    monkeypatch.setattr(pictorial_torch, "has_gpu", lambda: False)
+    with pytest.raises(SystemExit):
+        rpsm(PARAMS.replace("  floor: 0.01\n", "  floor: 0.01\n  device: cuda\n"))
+    assert "rpsm.device: cuda was asked for, and torch finds no GPU" in capsys.readouterr().err
+
+
+def test_the_published_semantics_can_be_chosen(seen, rpsm):
+    seen.points[2, :, 10], seen.scores[2, :, 10] = np.nan, 0  # nobody sees a wrist
+    robust, *_ = rpsm()
+    assert np.flatnonzero(robust.status[2]).tolist() == [10]
+    published, values, _ = rpsm(PARAMS.replace("  floor: 0.01\n", "  floor: 0.01\n  semantics: published\n"))
+    assert (published.status[2] == Status.NO_SUPPORT).all()
+    assert values["refused"]["no_support"] >= 10
 
 
 @pytest.mark.parametrize(
