@@ -14,6 +14,7 @@ from pipeline.geometry.camera import Camera
 
 # Against its neighbours in time, a box may be off by so much of their side, and so much larger or smaller.
 _WINDOW, _SHIFT, _GROWTH = 5, 0.6, 1.8
+_LOW = 300.0  # mm; half of the cameras are higher above the floor
 _LARGEST = 2 << 30  # bytes of a detector's file
 
 
@@ -130,8 +131,15 @@ def volume(cameras: Sequence[Camera]) -> np.ndarray:
     them see a person's middle, 0.5 to 3 m.
 
     Raises:
-        ValueError: the cameras do not look at a common place.
+        ValueError: the cameras do not look at a common place, or stand too low for z = 0 to be the floor: a calibration
+            whose world is the first camera's, or the board's on a table.
     """
+    heights = np.array([camera.centre[2] for camera in cameras])
+    if heights.min() < 0 or np.median(heights) < _LOW:
+        raise ValueError(
+            f"the cameras stand {heights.min() / 1000:.2f} to {heights.max() / 1000:.2f} m above z = 0, so that the floor is "
+            "elsewhere; give target.volume_mm"
+        )
     place, _ = common_place(cameras)
     if not np.isfinite(place).all():
         raise ValueError("the cameras do not look at a common place; give target.volume_mm")

@@ -1,6 +1,7 @@
 """Boxes: what a detector's list means, repair in time, and the capture volume."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -146,3 +147,11 @@ def test_junk_in_a_file_of_boxes_gives_a_sentence(tmp_path, key, value):
         refusal = str(path)
         assert not np.isinf(box).any()
     assert str(path) in refusal
+
+
+def test_a_world_without_a_floor_has_no_volume():
+    cameras = camera_ring(4)
+    assert boxes.volume(cameras)[4] == 0
+    low = [replace(camera, centre=camera.centre - [0, 0, 1600]) for camera in cameras]
+    with pytest.raises(ValueError, match=r"m above z = 0, so that the floor is elsewhere; give target.volume_mm"):
+        boxes.volume(low)

@@ -285,6 +285,20 @@ def test_what_is_up_is_found(tmp_path, up):
         assert off(camera, known) < 1e-6  # px
 
 
+@pytest.mark.parametrize("first", range(4))
+def test_a_world_that_is_one_camera_s_is_turned(tmp_path, first):
+    """Anipose and FreeMoCap calibrate so: the world's y is down, its z is ahead of that camera."""
+    cameras = ring()
+    one = cameras[first]
+    there = tuple(replace(c, R=c.R @ one.R.T, centre=one.R @ (c.centre - one.centre)) for c in cameras)
+    found = calibration.read(pose2sim(tmp_path, there))
+    assert found.doubts == ()
+    assert "-y points up" in " ".join(found.notes)
+    heights = np.array([camera.centre[2] for camera in found.cameras])
+    known = np.array([camera.centre[2] for camera in cameras])
+    assert np.abs(heights - known - (heights - known).mean()).max() < 900  # mm: that camera's own tilt remains
+
+
 def test_a_world_that_leans_is_asked_about(tmp_path):
     turn = Rotation.from_euler("xy", [45, 45], degrees=True).as_matrix()
     tilted = tuple(replace(c, R=c.R @ turn, centre=turn.T @ c.centre) for c in ring())
