@@ -26,7 +26,7 @@ from pipeline.geometry.limbs import Limbs, limb_lengths, spread_evenly
 from pipeline.pseudo.held_out import HeldOut
 from pipeline.skeleton import Skeleton
 
-_BLOCK = 256  # frames
+_BLOCK = 512  # frames; a GPU searches so many at once
 _MEASURED = 5000  # frames of each person that limbs are measured in, at most
 
 
@@ -69,7 +69,7 @@ def main(
     rigs, unused = read_rigs(cameras), held_out.among(views, str(heatmaps))
     rigs.groups(keys, views, str(heatmaps))  # now, not after an hour: does every sequence have its cameras?
     people = _limbs(poses, keys.person, skeleton)
-    bodies = partial(_bodies, _search(config.device), config=config)
+    bodies = partial(_bodies, *_search(config.device), config=config)
 
     errors, statuses, agreeing = [np.empty(0, dtype=np.float32)], np.zeros(len(Status), dtype=int), 0
     blocks = zip(heatmap_file.blocks(heatmaps, _BLOCK), pose_file.joint_blocks(poses, _BLOCK), strict=True)
@@ -113,20 +113,30 @@ def main(
     print(f"{out}: {values['coverage']:.1f} % of the joints known, {values['views_mean']:.1f} views agree with one")
 
 
-def _search(device: str) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
-    """`pictorial.search`, or the same on a GPU. Only who asks for a GPU waits for torch."""
+def _search(device: str) -> tuple[Callable[..., tuple[np.ndarray, np.ndarray]], Callable[[Heatmaps, np.ndarray], Any]]:
+    """`pictorial.search`, or the same on a GPU, and what makes the maps for it. Only who asks for a GPU waits for torch."""
     if device != "cpu":
         from pipeline.geometry import pictorial_torch
 
+        def on_the_gpu(seen: Heatmaps, rows: np.ndarray) -> Any:
+            return pictorial_torch.whole(
+                seen.windows[rows],
+                seen.corners[rows],
+                seen.background[rows],
+                seen.background_scale[rows],
+                seen.map_size,
+            )
+
         if pictorial_torch.has_gpu():
-            return partial(pictorial_torch.search, device="cuda")
+            return pictorial_torch.search, on_the_gpu
         if device == "cuda":
             raise ValueError("rpsm.device: cuda was asked for, and torch finds no GPU; cpu and auto do without")
-    return pictorial.search
+    return pictorial.search, Heatmaps.maps
 
 
 def _bodies(
     search: Callable[..., tuple[np.ndarray, np.ndarray]],
+    maps_of: Callable[[Heatmaps, np.ndarray], Any],
     seen: Heatmaps,
     cameras: tuple[Camera, ...],
     rows: np.ndarray,
@@ -138,8 +148,8 @@ def _bodies(
 ) -> tuple[np.ndarray, ...]:
     """Joints and their status, as of `pictorial.search`, and how far from each view's peaks they are shown."""
 
-    def maps(some: slice) -> np.ndarray:
-        return seen.maps(rows[some])
+    def maps(some: slice) -> Any:
+        return maps_of(seen, rows[some])
 
     joints, status = search(maps, map_from_image, cameras, centres, limb_mm, seen.skeleton.parents, config)
     return joints, status, agreement.reprojection_errors(joints, points, cameras)

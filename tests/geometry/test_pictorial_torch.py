@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipeline import heatmaps
 from pipeline.geometry import pictorial
 from pipeline.skeleton import get
 from tests.geometry.test_pictorial import SEARCH, noisy
@@ -47,3 +48,13 @@ def test_batches_change_nothing(monkeypatch):
     )
     assert [rows.stop - rows.start for rows in asked] == [3, 3, 1]
     np.testing.assert_allclose(batched, whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("device", ["cpu", GPU])
+@pytest.mark.parametrize("size", [(64, 64), (42, 31)])
+def test_maps_are_restored_from_a_file_as_on_the_cpu(size, device):
+    _, (maps, *_) = noisy(get("mpii_16"), 2, size, 3, np.random.default_rng(8))
+    stored = *heatmaps.windows(maps, 14), *heatmaps.background(maps)
+    expected = heatmaps.whole(*stored, size)
+    found = pictorial_torch.whole(*stored, size, device=device).cpu().numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-6)

@@ -104,9 +104,10 @@ def test_blocks_of_frames_and_torch_change_no_pose(rpsm, monkeypatch):
 
     from pipeline.geometry import pictorial_torch  # torch is slow to import: for this test alone
 
-    on_the_cpu = pictorial_torch.search
+    on_the_cpu, whole = pictorial_torch.search, pictorial_torch.whole
     monkeypatch.setattr(pictorial_torch, "has_gpu", lambda: True)
-    monkeypatch.setattr(pictorial_torch, "search", lambda *given, device: on_the_cpu(*given, device="cpu"))
+    monkeypatch.setattr(pictorial_torch, "search", lambda *given: on_the_cpu(*given, device="cpu"))
+    monkeypatch.setattr(pictorial_torch, "whole", lambda *given: whole(*given, device="cpu"))
     torched, *_ = rpsm(PARAMS.replace("  floor: 0.01\n", "  floor: 0.01\n  device: auto\n"))
     np.testing.assert_allclose(torched.joints, plain.joints, atol=2e-3)  # mm; the file's are rounded to 1e-3
     np.testing.assert_array_equal(torched.status, plain.status)
