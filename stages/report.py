@@ -99,6 +99,12 @@ def main(
     with replacing(page) as scratch:
         scratch.write_text(text, encoding="utf-8", newline="\n")
     print(f"{page}: {', '.join(names)}, {len(text.encode()) / 1e6:.1f} MB")
+    if judged:
+        print(
+            f"Without any label: {judged['verdict'].replace('_', ' ')} ({judged['model']} against {judged['against']})"
+        )
+        for reason in judged["reasons"]:
+            print(f"  {reason}")
 
 
 def round_names(params: Path) -> list[str]:

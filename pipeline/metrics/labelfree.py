@@ -31,7 +31,7 @@ def leave_one_view_out(
     Args:
         points: (frames, views, joints, 2) px of the full picture; NaN where not seen.
         scores: (frames, views, joints).
-        cameras: one a view; of three or more, as two others have to agree.
+        cameras: one a view; of fewer than three nothing is known, as two others have to agree.
         confidence_threshold, reproj_threshold_px, min_ray_angle_deg: as in geometry/ransac.py.
 
     Returns:
@@ -39,6 +39,8 @@ def leave_one_view_out(
         nothing or the others do not agree.
     """
     px, mm = np.full(points.shape[:-1], np.nan), np.full(points.shape[:-1], np.nan)
+    if len(cameras) < 3:
+        return px, mm
     for view, camera in enumerate(cameras):
         others = points.copy()
         others[:, view] = np.nan
@@ -60,16 +62,19 @@ def leave_one_view_out(
 def truncated(errors: np.ndarray, present: np.ndarray, limit: float) -> np.ndarray:
     """Errors in which what is not known counts as the worst, so that silence is no merit.
 
+    Where fewer than three views have a picture, none can be compared with what two others say, whatever the model.
+
     Args:
         errors: (frames, views, joints); NaN where not known.
         present: (frames, views) bool, the view has a picture.
         limit: what an error counts at most.
 
     Returns:
-        (frames, views, joints) in [0, limit]; NaN where there is no picture.
+        (frames, views, joints) in [0, limit]; NaN where there is no picture, or fewer than three are.
     """
     bounded = np.where(np.isfinite(errors), np.minimum(errors, limit), limit)
-    return np.where(present[..., None], bounded, np.nan)
+    comparable = present & (present.sum(axis=1, keepdims=True) >= 3)
+    return np.where(comparable[..., None], bounded, np.nan)
 
 
 def camera_shares(errors: np.ndarray) -> np.ndarray:
@@ -201,7 +206,8 @@ def jerk(joints: np.ndarray, sequence: np.ndarray, number: np.ndarray) -> np.nda
         sequence: (frames,) text. number: (frames,) int.
 
     Returns:
-        (frames, joints) mm per frame^3, at the last of four frames that follow each other at equal steps; NaN elsewhere.
+        (frames, joints) mm per frame^3, as frames are numbered, at the last of four of a sequence that follow each other at
+        equal steps; NaN elsewhere.
     """
     found = np.full(joints.shape[:-1], np.nan)
     if len(joints) < 4:
@@ -209,7 +215,7 @@ def jerk(joints: np.ndarray, sequence: np.ndarray, number: np.ndarray) -> np.nda
     step = np.diff(number)
     even = (step[2:] == step[1:-1]) & (step[1:-1] == step[:-2]) & (step[2:] > 0) & (sequence[3:] == sequence[:-3])
     third = joints[3:] - 3 * joints[2:-1] + 3 * joints[1:-2] - joints[:-3]
-    found[3:] = np.where(even[:, None], np.linalg.norm(third, axis=-1), np.nan)
+    found[3:] = np.where(even[:, None], np.linalg.norm(third, axis=-1), np.nan) / np.maximum(step[2:, None], 1.0) ** 3
     return found
 
 

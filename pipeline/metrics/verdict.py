@@ -84,6 +84,9 @@ def judge(
     if frames < thresholds.least_frames:
         why = f"There are {frames} held-out frames; at least {thresholds.least_frames} are needed to say anything."
         return {"verdict": UNSURE, "reasons": [why], "figures": {}}
+    if np.isfinite(before.disagreement + after.disagreement).sum() < thresholds.least_frames:
+        why = "Too few held-out frames have three views: only then is there a view to compare with what two others say."
+        return {"verdict": UNSURE, "reasons": [why], "figures": {}}
     blocks = block_of(sequence)
     figures: dict[str, dict[str, float]] = {}
     for name, old, new in (
@@ -92,8 +95,10 @@ def judge(
     ):
         pair = np.stack([old, new], axis=1)
         pair[~np.isfinite(pair).all(axis=1)] = np.nan
-        figures[name] = {"before": float(np.nanmean(old)), "after": float(np.nanmean(new)), "gain": _gain(pair)}
-        low, high = bootstrap(pair, blocks, rng, _gain, thresholds.level, draws=500)
+        figures[name] = {"before": _mean(old, np.nan), "after": _mean(new, np.nan), "gain": _gain(pair)}
+        low, high = np.nan, np.nan
+        if np.isfinite(figures[name]["gain"]):
+            low, high = bootstrap(pair, blocks, rng, _gain, thresholds.level, draws=500)
         figures[name] |= {"gain_low": low, "gain_high": high}
     for name, old, new in (
         ("coverage", before.coverage, after.coverage),
@@ -193,6 +198,8 @@ def _lacking(figures: dict[str, dict[str, float]], thresholds: Thresholds) -> li
 
 
 def _percent(figure: dict[str, float]) -> str:
+    if not np.isfinite(figure["gain"]):
+        return "no frame in which it is known before and now"
     less = "less" if figure["gain"] >= 0 else "more"
     low, high = sorted(-100 * figure[end] for end in ("gain_low", "gain_high"))
     return f"{100 * abs(figure['gain']):.0f} % {less}, surely between {low:+.0f} and {high:+.0f} %"
@@ -200,13 +207,16 @@ def _percent(figure: dict[str, float]) -> str:
 
 def _gain(pair: np.ndarray) -> float:
     """(frames, 2) before and after -> the share by which the mean has fallen."""
-    old, new = np.nanmean(pair[:, 0]), np.nanmean(pair[:, 1])
+    known = pair[np.isfinite(pair).all(axis=1)]
+    if not len(known):
+        return float("nan")
+    old, new = known.mean(axis=0)
     return float(1 - new / old) if old > 0 else 0.0
 
 
-def _mean(values: np.ndarray) -> float:
+def _mean(values: np.ndarray, of_nothing: float = 0.0) -> float:
     known = values[np.isfinite(values)]
-    return float(known.mean()) if known.size else 0.0
+    return float(known.mean()) if known.size else of_nothing
 
 
 def _limb_ratios(before: np.ndarray, after: np.ndarray) -> np.ndarray:

@@ -57,9 +57,14 @@ def test_a_mistake_that_all_views_share_is_not_seen(world):
 
 
 def test_silence_counts_as_the_worst_and_a_missing_picture_as_nothing():
-    errors = np.array([[[10.0, np.nan], [200.0, 3.0]]])  # one frame, two views, two joints
-    found = labelfree.truncated(errors, np.array([[True, False]]), 150.0)
-    np.testing.assert_array_equal(found, [[[10, 150], [np.nan, np.nan]]])
+    errors = np.array([[[10.0, np.nan], [200.0, 3.0], [5.0, 5.0], [5.0, 5.0]]])  # one frame, four views, two joints
+    found = labelfree.truncated(errors, np.array([[True, False, True, True]]), 150.0)
+    np.testing.assert_array_equal(found, [[[10, 150], [np.nan, np.nan], [5, 5], [5, 5]]])
+
+
+def test_of_two_pictures_neither_can_be_compared_with_what_two_others_say():
+    errors = np.full((1, 3, 2), np.nan)
+    assert np.isnan(labelfree.truncated(errors, np.array([[True, True, False]]), 150.0)).all()
 
 
 def test_the_histogram_of_agreeing_views():
@@ -132,6 +137,8 @@ def test_jerk_is_known_where_frames_follow_each_other():
     assert np.isnan(found[:3]).all()
     gap = labelfree.jerk(joints, sequence, np.array([0, 1, 2, 3, 10, 11, 12, 13]))
     assert np.isfinite(gap[:, 0]).tolist() == [False] * 3 + [True] + [False] * 3 + [True]
+    every_second = labelfree.jerk(8 * joints, sequence, 2 * np.arange(8))  # the same motion, at half the rate
+    np.testing.assert_allclose(every_second[3:], 6)
     two = labelfree.jerk(joints, np.array(list("aaaabbbb")), np.arange(8))
     assert np.isfinite(two[:, 0]).tolist() == [False] * 3 + [True] + [False] * 3 + [True]
 
