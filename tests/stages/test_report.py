@@ -209,6 +209,26 @@ def test_controls_stand_with_mean_and_range(world, monkeypatch):
     assert "benchmarks/self_training.py" in report(world, monkeypatch)
 
 
+def test_what_is_said_without_labels_stands_on_top_in_the_summary_and_in_the_end(world, monkeypatch, capsys):
+    quality, verdict = world.root / "quality", world.root / "verdict.json"
+    quality.mkdir()
+    for model in ROUNDS:
+        (quality / f"{model}.json").write_text(
+            json.dumps({"test": {"leave_one_view_out_mm": 61.5}, "label_churn": 7.0})
+        )
+    reasons = ["Joints got lost & <found>."]
+    judged = {"verdict": "do_not_adopt", "model": "r2", "against": "r0", "reasons": reasons}
+    verdict.write_text(json.dumps(judged))
+    text = report(world, monkeypatch, quality=quality, verdict=verdict)
+    assert text.index("Do not adopt r2 in place of r0") < text.index("<h2")
+    assert "Joints got lost &amp; &lt;found&gt;." in text
+    summary = json.loads((world.root / "metrics/summary.json").read_text())
+    assert summary["rounds"]["r1"]["quality"] == {"leave_one_view_out_mm": 61.5, "label_churn": 7.0}
+    told = capsys.readouterr().out
+    assert "do not adopt (r2 against r0)" in told
+    assert reasons[0] in told
+
+
 def test_controls_keep_the_rounds_of_a_method_apart(world, monkeypatch):
     rows = [{"method": "argmax", "round": f"r{k}", "seed": s, "pckh_50": 50.0 + 10 * k} for k in (1, 2) for s in (0, 1)]
     (world.root / "study.json").write_text(json.dumps({"rows": rows, "params": {}}))
