@@ -34,6 +34,7 @@ from pipeline.files.truth import Truth
 from pipeline.geometry import agreement, ransac
 from pipeline.geometry.camera import Camera
 from pipeline.metrics import mpjpe
+from pipeline.metrics.intervals import bootstrap
 from pipeline.skeleton import get
 from stages.quality import Quality, look
 from stages.synthesize import Synthesize
@@ -69,6 +70,7 @@ class Mistakes:
         swapped: share of (frame, view) whose left and right are exchanged.
         missing: share of detections that are not made.
         shared_mm: length of a constant shift of every joint in the world, in all views alike, another one a joint.
+        whole_mm: length of a constant shift of the whole body, in all views alike.
         pulled: how far hands and feet are drawn towards elbows and knees, in all views alike, as a share of the way.
         mirrored: share of frames whose left and right are exchanged in all views alike.
         moved_deg: how far one camera has turned since it was calibrated.
@@ -80,10 +82,11 @@ class Mistakes:
     swapped: float = 0.0
     missing: float = 0.0
     shared_mm: float = 0.0
+    whole_mm: float = 0.0
     pulled: float = 0.0
     mirrored: float = 0.0
     moved_deg: float = 0.0
-    late: int = 0
+    late: float = 0
 
 
 # What is varied: the mistake, its values, and whether a figure without labels can see it in principle.
@@ -96,6 +99,7 @@ SWEEPS: dict[str, tuple[str, tuple[float, ...], str]] = {
     "a camera that is late": ("late", (0, 1, 2, 4, 6, 8), "seen"),
     "hands and feet pulled in, in all views": ("pulled", (0, 0.15, 0.3, 0.5, 0.7), "shared"),
     "joints shifted, in all views": ("shared_mm", (0, 25, 50, 100, 150), "shared"),
+    "the whole body shifted, in all views": ("whole_mm", (0, 25, 50, 100, 150), "shared"),
     "left and right exchanged, in all views": ("mirrored", (0, 0.05, 0.1, 0.2, 0.35, 0.5), "shared"),
 }
 
@@ -137,6 +141,7 @@ def detect(world: Scene, wrong: Mistakes, draw: int) -> tuple[np.ndarray, np.nda
     joints = world.joints.copy()
     direction = np.random.default_rng([world.seed, 8]).normal(size=(len(SKELETON), 3))  # the mistake's, the same always
     joints += wrong.shared_mm * direction / np.linalg.norm(direction, axis=-1, keepdims=True)
+    joints += wrong.whole_mm * np.array([0.6, 0.8, 0.0])
     for end, middle in (("wrist", "elbow"), ("ankle", "knee")):
         for side in ("left", "right"):
             outer, inner = SKELETON.index(f"{side}_{end}"), SKELETON.index(f"{side}_{middle}")
@@ -206,7 +211,10 @@ def _flat(figures: dict[str, Any]) -> dict[str, float]:
     return flat
 
 
-def correlations(rigs: list[int]) -> tuple[dict[str, dict[str, float]], list[dict[str, Any]]]:
+Range = tuple[float, float, float]  # a mean and the ends of its 95 % interval
+
+
+def correlations(rigs: list[int]) -> dict[str, dict[str, Range]]:
     """Rank correlation of each figure with the true error, by kind of mistake, and over all of them."""
     rows: list[dict[str, Any]] = []
     for seed in tqdm(rigs, desc="mistakes", disable=None):
@@ -216,7 +224,7 @@ def correlations(rigs: list[int]) -> tuple[dict[str, dict[str, float]], list[dic
                 wrong = replace(Mistakes(), **{name: value})
                 _, figures = examine(world, *detect(world, wrong, 0))
                 rows.append({"kind": kind, "value": value, "rig": seed, **figures})
-    table: dict[str, dict[str, float]] = {}
+    table: dict[str, dict[str, Range]] = {}
     for kind in (*SWEEPS, "all kinds that views can contradict", "all kinds"):
         if kind == "all kinds":
             own = rows
@@ -225,11 +233,14 @@ def correlations(rigs: list[int]) -> tuple[dict[str, dict[str, float]], list[dic
         else:
             own = [row for row in rows if SWEEPS[row["kind"]][2] == "seen"]
         table[kind] = {figure: _rank(own, figure) for figure in FIGURES}
-    return table, rows
+    return table
 
 
-def _rank(rows: list[dict[str, Any]], figure: str) -> float:
-    """Spearman's, the mean over rigs: whether the figure orders the states of one rig as the true error does."""
+def _rank(rows: list[dict[str, Any]], figure: str) -> Range:
+    """Spearman's, the mean over rigs: whether the figure orders the states of one rig as the true error does.
+
+    The interval is the bootstrap's over rigs.
+    """
     found = []
     for seed in sorted({row["rig"] for row in rows}):
         own = [row for row in rows if row["rig"] == seed]
@@ -239,7 +250,8 @@ def _rank(rows: list[dict[str, Any]], figure: str) -> float:
             found.append(spearmanr(pair[:, 0], pair[:, 1])[0])
         else:
             found.append(0.0)  # a figure that does not move says nothing
-    return float(np.mean(found))
+    low, high = bootstrap(np.array(found), np.arange(len(found)), np.random.default_rng(0))
+    return float(np.mean(found)), low, high
 
 
 def trap(rigs: list[int]) -> list[dict[str, float]]:
@@ -297,6 +309,8 @@ def _outcomes(before: Mistakes, rng: np.random.Generator) -> dict[str, Mistakes]
         "collapsed": replace(better, pulled=0.9, noise_px=1.0, outliers=0.02),
         "learned a shared shift": replace(better, noise_px=0.5 * before.noise_px, shared_mm=rng.uniform(100, 200)),
         "learned to exchange left and right": replace(better, mirrored=rng.uniform(0.3, 0.5)),
+        "learned a small shared shift": replace(better, noise_px=0.5 * before.noise_px, shared_mm=rng.uniform(40, 80)),
+        "learned to shift the whole body": replace(better, whole_mm=rng.uniform(100, 200)),
         "better, hardly any frames": better,
     }
 
@@ -311,8 +325,10 @@ def verdicts(rigs: list[int]) -> list[dict[str, Any]]:
             world = scene(seed, 3 + seed % 6, test=24 if "hardly" in kind else 120)
             old, was = examine(world, *detect(world, before, 0))
             new, now = examine(world, *detect(world, after, 1))
-            said = compare(old, new, config, kind)["verdict"]
-            rows.append({"kind": kind, "rig": seed, "gain": 1 - now["loss"] / was["loss"], "verdict": said})
+            said = compare(old, new, config, kind)
+            gain = 1 - now["loss"] / was["loss"]
+            told = {"verdict": said["verdict"], "reason": said["reasons"][0]}
+            rows.append({"kind": kind, "rig": seed, "gain": gain, **told})
     return rows
 
 
@@ -340,9 +356,10 @@ def studied(folder: Path) -> Iterator[dict[str, Any]]:
                 if other != "r0" and not name.endswith("r2"):
                     continue
                 for old, new in ((other, name), (name, other)):  # and the way back, which should be refused
-                    said = compare(found[old][0], found[new][0], config, new)["verdict"]
+                    said = compare(found[old][0], found[new][0], config, new)
+                    told = {"verdict": said["verdict"], "reason": said["reasons"][0], "back": old != other}
                     gain = 1 - found[new][1] / found[old][1]
-                    yield {"seed": base.name, "before": old, "after": new, "gain": gain, "verdict": said}
+                    yield {"seed": base.name, "before": old, "after": new, "gain": gain, **told}
 
 
 def truly(gain: float) -> str:
@@ -366,7 +383,7 @@ def share_wrong(rows: list[dict[str, Any]]) -> float:
 
 
 def page(
-    table: dict[str, dict[str, float]],
+    table: dict[str, dict[str, Range]],
     traps: list[dict[str, float]],
     judged: list[dict[str, Any]],
     real: list[dict[str, Any]],
@@ -389,11 +406,19 @@ def page(
         "| --- |" + " ---: |" * len(FIGURES),
     ]
     for kind, each in table.items():
-        lines.append(f"| {kind} | " + " | ".join(f"{each[figure]:.2f}" for figure in FIGURES) + " |")
+        lines.append(f"| {kind} | " + " | ".join(f"{each[figure][0]:.2f}" for figure in FIGURES) + " |")
+    pooled = [kind for kind in table if kind not in SWEEPS]
+    lines += ["", "Across kinds, with the 95 % interval of a bootstrap over the rigs:", ""]
+    lines += ["| figure | " + " | ".join(pooled) + " |", "| --- |" + " ---: |" * len(pooled)]
+    for figure, name in FIGURES.items():
+        ranges = (table[kind][figure] for kind in pooled)
+        lines.append(
+            f"| {name} | " + " | ".join(f"{m:.2f} ({low:.2f} to {high:.2f})" for m, low, high in ranges) + " |"
+        )
     lines += [
         "",
         "Mistakes that all views make alike are invisible to everything that compares views; only the body itself can betray",
-        "them (bones, sides, gravity), and a shift of all joints leaves a plausible body.",
+        "them (bones, sides, gravity), and where the whole body is shifted nothing does: no figure without labels can see it.",
         "",
         "## The trap",
         "",
@@ -419,9 +444,11 @@ def page(
         " Right: adopt what is better, refuse what is worse, do not adopt what is the same. Saying nothing is never wrong,"
         " only unhelpful."
     )
+    forth, back = ([row for row in real if row["back"] == way] for way in (False, True))
     for title, rows in (
         (f"{len(judged)} simulated rounds, {len(rigs[1])} rigs", judged),
-        ("The study's trained networks", real),
+        (f"The study's trained networks, {len(forth)} rounds", forth),
+        ("The same pairs the other way round, as rounds that took back what was won", back),
     ):
         if not rows:
             continue
@@ -436,6 +463,13 @@ def page(
         for state in ("better", "the same", "worse"):
             cells = (counts[(state, said)] for said in ("adopt", "not_enough_evidence", "do_not_adopt"))
             lines.append(f"| {state} | " + " | ".join(str(cell) for cell in cells) + " |")
+        gains = [row["gain"] for row in rows if row["verdict"] == "adopt"]
+        if gains:
+            good = sum(truly(gain) == "better" for gain in gains)
+            lines += [
+                "",
+                f"Of {len(gains)} that were adopted {good} were better, {sum(g < -_BAND for g in gains)} worse.",
+            ]
     lines += [
         "",
         "By what the simulated round did (those from *fewer joints* on were made to fail):",
@@ -450,6 +484,14 @@ def page(
             f"| {kind} | {-100 * np.mean([row['gain'] for row in own]):+.0f} | {said['adopt']} | {said['not_enough_evidence']} |"
             f" {said['do_not_adopt']} | {share_right(own):.0f} |"
         )
+    lines += ["", "Simulated rounds that were judged wrongly, by the first reason that was given:", ""]
+    lines += ["| the round | said | reason, with its figures left out | number |", "| --- | --- | --- | ---: |"]
+    whys = Counter(
+        (row["kind"], row["verdict"].replace("_", " "), row["reason"].split(":")[0].split(" by ")[0].rstrip("."))
+        for row in judged
+        if share_wrong([row]) > 0
+    )
+    lines += [f"| {kind} | {said_so} | {why} | {number} |" for (kind, said_so, why), number in sorted(whys.items())]
     wrong = [row for row in real if share_wrong([row]) > 0]
     if real:
         lines += [
@@ -458,7 +500,7 @@ def page(
         ]
         lines += [
             f"- {row['seed']}, {row['before']} -> {row['after']}: {row['verdict'].replace('_', ' ')}, true change of the loss"
-            f" {-100 * row['gain']:+.1f} %"
+            f" {-100 * row['gain']:+.1f} %. {row['reason']}"
             for row in wrong
         ]
     return "\n".join(lines) + "\n"
@@ -467,7 +509,7 @@ def page(
 def main(quick: bool, studies: Path) -> None:
     first = list(range(200, 202 if quick else 212))
     second = list(range(300, 302 if quick else 340))
-    table, _ = correlations(first)
+    table = correlations(first)
     traps = trap(first)
     judged = verdicts(second)
     real = [row for row in studied(studies) if row["seed"] != "seed1"] if studies.is_dir() and not quick else []
