@@ -134,6 +134,14 @@ SKELETONS = {
             " left_elbow<left_shoulder left_wrist<left_elbow right_shoulder<neck right_elbow<right_shoulder"
             " right_wrist<right_elbow",
         ),
+        # Human3.6M's 17 and the middle of the shoulders, with the tree of integral regression's code.
+        _skeleton(
+            "h36m_18",
+            "pelvis< right_hip<pelvis right_knee<right_hip right_ankle<right_knee left_hip<pelvis left_knee<left_hip"
+            " left_ankle<left_knee spine<pelvis neck<thorax nose<thorax head<neck left_shoulder<thorax"
+            " left_elbow<left_shoulder left_wrist<left_elbow right_shoulder<thorax right_elbow<right_shoulder"
+            " right_wrist<right_elbow thorax<pelvis",
+        ),
         _skeleton(
             "coco_17",
             "nose< left_eye<nose right_eye<nose left_ear<left_eye right_ear<right_eye left_shoulder<nose"

@@ -1,0 +1,86 @@
+"""Cross-view fusion (Qiu et al. 2019, "Cross View Fusion for 3D Human Pose Estimation") around any heatmap network.
+
+It learns one rig: which pixel of a view corresponds to which epipolar line of another. Another rig needs it trained anew.
+"""
+
+import torch
+from torch import nn
+
+
+class CrossViewFusion(nn.Module):
+    """Pictures of all views -> heatmaps of each view alone, and with what the other views see.
+
+    Args:
+        network: (n, 3, height, width) -> (n, joints, map height, map width); its keys begin with `resnet.`, as published.
+        views: how many, in one order always; at least two.
+        map_size: (width, height) px of a heatmap.
+    """
+
+    def __init__(self, network: nn.Module, views: int, map_size: tuple[int, int]) -> None:
+        if views < 2:
+            raise ValueError(f"network.fusion_views: fusion needs at least 2 views, got {views}")
+        super().__init__()
+        self.views = views
+        self.resnet = network
+        self.aggre_layer = Aggregation(views, map_size[0] * map_size[1])
+
+    def forward(
+        self, pictures: torch.Tensor, multiview: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Maps without and with fusion; a loss takes both.
+
+        Args:
+            pictures: (batch, views, 3, height, width).
+            multiview: (batch,) bool; where False the "views" are unrelated pictures, whose maps pass by. None: all True.
+
+        Returns:
+            raw and fused, (batch, views, joints, map height, map width) each.
+        """
+        batch, views = pictures.shape[:2]
+        if views != self.views:
+            raise ValueError(f"the network fuses {self.views} views, and got {views}")
+        raw = self.resnet(pictures.flatten(0, 1)).unflatten(0, (batch, views))
+        fused = self.aggre_layer(raw)
+        if multiview is not None:
+            fused = torch.where(multiview[:, None, None, None, None], fused, raw)
+        return raw, fused
+
+
+class Aggregation(nn.Module):
+    """0.4 of a view's own map, and 0.6 shared by the others' (0.2 each when there are four views)."""
+
+    def __init__(self, views: int, pixels: int) -> None:
+        super().__init__()
+        # for each view in turn, one layer for each of the others in ascending order
+        self.aggre = nn.ModuleList(PixelwiseLinear(pixels) for _ in range(views * (views - 1)))
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        views = maps.shape[1]
+        fused = []
+        for i in range(views):
+            others = [j for j in range(views) if j != i]
+            layers = self.aggre[i * (views - 1) : (i + 1) * (views - 1)]
+            brought = sum(layer(maps[:, j]) for layer, j in zip(layers, others, strict=True))
+            fused.append(0.4 * maps[:, i] + 0.6 / (views - 1) * brought)
+        return torch.stack(fused, 1)
+
+
+class PixelwiseLinear(nn.Module):
+    """Every pixel of a map from every pixel of another, the same for all joints."""
+
+    def __init__(self, pixels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(pixels, pixels).uniform_(0, 0.1))
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        return (maps.flatten(-2) @ self.weight).reshape(maps.shape)
+
+
+def memory(views: int, map_size: tuple[int, int]) -> str:
+    """What the fusion layers of these views will take, in a sentence."""
+    parameters = views * (views - 1) * (map_size[0] * map_size[1]) ** 2
+    gib = parameters * 4 / 2**30
+    return (
+        f"cross-view fusion of {views} views, maps of {map_size[0]} x {map_size[1]} px: {parameters:,} parameters, "
+        f"{gib:.2f} GiB, and {4 * gib:.2f} GiB with gradients and Adam's state in training"
+    )

@@ -1,0 +1,77 @@
+"""Integral regression (Sun et al. 2018, "Integral Human Pose Regression"): the expectation of a heatmap or a volume."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from pipeline.models.resnet import ResNet, deconvolutions, in_full
+
+
+class IntegralPose(nn.Module):
+    """Pictures (batch, 3, height, width) -> coordinates (batch, joints, 3 or 2), in [-0.5, 0.5) of the picture's sides.
+
+    Args:
+        joints: how many joints.
+        depth_bins: cells of a volume in depth; 0: maps, and two coordinates.
+        block, layers, width, deconv_channels: as PoseResNet's.
+    """
+
+    def __init__(
+        self,
+        joints: int,
+        depth_bins: int,
+        block: str,
+        layers: Sequence[int],
+        width: int = 64,
+        deconv_channels: int = 256,
+    ) -> None:
+        super().__init__()
+        self.joints, self.depth_bins = joints, depth_bins
+        self.backbone = ResNet(block, layers, width)
+        self.head = VolumeHead(self.backbone.features, deconv_channels, joints * max(1, depth_bins))
+
+    def volume(self, pictures: torch.Tensor) -> torch.Tensor:
+        """(batch, joints * depth_bins, height / 4, width / 4), raw; channel joint * depth_bins + z."""
+        return self.head(self.backbone(pictures))
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        return soft_argmax(self.volume(pictures), self.joints, self.depth_bins)
+
+
+class VolumeHead(nn.Module):
+    def __init__(self, inputs: int, channels: int, outputs: int) -> None:
+        super().__init__()
+        self.deconv_layers = deconvolutions(inputs, [channels] * 3, [4, 4, 4])
+        self.final_layer = nn.Conv2d(channels, outputs, 1)
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+                nn.init.normal_(module.weight, std=0.001)
+        nn.init.zeros_(self.final_layer.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return in_full(self.final_layer, self.deconv_layers(x))
+
+
+def soft_argmax(volume: torch.Tensor, joints: int, depth_bins: int) -> torch.Tensor:
+    """The expectation of the softmax over a joint's whole map or volume.
+
+    Args:
+        volume: (batch, joints * max(1, depth_bins), height, width) raw.
+        depth_bins: 0: maps.
+
+    Returns:
+        (batch, joints, 3) x, y, z, or (batch, joints, 2) x, y: index of the cell / number of cells - 0.5. As published,
+        the index of a cell, not its centre, and the number of cells, not one less.
+    """
+    batch, _, height, width = volume.shape
+    mass = volume.reshape(batch, joints, -1).softmax(-1)
+    mass = mass.reshape(batch, joints, max(1, depth_bins), height, width)
+    marginals = [mass.sum((2, 3)), mass.sum((2, 4))] + ([mass.sum((3, 4))] if depth_bins else [])
+    return torch.stack(
+        [
+            (m * torch.arange(m.shape[-1], dtype=m.dtype, device=m.device)).sum(-1) / m.shape[-1] - 0.5
+            for m in marginals
+        ],
+        dim=-1,
+    )
