@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a row of the table is a line
 """Outputs, keys and sizes of the published networks, from models.md appendix B: weights are filled by the name of their key."""
 
 import zlib
@@ -24,7 +25,7 @@ def fill(model, published=lambda key: key):
     state = {}
     for key, value in model.state_dict().items():
         name, shape = published(key), tuple(value.shape)
-        a = np.random.RandomState(zlib.crc32(name.encode())).standard_normal(shape)  # noqa: NPY002
+        a = np.random.RandomState(zlib.crc32(name.encode())).standard_normal(shape)
         if name.endswith("num_batches_tracked"):
             a = np.zeros(shape)
         elif name.endswith("running_var"):
@@ -41,7 +42,7 @@ def fill(model, published=lambda key: key):
 
 
 def pictures(height, width):
-    return torch.from_numpy(np.random.RandomState(20240607).standard_normal((2, 3, height, width)))  # noqa: NPY002
+    return torch.from_numpy(np.random.RandomState(20240607).standard_normal((2, 3, height, width)))
 
 
 def resnet(depth, joints=17, **options):
