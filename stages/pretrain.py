@@ -1,7 +1,12 @@
-"""Pretrain: labelled pictures -> the network of round 0, the first teacher."""
+"""Pretrain: labelled pictures -> the network of round 0, the first teacher.
+
+With `--init` it starts from an ImageNet file, a public pose checkpoint or a model of ours instead of from chance. Labelled
+pictures stand alone, so layers of cross-view fusion learn nothing here: they come into being in the first `retrain`, unless
+the checkpoint brings them.
+"""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +18,7 @@ from pipeline.files import scratch
 from pipeline.files.atomic import write_json
 from pipeline.files.samples import Samples
 from pipeline.files.tables import write_table
-from pipeline.models import build
+from pipeline.models import build, checkpoints
 from pipeline.models.inference import as_input, predict
 from pipeline.runtime import Runtime, half_precision, start_torch
 from pipeline.training import ranks, validation
@@ -58,6 +63,7 @@ def main(
     network: build.Network,
     mix: Mix,
     pretrain: Pretrain,
+    init: Path | None = None,
 ) -> None:
     device = start_torch(runtime)
     ranks.join()
@@ -68,7 +74,11 @@ def main(
     for sentence in joint_notes(sets, names):
         print(sentence)
     pool = pool_of_sets(sets, mix, names, runtime.seed)
-    model = build.build(network)
+    fused = init is not None and network.fusion_views > 0 and checkpoints.brings_fusion(init)
+    whole = build.build(network if fused else replace(network, fusion_views=0))
+    if init is not None and (started := checkpoints.start_from(init, network, whole)):
+        print(started)
+    model = build.single_view(whole)
     schedule = pretrain.schedule
 
     def from_step(first: int) -> Iterator[Batch]:
@@ -82,13 +92,14 @@ def main(
     def loss_terms(stacks: list[torch.Tensor], batch: Batch) -> dict[str, torch.Tensor]:
         return {"heatmap": loss_against_targets(stacks, batch, pretrain.loss)}
 
-    kept = scratch.open(__file__, [*files.values()], runtime, network, mix, pretrain, str(device), half)
+    inputs = [*files.values(), *([init] if init is not None else [])]
+    kept = scratch.open(__file__, inputs, runtime, network, mix, pretrain, str(device), half)
     with ranks.opened_by_the_first(kept) as folder:
         checkpoint, every = folder / "checkpoint.pt", max(1, schedule.steps // 20)
         records = list(train(model, from_step, as_input, loss_terms, schedule, device, half, every, checkpoint))
         if ranks.first():
             found = validation.source_pckh(partial(predict, model, device=device), sets, names, network.input_size)
-            build.save(out, network, model.state_dict())
+            build.save(out, network, whole.state_dict())
             write_table(curve, {"step": [r.step for r in records], "loss": [round(r.loss, 6) for r in records]})
             write_json(metrics, {"loss": records[-1].loss, "source_pckh_50": found, "steps": schedule.steps})
             kind = f"{'bfloat16' if half else 'float32'}, {device}"

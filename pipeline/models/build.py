@@ -122,15 +122,29 @@ def build(network: Network) -> nn.Module:
     Its attribute `preprocessing` says what `inference.as_input` must do. With fusion, the memory is said before it is taken.
     """
     model = _heatmap_network(network)
-    if network.fusion_views:
-        from pipeline.models.fusion import CrossViewFusion, memory
-
-        width, height = network.picture_size
-        map_size = (width // network.stride, height // network.stride)
-        print(memory(network.fusion_views, map_size), file=sys.stderr)
-        model = CrossViewFusion(model, network.fusion_views, map_size)
     model.preprocessing = network.preprocessing  # type: ignore[assignment]
-    return model
+    return with_fusion(network, model) if network.fusion_views else model
+
+
+def with_fusion(network: Network, model: nn.Module) -> nn.Module:
+    """Put freshly initialised fusion of `network.fusion_views` views around a network that sees one, if there is none."""
+    from pipeline.models.fusion import CrossViewFusion, memory
+
+    if isinstance(model, CrossViewFusion):
+        return model
+    width, height = network.picture_size
+    map_size = (width // network.stride, height // network.stride)
+    print(memory(network.fusion_views, map_size), file=sys.stderr)
+    fused = CrossViewFusion(model, network.fusion_views, map_size)
+    fused.preprocessing = network.preprocessing  # type: ignore[assignment]
+    return fused
+
+
+def single_view(model: nn.Module) -> nn.Module:
+    """The network that sees one view: the model itself, or what is in its fusion."""
+    inner = getattr(model, "resnet", model)
+    assert isinstance(inner, nn.Module)
+    return inner
 
 
 def _heatmap_network(n: Network) -> nn.Module:
@@ -191,7 +205,7 @@ def load(path: Path) -> tuple[Network, nn.Module]:
     """Read a model file.
 
     Returns:
-        Its `network` section, and the network in evaluation mode.
+        Its `network` section, and the network in evaluation mode: without fusion while that has not been learned.
 
     Raises:
         ValueError: absent, not a model file of ours, or weights that do not fit the architecture exactly.
@@ -205,9 +219,11 @@ def load(path: Path) -> tuple[Network, nn.Module]:
     if not isinstance(content, dict) or content.get("kind") != KIND:
         raise ValueError(f"{path}: not a model file of this project")
     network = params.build(Network, content["network"], f"{path}: network")
-    model = build(network)
+    weights = content["weights"]
+    fused = any(key.startswith("aggre_layer.") for key in weights)
+    model = build(network if fused else dataclasses.replace(network, fusion_views=0))
     try:
-        model.load_state_dict(content["weights"])
+        model.load_state_dict(weights)
     except RuntimeError as error:
         raise ValueError(
             f"{path}: weights do not fit the architecture ({str(error).splitlines()[-1].strip()})"

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline.models.build import Network
+from pipeline import params, skeleton
+from pipeline.models.build import KIND, Network
 from pipeline.models.resnet import DEPTHS
 
 WRAPPERS = ("state_dict", "network", "model", "best_state_dict", "state_dict_base_model")
@@ -140,10 +141,14 @@ HEADS = (
     r"aggre_layer\..*",
     r"score_?\..*",
 )
-_LAST = r"(.*\.)?(final_layer|score_?\.\d+)\.(weight|bias)"  # one map a joint
+# One map, or three numbers, a joint.
+_LAST = r"(.*\.)?(final_layer|score_?\.\d+|head\.fc|s_(conv|deconv)\d+(\.\d+)?)\.\w+"
+FROM_SCRATCH = b"from scratch\n"  # what the file says that stands for no file at all
 
 
-def load_checkpoint(path: Path, model: nn.Module, start: bool = False, style: str | None = None) -> Report:
+def load_checkpoint(
+    path: Path, model: nn.Module, start: bool = False, style: str | None = None, anew: bool = False
+) -> Report:
     """Put a public file's weights into a network, or say why they do not fit. The network changes only if they do.
 
     Args:
@@ -151,6 +156,7 @@ def load_checkpoint(path: Path, model: nn.Module, start: bool = False, style: st
         model: of `build.build`; its weights are replaced.
         start: the file starts a training: heads may be missing from it, and its last layer may be for other joints.
         style: where the file's bottlenecks stride, "pytorch" or "caffe", which no file tells; None: from its name.
+        anew: a start leaves the last layer as it was initialised, because the file's is for other joints.
 
     Raises:
         ValueError: absent, unreadable, of another family, style or architecture.
@@ -175,7 +181,113 @@ def load_checkpoint(path: Path, model: nn.Module, start: bool = False, style: st
     state = _renamed(path, state, rules.renames)
     if family == "ResNet (ImageNet)" and any(key.startswith("backbone.") for key in model.state_dict()):
         state = {key if key.startswith("fc.") else f"backbone.{key}": value for key, value in state.items()}
+    if anew:
+        state = {key: value for key, value in state.items() if not re.fullmatch(_LAST, key)}
     return _put(path, family, state, model, start)
+
+
+def start_from(path: Path, network: Network, model: nn.Module) -> str:
+    """Give a training what an ImageNet file, a public pose checkpoint or a model file of ours knows already.
+
+    The last layer stays as initialised where the file's joints are known to be others; a network with fusion takes one
+    without, and the other way round.
+
+    Args:
+        path: of a checkpoint; a file that only says "from scratch" leaves the network as it is.
+        network: what the model was built from.
+        model: of `build.build`.
+
+    Returns:
+        What was loaded and what was not, in a sentence; "" from scratch.
+
+    Raises:
+        ValueError: as `load_checkpoint`; or a model of ours has another architecture.
+    """
+    if not path.is_file():
+        raise ValueError(f"data.init: {path}: there is no such file; expected a checkpoint to start the training from")
+    if _from_scratch(path):
+        return ""
+    own = _own(path)
+    if own is None:
+        target = model.resnet if _fused(model) and _family(path, read(path)) != "cross-view fusion" else model
+        assert isinstance(target, nn.Module)
+        tail = "/".join(path.parts[-2:])
+        known = ZOO[tail].network if tail in ZOO else None
+        return _told(load_checkpoint(path, target, start=True, anew=_joints_differ(known, network)), known, network)
+    theirs, weights = own
+    for key in _SHAPES.get(network.name, _SHAPES["mrheat"]):
+        if getattr(theirs, key) != getattr(network, key):
+            raise ValueError(
+                f"data.init: {path}: its network.{key} is {getattr(theirs, key)}, that of params.yaml"
+                f" {getattr(network, key)}"
+            )
+    fused = any(key.startswith("aggre_layer.") for key in weights)
+    state = weights
+    if fused and not _fused(model):
+        state = {key.removeprefix("resnet."): v for key, v in weights.items() if not key.startswith("aggre_layer.")}
+    target = model.resnet if _fused(model) and not fused else model
+    assert isinstance(target, nn.Module)
+    if _joints_differ(theirs, network):
+        state = {key: value for key, value in state.items() if not re.fullmatch(_LAST, key)}
+    return _told(_put(path, network.name, state, target, start=True), theirs, network)
+
+
+# What has to be equal in a model file of ours, by architecture.
+_RESNET = ("name", "block", "layers", "width")
+_SHAPES = {
+    "mrheat": (*_RESNET, "deconv_channels", "style"),
+    "poseresnet": (*_RESNET, "deconv_channels", "style", "deconv_kernels", "final_kernel", "deconv_bias"),
+    "hrnet": ("name", "width"),
+    "hourglass": ("name", "stacks"),
+    "mobilenetv2": ("name", "deconv_channels"),
+    "integral": (*_RESNET, "deconv_channels", "depth_bins"),
+    "direct": _RESNET,
+    "kinematic": _RESNET,
+    "mrfea1": (*_RESNET, "style"),
+    "mrfea2": (*_RESNET, "style"),
+}
+
+
+def _from_scratch(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(FROM_SCRATCH) + 1) == FROM_SCRATCH
+
+
+def brings_fusion(path: Path) -> bool:
+    """Whether a checkpoint has layers of cross-view fusion, and not just a network of single views."""
+    if not path.is_file() or _from_scratch(path):
+        return False
+    own = _own(path)
+    return any(key.startswith("aggre_layer.") for key in (read(path) if own is None else own[1]))
+
+
+def _own(path: Path) -> tuple[Network, dict[str, torch.Tensor]] | None:
+    """What a model file of `build.save` holds; None for any other file."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # noqa: BLE001 - `read` says what is wrong
+        return None
+    if not isinstance(content, dict) or content.get("kind") != KIND:
+        return None
+    weights = content.get("weights")
+    if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+        raise ValueError(f"{path}: a model file of this project without weights")
+    return params.build(Network, content.get("network"), f"{path}: network"), weights
+
+
+def _fused(model: nn.Module) -> bool:
+    return type(model).__name__ == "CrossViewFusion"
+
+
+def _joints_differ(known: Network | None, network: Network) -> bool:
+    return known is not None and skeleton.get(known.skeleton).joints != skeleton.get(network.skeleton).joints
+
+
+def _told(report: Report, known: Network | None, network: Network) -> str:
+    """The report, and what a network that sees pictures otherwise than the file's did should know."""
+    if known is None or known.preprocessing == network.preprocessing:
+        return str(report)
+    return f"{report}; it saw pictures as {known.preprocessing}, and network.preprocessing is {network.preprocessing}"
 
 
 def read(path: Path) -> dict[str, torch.Tensor]:
@@ -261,7 +373,8 @@ def _renamed(path: Path, state: dict[str, torch.Tensor], rules: Sequence[tuple[s
 def _put(path: Path, family: str, state: dict[str, torch.Tensor], model: nn.Module, start: bool) -> Report:
     own = model.state_dict()
     extra = sorted(state.keys() - own.keys())
-    unknown = [key for key in extra if not any(re.fullmatch(p, key) for p in (*FAMILIES[family].extra, _COUNTER))]
+    may_have = (*(FAMILIES[family].extra if family in FAMILIES else ()), _COUNTER)
+    unknown = [key for key in extra if not any(re.fullmatch(p, key) for p in may_have)]
     if unknown:
         raise ValueError(_sentence(path, family, f"has {unknown[0]}, which the network lacks", len(unknown)))
     may_miss = (_COUNTER, *(HEADS if start else ()))

@@ -6,12 +6,14 @@ import pytest
 import torch
 
 from pipeline.models import build
-from pipeline.models.checkpoints import ZOO, entry, load_checkpoint, read
+from pipeline.models.checkpoints import ZOO, Entry, brings_fusion, entry, load_checkpoint, read, start_from
 from pipeline.models.hrnet import HRNet
 from pipeline.models.integral import IntegralPose
 from pipeline.models.mobilenetv2 import PoseMobileNetV2
 from pipeline.models.mrheat import MRHeatNet
 from pipeline.models.poseresnet import PoseResNet
+from tests.pipeline_graph import ROOT
+from tests.pipeline_graph import read as read_yaml
 
 LAYERS = (1, 1, 1, 1)
 
@@ -169,3 +171,95 @@ def test_an_entry_knows_what_its_pictures_look_like():
     assert entry("pose_coco/pose_resnet_50_384x288.pth").network.preprocessing == "imagenet_bgr"
     with pytest.raises(ValueError, match="no published checkpoint"):
         entry("pose_coco/unheard_of.pth")
+
+
+def section(**changes):
+    fields = {"name": "poseresnet", "block": "basic", "layers": LAYERS, "width": 8, "deconv_channels": 16}
+    return build.Network(**(fields | {"input_size": 64, "skeleton": "mpii_16"} | changes))
+
+
+def saved(path, **changes):
+    torch.manual_seed(5)
+    network = section(**changes)
+    model = build.build(network)
+    build.save(path, network, model.state_dict())
+    return network, model
+
+
+def begun(path, **changes):
+    torch.manual_seed(6)
+    network = section(**changes)
+    fresh, model = build.build(network), build.build(network)
+    model.load_state_dict(fresh.state_dict())
+    return start_from(path, network, model), fresh, model
+
+
+def test_a_file_that_says_from_scratch_starts_nothing():
+    path = ROOT / read_yaml("params.yaml")["data"]["init"]
+    sentence, fresh, model = begun(path)
+    assert sentence == ""
+    assert same(fresh, model)
+    assert not brings_fusion(path)
+
+
+def test_a_model_of_ours_starts_one_of_the_same_joints_wholly_and_one_of_others_but_for_its_last_layer(tmp_path):
+    _, theirs = saved(tmp_path / "model.pt", skeleton="h36m_17")
+    sentence, _, model = begun(tmp_path / "model.pt", skeleton="h36m_17")
+    assert "tensors loaded" in sentence
+    assert same(theirs, model)
+    for joints in ("mpii_16", "coco_17"):  # the second has as many joints, others
+        sentence, fresh, model = begun(tmp_path / "model.pt", skeleton=joints)
+        assert "newly initialised: final_layer" in sentence
+        assert torch.equal(model.layer1[0].conv1.weight, theirs.layer1[0].conv1.weight)
+        assert torch.equal(model.final_layer.weight, fresh.final_layer.weight)
+
+
+@pytest.mark.parametrize("name", ["mrheat1", "mrheat2", "direct", "integral", "mobilenetv2"])
+def test_every_architecture_starts_one_of_other_joints(tmp_path, name):
+    _, theirs = saved(tmp_path / "model.pt", name=name, depth_bins=4)
+    sentence, _, model = begun(tmp_path / "model.pt", name=name, depth_bins=4, skeleton="coco_17")
+    assert "newly initialised" in sentence
+    trunk = next(key for key in theirs.state_dict() if "layer4" in key or "features.5" in key)
+    assert torch.equal(model.state_dict()[trunk], theirs.state_dict()[trunk])
+
+
+def test_another_architecture_is_named(tmp_path):
+    saved(tmp_path / "model.pt")
+    for changes, key in (
+        ({"width": 16}, "width"),
+        ({"name": "direct"}, "name"),
+        ({"deconv_bias": True}, "deconv_bias"),
+    ):
+        with pytest.raises(ValueError, match=rf"data\.init: .*network\.{key} is"):
+            begun(tmp_path / "model.pt", **changes)
+    with pytest.raises(ValueError, match=r"data\.init: .*there is no such file"):
+        begun(tmp_path / "absent.pt")
+    (tmp_path / "text.pt").write_text("hello")
+    with pytest.raises(ValueError, match="not readable as a checkpoint"):
+        begun(tmp_path / "text.pt")
+
+
+def test_fusion_starts_from_a_network_of_single_views_and_the_other_way_round(tmp_path):
+    _, single = saved(tmp_path / "single.pt")
+    _, both = saved(tmp_path / "fused.pt", fusion_views=2)
+    torch.save(
+        {k: v for k, v in single.state_dict().items() if not k.startswith(("deconv", "final"))}, tmp_path / "r.pth"
+    )
+    assert [brings_fusion(tmp_path / name) for name in ("single.pt", "fused.pt", "r.pth")] == [False, True, False]
+    for name in ("single.pt", "r.pth"):
+        _, fresh, model = begun(tmp_path / name, fusion_views=2)
+        assert torch.equal(model.resnet.conv1.weight, single.conv1.weight)
+        assert torch.equal(model.aggre_layer.aggre[0].weight, fresh.aggre_layer.aggre[0].weight)
+    assert same(begun(tmp_path / "fused.pt", fusion_views=2)[2], both)
+    assert same(begun(tmp_path / "fused.pt")[2], both.resnet)
+
+
+def test_a_public_file_of_as_many_other_joints_leaves_the_last_layer_and_tells_of_its_colours(tmp_path, monkeypatch):
+    network, theirs = saved(tmp_path / "ours.pt", preprocessing="imagenet_rgb", skeleton="h36m_17")
+    monkeypatch.setitem(ZOO, "pose_mpii/known.pth", Entry("pose_mpii/known.pth", network))
+    (tmp_path / "pose_mpii").mkdir()
+    torch.save(theirs.state_dict(), tmp_path / "pose_mpii" / "known.pth")
+    sentence, fresh, model = begun(tmp_path / "pose_mpii" / "known.pth", skeleton="coco_17")
+    assert "saw pictures as imagenet_rgb, and network.preprocessing is centred" in sentence
+    assert torch.equal(model.final_layer.weight, fresh.final_layer.weight)
+    assert torch.equal(model.conv1.weight, theirs.conv1.weight)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from ruamel.yaml import YAML
 
 from pipeline import cli
-from pipeline.files import pictures, samples
+from pipeline.files import pictures, samples, scratch
 from pipeline.files.detections import Detections
 from pipeline.files.frames import Frames
 from pipeline.files.heatmaps import Heatmaps
@@ -227,3 +228,39 @@ def test_two_processes_learn_what_one_does(world):
             moved = (value - start[key]).norm()
             assert (value - together[key]).norm() <= 1e-3 * moved + 1e-6, key
     assert (world.root / "two.csv").read_text().splitlines()[0] == "step,loss"
+
+
+def test_a_training_starts_from_a_file_and_another_file_is_another_training(world, capsys):
+    model = run_pretrain(world, "first.pt")
+    plain = model.read_bytes()
+    flags = ["--source", "source.h5", "--out", "on.pt", "--metrics", "on.json", "--curve", "on.csv"]
+    cli.run(pretrain.main, argv=[*flags, "--init", str(model)])
+    assert "tensors loaded" in capsys.readouterr().out
+    onward = (world.root / "on.pt").read_bytes()
+    assert onward != plain
+    cli.run(pretrain.main, argv=[*flags, "--init", str(world.root / "on.pt")])
+    assert (world.root / "on.pt").read_bytes() != onward
+    cli.run(pretrain.main, argv=[*flags, "--init", str(ROOT / "presets/from_scratch")])
+    assert (world.root / "on.pt").read_bytes() == plain
+
+
+def test_a_training_from_another_file_does_not_go_on_with_the_first_ones_checkpoints(world):
+    network = build.load(run_pretrain(world))[0]
+    init = world.root / "init.pt"
+    folders = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        build.save(init, network, build.build(network).state_dict())
+        folders.append(scratch.fingerprint(Path(pretrain.__file__), [world.root / "source.h5", init]))
+    assert folders[0] != folders[1]
+
+
+def test_a_start_that_does_not_fit_ends_in_a_sentence(world, capsys):
+    model = run_pretrain(world)
+    change(world, lambda values: values["network"].update(width=16))
+    flags = ["--source", "source.h5", "--out", "on.pt", "--metrics", "on.json", "--curve", "on.csv"]
+    with pytest.raises(SystemExit, match="1"):
+        cli.run(pretrain.main, argv=[*flags, "--init", str(model)])
+    assert "data.init" in (error := capsys.readouterr().err)
+    assert "its network.width is 8, that of params.yaml 16" in error
+    assert not (world.root / "on.pt").exists()
