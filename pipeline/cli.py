@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import hashlib
+import inspect
 import os
 import sys
 import tempfile
@@ -26,9 +27,9 @@ def run(
     """Call a stage's `main` with what the command line says, when no other process does so with the same flags here.
 
     A parameter of `main` that is annotated `Path` or `str` is a flag that must be given (`views_folder` is
-    `--views-folder`); `Path | None` or `str | None` one that may be left out. A parameter annotated with a dataclass is
-    the section of params.yaml with the class's name in snake case. `params: Path` is the params file itself. Others need
-    a default, and keep it.
+    `--views-folder`), unless it has a default; `Path | None` or `str | None` one that may be left out. A parameter
+    annotated with a dataclass is the section of params.yaml with the class's name in snake case. `params: Path` is the
+    params file itself. Others need a default, and keep it.
 
     Args:
         main: the stage.
@@ -57,7 +58,13 @@ def run(
         if choices not in (Path, str):
             continue
         flag = f"--{key.replace('_', '-')}"
-        parser.add_argument(flag, type=choices, required=not optional, metavar=choices.__name__.upper())
+        default = inspect.signature(main).parameters[key].default
+        usual = None if default is inspect.Parameter.empty else default
+        told = f"default: {usual}" if usual is not None else None
+        required = not optional and usual is None
+        parser.add_argument(
+            flag, type=choices, required=required, default=usual, metavar=choices.__name__.upper(), help=told
+        )
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="PATH", help="default: %(default)s")
     given: dict[str, Any] = vars(parser.parse_args(argv))
     file = given["params"] if takes_params else given.pop("params")

@@ -5,6 +5,7 @@ projection of that position: the views that were wrong are taught by those that 
 carries the reason. Only frames of the train split are labelled, and no truth is read.
 """
 
+import json
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -119,8 +120,11 @@ def main(
     params: Path,
     held_out: HeldOut,
     smooth: Path | None = None,
+    rig_check: Path | None = None,
 ) -> None:
     config = settings(params, round)
+    if rig_check is not None:
+        _say_problems(rig_check)
     source = {"triangulation": poses, "rpsm": rpsm, "smooth": smooth}[config.source]
     if source is None:
         raise ValueError("pseudo.source: smooth needs the flag --smooth")
@@ -189,6 +193,16 @@ def main(
     values = summary(reason, errors, seen.skeleton.joints)
     write_json(metrics, values)
     print(f"{out}: {values['labels']} labels, {values['coverage']:.1f} % of the joints in {values['frames']} frames")
+
+
+def _say_problems(rig_check: Path) -> None:
+    """Labels can be made with a rig that has problems, but nobody should do so without knowing it."""
+    try:
+        problems = json.loads(rig_check.read_text(encoding="utf-8")).get("problems", [])
+    except (OSError, ValueError, AttributeError):
+        raise ValueError(f"{rig_check}: not readable as what check_rig writes") from None
+    for sentence in problems:
+        print(f"{rig_check}: {sentence}")
 
 
 def agreed(
