@@ -68,6 +68,7 @@ def main(
     device = start_torch(runtime)
     ranks.join()
     half = half_precision(runtime, device)
+    pretrain.loss.require_for(network.name, network.name in build.REGRESSORS, "pretrain")
     files = set_files(source, mix)
     sets = {name: Samples.read(file) for name, file in files.items()}
     names = skeleton.get(network.skeleton)
@@ -80,6 +81,8 @@ def main(
         print(started)
     model = build.single_view(whole)
     schedule = pretrain.schedule
+    prepare = partial(as_input, preprocessing=network.preprocessing)
+    root = names.index("pelvis") if network.name == "kinematic" else None
 
     def from_step(first: int) -> Iterator[Batch]:
         last = schedule.steps * schedule.accumulate
@@ -90,15 +93,18 @@ def main(
         return batches([pool], steps, pretrain.batch_size, size, pretrain.sigma, pretrain.augment, seed, part)
 
     def loss_terms(stacks: list[torch.Tensor], batch: Batch) -> dict[str, torch.Tensor]:
-        return {"heatmap": loss_against_targets(stacks, batch, pretrain.loss)}
+        return {"heatmap": loss_against_targets(stacks, batch, pretrain.loss, root)}
 
     inputs = [*files.values(), *([init] if init is not None else [])]
     kept = scratch.open(__file__, inputs, runtime, network, mix, pretrain, str(device), half)
     with ranks.opened_by_the_first(kept) as folder:
         checkpoint, every = folder / "checkpoint.pt", max(1, schedule.steps // 20)
-        records = list(train(model, from_step, as_input, loss_terms, schedule, device, half, every, checkpoint))
+        records = list(train(model, from_step, prepare, loss_terms, schedule, device, half, every, checkpoint))
         if ranks.first():
-            found = validation.source_pckh(partial(predict, model, device=device), sets, names, network.input_size)
+            found = float("nan")  # where joints have no place in the picture
+            if root is None:
+                maps_of = partial(predict, model, device=device)
+                found = validation.source_pckh(maps_of, sets, names, network.input_size)
             build.save(out, network, whole.state_dict())
             write_table(curve, {"step": [r.step for r in records], "loss": [round(r.loss, 6) for r in records]})
             write_json(metrics, {"loss": records[-1].loss, "source_pckh_50": found, "steps": schedule.steps})

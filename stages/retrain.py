@@ -91,7 +91,12 @@ def main(
     ranks.join()
     half = half_precision(runtime, device)
     network, model = build.load(init)
+    retrain.loss.require_for(network.name, network.name in build.REGRESSORS, "retrain")
+    if retrain.epipolar_weight > 0 and network.name in build.REGRESSORS:
+        raise ValueError(f"retrain.epipolar_weight: compares heatmaps, and {network.name} gives coordinates")
     names = skeleton.get(network.skeleton)
+    prepare = partial(as_input, preprocessing=network.preprocessing)
+    root = names.index("pelvis") if network.name == "kinematic" else None
     files = set_files(source, mix)
     sets = {name: Samples.read(file) for name, file in files.items()}
     schedule = retrain.schedule
@@ -115,7 +120,7 @@ def main(
         return batches(pools, steps, retrain.batch_size, size, retrain.sigma, retrain.augment, seed, part)
 
     def loss_terms(stacks: list[torch.Tensor], batch: Batch) -> dict[str, torch.Tensor]:
-        terms = {"heatmap": loss_against_targets(stacks, batch, retrain.loss)}
+        terms = {"heatmap": loss_against_targets(stacks, batch, retrain.loss, root)}
         if epipolar is not None:
             terms["epipolar"] = retrain.epipolar_weight * epipolar(stacks[-1], batch)
         return terms
@@ -124,9 +129,12 @@ def main(
     kept = scratch.open(__file__, inputs, runtime, mix, retrain, str(device), half)
     with ranks.opened_by_the_first(kept) as folder:
         checkpoint, every = folder / "checkpoint.pt", max(1, schedule.steps // 20)
-        records = list(train(model, from_step, as_input, loss_terms, schedule, device, half, every, checkpoint))
+        records = list(train(model, from_step, prepare, loss_terms, schedule, device, half, every, checkpoint))
         if ranks.first():
-            found = validation.source_pckh(partial(predict, model, device=device), sets, names, network.input_size)
+            found = float("nan")  # where joints have no place in the picture
+            if root is None:
+                maps_of = partial(predict, model, device=device)
+                found = validation.source_pckh(maps_of, sets, names, network.input_size)
             build.save(out, network, model.state_dict())
             columns: dict[str, list[float]] = {"step": [r.step for r in records]}
             columns["loss"] = [round(r.loss, 6) for r in records]

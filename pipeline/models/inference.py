@@ -14,6 +14,8 @@ PREPROCESSING = {
     "imagenet_bgr": ("bgr", _MEAN, _DEVIATION),
     "imagenet_rgb": ("rgb", _MEAN, _DEVIATION),
 }
+# Of the maps that are drawn for coordinates: input px of a map's px, map px of a Gaussian, and of the square whose mass counts.
+_STRIDE, _SIGMA, _AROUND = 4, 1.5, 3.0
 
 
 @torch.inference_mode()
@@ -34,16 +36,55 @@ def predict(
         shift: move the mirrored maps one pixel to the right first, as networks of stride-2 convolutions need.
 
     Returns:
-        (batch, joints, height, width) float32.
+        (batch, joints, height, width) float32. Of a network that gives coordinates, Gaussians at these: as high as the mass
+        that integral regression has around them, 1 by direct regression, which says nothing of how sure it is.
+
+    Raises:
+        ValueError: kinematic regression, whose joints have no place in the picture.
     """
     tensor = as_input(pictures, device, getattr(model, "preprocessing", "centred"))
+    if hasattr(model, "relative"):
+        raise ValueError("network.name: kinematic regression gives joints around the pelvis, whose place is not known")
     maps = model(tensor).float()
+    if maps.dim() == 3:
+        return _drawn(model, tensor, flipped).cpu().numpy()
     if flipped is not None:
         mirrored = model(tensor.flip(-1)).float().flip(-1)[:, list(flipped)]
         if shift:
             mirrored = torch.cat([mirrored[..., :1], mirrored[..., :-1]], -1)
         maps = (maps + mirrored) / 2
     return maps.cpu().numpy()
+
+
+def _drawn(model: nn.Module, tensor: torch.Tensor, flipped: Sequence[int] | None) -> torch.Tensor:
+    """Heatmaps of a network that gives coordinates. The flip test averages these, not maps, as published."""
+    height, width = tensor.shape[-2] // _STRIDE, tensor.shape[-1] // _STRIDE
+    points, heights = _coordinates(model, tensor)
+    if flipped is not None:
+        mirrored, others = _coordinates(model, tensor.flip(-1))
+        mirrored = torch.stack([-mirrored[..., 0] - 1 / width, mirrored[..., 1]], -1)
+        points, heights = (points + mirrored[:, list(flipped)]) / 2, (heights + others[:, list(flipped)]) / 2
+    x, y = ((points + 0.5) * points.new_tensor([width, height])).unbind(-1)  # (batch, joints) px of the map
+    column, row = torch.arange(width, device=x.device), torch.arange(height, device=x.device)
+    squared = (column - x[..., None]).square()[..., None, :] + (row - y[..., None]).square()[..., None]
+    return heights[..., None, None] * torch.exp(-squared / (2 * _SIGMA**2))
+
+
+def _coordinates(model: nn.Module, tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(batch, joints, 2) in [-0.5, 0.5) of the picture's sides, and (batch, joints), how much is to be said for them."""
+    from pipeline.models.integral import IntegralPose, masses, soft_argmax
+
+    if not isinstance(model, IntegralPose):
+        points = model(tensor).float()[..., :2]
+        return points, torch.ones_like(points[..., 0])
+    volume = model.volume(tensor).float()
+    points = soft_argmax(volume, model.joints, model.depth_bins)[..., :2]
+    mass = masses(volume, model.joints, model.depth_bins).sum(2)  # (batch, joints, height, width)
+    height, width = mass.shape[-2:]
+    x, y = ((points + 0.5) * points.new_tensor([width, height])).unbind(-1)
+    column, row = torch.arange(width, device=x.device), torch.arange(height, device=x.device)
+    near = ((column - x[..., None]).abs() <= _AROUND)[..., None, :] & ((row - y[..., None]).abs() <= _AROUND)[..., None]
+    return points, (mass * near).sum((-2, -1))
 
 
 def as_input(pictures: np.ndarray, device: torch.device, preprocessing: str = "centred") -> torch.Tensor:

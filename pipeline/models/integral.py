@@ -64,9 +64,7 @@ def soft_argmax(volume: torch.Tensor, joints: int, depth_bins: int) -> torch.Ten
         (batch, joints, 3) x, y, z, or (batch, joints, 2) x, y: index of the cell / number of cells - 0.5. As published,
         the index of a cell, not its centre, and the number of cells, not one less.
     """
-    batch, _, height, width = volume.shape
-    mass = volume.reshape(batch, joints, -1).softmax(-1)
-    mass = mass.reshape(batch, joints, max(1, depth_bins), height, width)
+    mass = masses(volume, joints, depth_bins)
     marginals = [mass.sum((2, 3)), mass.sum((2, 4))] + ([mass.sum((3, 4))] if depth_bins else [])
     return torch.stack(
         [
@@ -75,3 +73,10 @@ def soft_argmax(volume: torch.Tensor, joints: int, depth_bins: int) -> torch.Ten
         ],
         dim=-1,
     )
+
+
+def masses(volume: torch.Tensor, joints: int, depth_bins: int) -> torch.Tensor:
+    """The softmax over a joint's whole map or volume: (batch, joints, depth or 1, height, width)."""
+    batch, _, height, width = volume.shape
+    mass = volume.reshape(batch, joints, -1).softmax(-1)
+    return mass.reshape(batch, joints, max(1, depth_bins), height, width)

@@ -54,6 +54,8 @@ class KinematicPose(nn.Module):
     ) -> None:
         super().__init__()
         self.right_shoulder, self.translate = right_shoulder, translate
+        if not translate:
+            self.relative = True  # its joints have no place in the picture
         self.backbone = ResNet(block, layers, width)
         self.head = MeanHead(self.backbone.features, outputs)
         shape = torch.tensor(list(BONES.values())) / _UNIT

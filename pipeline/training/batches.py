@@ -74,6 +74,7 @@ class Batch:
         mirrored: (batch,) bool; the picture is its mirror image, so its left wrist is the person's right one.
         moment: (batch,) int, the same for the views of one moment; -1 for a picture that stands alone.
         view: (batch,) int, which camera took the picture; -1 for a picture that stands alone.
+        points: (batch, joints, 2) float32 px of the heatmap, what the targets are drawn at; NaN where unknown.
     """
 
     pictures: np.ndarray
@@ -83,6 +84,7 @@ class Batch:
     mirrored: np.ndarray
     moment: np.ndarray
     view: np.ndarray
+    points: np.ndarray
 
 
 def batches(
@@ -127,7 +129,8 @@ def batches(
                 for number, row in enumerate(units[order[place]], start=1):
                     rng = np.random.default_rng([seed, i, place, number])
                     moment, view = (-1, -1) if pool.view is None else (first, pool.view[row])
-                    made.append((*example(pool, row, size, sigma, augment, rng), moment, view))
+                    *seen, points = example(pool, row, size, sigma, augment, rng)
+                    made.append((*seen, moment, view, points))
         return Batch(*(np.stack(column) for column in zip(*made, strict=True)))
 
     with ThreadPoolExecutor(_THREADS) as executor:
@@ -146,8 +149,8 @@ def batches(
 
 def example(
     pool: Pool, row: int, size: int, sigma: float, augment: Augment, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool]:
-    """One varied picture: the first five fields of a `Batch`, without the axis of the batch."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool, np.ndarray]:
+    """One varied picture: the first five fields of a `Batch` and its points, without the axis of the batch."""
     box = half_body(pool.box[row], pool.joints[row], pool.skeleton, augment, rng)
     crop_from_image, mirrored = vary_crop(crops.crop_from_image(box, size), size, augment, rng)
     crop_from_stored = crops.compose(crop_from_image, crops.inverse(pool.stored_from_image[row]))
@@ -162,9 +165,11 @@ def example(
     picture = vary_pixels(picture, augment, rng)
     picture, points = occlusion.occlude(picture, points, pool.skeleton, augment.occlusion, rng)
     inside = ((points > -0.5) & (points < size - 0.5)).all(axis=-1)  # NaN is not inside
-    targets = heatmaps.draw(map_from_crop(points), (size // 4, size // 4), sigma)
+    on_map = map_from_crop(points)
+    targets = heatmaps.draw(on_map, (size // 4, size // 4), sigma)
     image_from_map = crops.compose(crops.inverse(crop_from_image), _CROP_FROM_MAP)
-    return picture, targets.astype(np.float32), (weights * inside).astype(np.float32), image_from_map, mirrored
+    weights = (weights * inside).astype(np.float32)
+    return picture, targets.astype(np.float32), weights, image_from_map, mirrored, on_map.astype(np.float32)
 
 
 def _somebody(pool: Pool, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,7 @@
 """The training loop: a `for` over batches. It yields a record now and then; the stage decides what to keep."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -98,7 +98,7 @@ def train(
     Args:
         batches_from: n -> all batches from the n-th on; a step takes `schedule.accumulate` of them.
         prepare: a batch's pictures -> the network's input.
-        loss_terms: (heatmaps of each stack of the network, batch) -> scalars by name; their sum is the loss.
+        loss_terms: (heatmaps or coordinates of each stack, batch) -> scalars by name; their sum is the loss.
         half: compute in bfloat16 where that is safe (weights, loss and the last layer stay float32).
         record_every: steps.
         checkpoint: a file to resume from and to keep for a later one; training goes on to the same bytes.
@@ -158,10 +158,16 @@ def _learn(
     """Add a batch's gradients to those of the step; returns the terms of its loss."""
     with torch.autocast(device.type, torch.bfloat16, enabled=half):
         maps = network(prepare(batch.pictures, device))
-    stacks = [each.float() for each in maps] if isinstance(maps, (list, tuple)) else [maps.float()]
-    terms = loss_terms(stacks, batch)
+    terms = loss_terms(_stacks(maps), batch)
     (torch.stack(list(terms.values())).sum() / accumulate).backward()
     return {name: float(term.detach()) for name, term in terms.items()}
+
+
+def _stacks(given: torch.Tensor | Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """What a network gives -> the maps, or coordinates, of each of its stacks."""
+    if isinstance(given, torch.Tensor):
+        given = given.unbind(0) if given.dim() == 5 else (given,)  # stacked hourglasses
+    return [each.float() for each in given]
 
 
 def _what_fits(

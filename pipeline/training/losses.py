@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 
 from pipeline.training import ranks
@@ -15,12 +16,13 @@ class Loss:
 
     Attributes:
         name: "foreground" is ours; "joints_mse" that of Simple Baselines and HRNet; "summed_mse" that of the cross-view
-            fusion papers; "hard_joints" online hard key-point mining. A network of several stacks is taught at each.
+            fusion papers; "hard_joints" online hard key-point mining; "integral_l1" and "integral_l2" are for networks that
+            give coordinates, integral, direct and kinematic regression. A network of several stacks is taught at each.
         foreground: of the loss of that name.
         hard_joints: of the loss of that name; how many joints of each picture count.
     """
 
-    name: Literal["foreground", "joints_mse", "summed_mse", "hard_joints"] = "foreground"
+    name: Literal["foreground", "joints_mse", "summed_mse", "hard_joints", "integral_l1", "integral_l2"] = "foreground"
     foreground: float = 10.0
     hard_joints: int = 8
 
@@ -30,15 +32,49 @@ class Loss:
         if self.hard_joints < 1:
             raise ValueError(f"loss.hard_joints: expected at least 1, got {self.hard_joints}")
 
+    def require_for(self, network: str, coordinates: bool, section: str) -> None:
+        """Refuse a loss on heatmaps for a network that gives coordinates, and the other way round.
 
-def loss_against_targets(stacks: list[torch.Tensor], batch: Batch, loss: Loss) -> torch.Tensor:
-    """The loss of predicted maps against the targets of their batch, summed over the stacks of the network."""
+        Args:
+            network: its name.
+            coordinates: whether it gives these, and not heatmaps.
+            section: of params.yaml that the loss is of.
+        """
+        if self.name.startswith("integral") == coordinates:
+            return
+        fit, given = ("integral_l1 or integral_l2", "coordinates"), ("a loss on heatmaps", "heatmaps")
+        expected, gives = fit if coordinates else given
+        raise ValueError(f"{section}.loss.name: {network} gives {gives}; expected {expected}, got {self.name}")
+
+
+def loss_against_targets(stacks: list[torch.Tensor], batch: Batch, loss: Loss, root: int | None = None) -> torch.Tensor:
+    """The loss of what a network gives against the targets of its batch, summed over the stacks of the network.
+
+    Args:
+        stacks: heatmaps, (batch, joints, height, width) each, or coordinates, (batch, joints, 2 or 3) each.
+        root: coordinates are relative to this joint; None: to the middle of the picture.
+    """
+    if loss.name in ("integral_l1", "integral_l2"):
+        return _on_coordinates(stacks, batch, loss, root)
     targets, weights = (torch.from_numpy(array).to(stacks[0].device) for array in (batch.targets, batch.weights))
-    each = [_chosen(maps, targets, weights, loss) for maps in stacks]
+    each = [_on_maps(maps, targets, weights, loss) for maps in stacks]
     return each[0] if len(each) == 1 else torch.stack(each).sum()
 
 
-def _chosen(maps: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, loss: Loss) -> torch.Tensor:
+def _on_coordinates(stacks: list[torch.Tensor], batch: Batch, loss: Loss, root: int | None) -> torch.Tensor:
+    """Depth, which labels in pictures do not have, counts for nothing, as published for such pictures."""
+    height, width = batch.targets.shape[-2:]
+    places = torch.from_numpy(np.nan_to_num(batch.points)).to(stacks[0].device)  # (batch, joints, 2)
+    places = places / places.new_tensor([width, height]) - 0.5
+    weights = torch.from_numpy(batch.weights).to(places.device)
+    if root is not None:
+        places, weights = places - places[:, root, None], weights * weights[:, root, None]
+    order: Literal["L1", "L2"] = "L1" if loss.name == "integral_l1" else "L2"
+    each = [coordinate_loss(points[..., :2], places, weights[..., None], order) for points in stacks]
+    return each[0] if len(each) == 1 else torch.stack(each).sum()
+
+
+def _on_maps(maps: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, loss: Loss) -> torch.Tensor:
     match loss.name:
         case "foreground":
             return foreground_mse(maps, targets, weights, loss.foreground)
@@ -46,7 +82,7 @@ def _chosen(maps: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, lo
             return joints_mse(maps, targets, weights)
         case "summed_mse":
             return 2 * maps.shape[1] * joints_mse(maps, targets, weights)
-        case "hard_joints":
+        case _:
             return hard_joints_mse(maps, targets, weights, loss.hard_joints)
 
 
@@ -105,7 +141,7 @@ def coordinate_loss(
 
     Args:
         points, targets: (batch, joints, 2 or 3), normalised by the size of the crop.
-        weights: the same shape, 0 or 1: a joint may have a place in the picture but no known depth.
+        weights: a shape that goes with theirs, in [0, 1]: a joint may have a place in the picture but no known depth.
         order: absolute or squared differences.
     """
     off = (points - targets) * weights

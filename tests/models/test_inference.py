@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline import heatmaps
 from pipeline.models import build
 from pipeline.models.inference import as_input, predict
 
@@ -39,3 +40,39 @@ def test_mirrored_maps_are_moved_a_pixel_if_asked():
     plain = predict(Picture(), pictures, CPU)[0, 0, 0]
     moved = predict(Picture(), pictures, CPU, [0], shift=True)[0, 0, 0]
     np.testing.assert_allclose(moved, (plain + plain[[0, 0, 1, 2]]) / 2)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("depth_bins", [0, 4])
+def test_maps_of_integral_regression_peak_at_its_coordinates_as_high_as_its_mass_around_them(depth_bins, flip):
+    torch.manual_seed(1)
+    network = dataclasses.replace(SMALL, name="integral", depth_bins=depth_bins, input_height=96)
+    model = build.build(network).eval()
+
+    def volume(tensor):  # two px wide a spot for each joint, mirrored where the picture is
+        bins = max(1, depth_bins)
+        found = torch.zeros(1, 16, bins, 24, 16)
+        for joint in range(16):
+            x = joint if tensor[0, 0, 0, 0] < tensor[0, 0, 0, -1] else 15 - joint
+            found[0, joint, 0, 5 + joint, x] = 20.0
+        return found.flatten(1, 2)
+
+    model.volume = volume
+    pictures = np.zeros((1, 96, 64, 3), np.uint8)
+    pictures[:, :, -1] = 255
+    maps = predict(model, pictures, CPU, list(range(16)) if flip else None)
+    peaks, scores = heatmaps.decode_dark(maps)
+    np.testing.assert_allclose(peaks[0, 2:14], [(j, 5 + j) for j in range(2, 14)], atol=0.02)  # px
+    np.testing.assert_allclose(scores, 1, atol=0.01)
+
+
+def test_direct_regression_is_drawn_and_kinematic_has_no_place():
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    model = build.build(dataclasses.replace(SMALL, name="direct")).eval()
+    maps = predict(model, pictures, CPU)
+    assert maps.shape == (2, 16, 16, 16)
+    points = (model(as_input(pictures, CPU)).detach().numpy()[..., :2] + 0.5) * 16
+    inside = ((points > 2) & (points < 13)).all(-1)
+    np.testing.assert_allclose(heatmaps.decode_dark(maps)[0][inside], points[inside], atol=0.02)  # px
+    with pytest.raises(ValueError, match="kinematic regression gives joints around the pelvis"):
+        predict(build.build(dataclasses.replace(SMALL, name="kinematic", skeleton="h36m_18")).eval(), pictures, CPU)

@@ -264,3 +264,84 @@ def test_a_start_that_does_not_fit_ends_in_a_sentence(world, capsys):
     assert "data.init" in (error := capsys.readouterr().err)
     assert "its network.width is 8, that of params.yaml 16" in error
     assert not (world.root / "on.pt").exists()
+
+
+NETWORKS = {
+    "mrheat1": {},
+    "mrheat2": {},
+    "mrfea1": {"block": "bottleneck"},
+    "mrfea2": {"block": "bottleneck"},
+    "hrnet": {},
+    "hourglass": {"stacks": 2},
+    "mobilenetv2": {},
+    "integral": {"depth_bins": 0},
+    "direct": {},
+    "kinematic": {"skeleton": "h36m_18"},
+}
+
+
+def of_network(name, steps=3, loss="joints_mse", **changes):
+    def edit(values):
+        values["network"].update(name=name, **NETWORKS[name], **changes)
+        for section in ("pretrain", "retrain"):
+            values[section]["schedule"].update(steps=steps, learning_rate=0.002, warm_up=0.0)
+            coordinates = name in build.REGRESSORS
+            values[section]["loss"]["name"] = "integral_l1" if coordinates else loss
+
+    return edit
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_architecture_learns_again_and_writes_heatmaps_or_says_why_not(world, capsys, name):
+    change(world, of_network(name))
+    model = run_pretrain(world)
+    student = run_retrain(world, model)
+    assert build.load(student)[0].name == name
+    assert student.read_bytes() != model.read_bytes()
+    if name == "kinematic":
+        with pytest.raises(SystemExit, match="1"):
+            run_export(world, student)
+        assert "joints around the pelvis, whose place is not known" in capsys.readouterr().err
+    else:
+        found = run_export(world, student)
+        assert found.map_size == (16, 16)
+        assert np.isfinite(found.scores).all()
+        assert found.scores.max() <= (1.01 if name in build.REGRESSORS else np.inf)
+
+
+@pytest.mark.parametrize("loss", ["integral_l1", "integral_l2"])
+@pytest.mark.parametrize("name", ["integral", "direct"])
+def test_the_loss_on_coordinates_falls(world, name, loss):
+    def edit(values):
+        of_network(name, steps=120)(values)
+        values["pretrain"]["loss"]["name"] = loss
+        values["pretrain"]["schedule"].update(average=0.0, learning_rate=0.01)
+        for key in ("rotation", "scale", "shift", "flip", "noise", "blur", "erase"):
+            values["pretrain"]["augment"][key] = 0.0
+
+    change(world, edit)
+    run_pretrain(world)
+    losses = [float(line.split(",")[1]) for line in (world.root / "training.csv").read_text().splitlines()[1:]]
+    assert np.mean(losses[-3:]) < (0.9 if loss == "integral_l1" else 0.8) * losses[0]
+
+
+@pytest.mark.parametrize(("name", "loss"), [("direct", "foreground"), ("poseresnet", "integral_l2")])
+def test_a_loss_that_is_not_for_the_network_is_refused_before_anything_is_read(world, capsys, name, loss):
+    def edit(values):
+        values["network"]["name"] = name
+        values["pretrain"]["loss"]["name"] = loss
+
+    change(world, edit)
+    (world.root / "source.h5").unlink()
+    with pytest.raises(SystemExit, match="1"):
+        run_pretrain(world)
+    assert f"pretrain.loss.name: {name} gives" in (error := capsys.readouterr().err)
+    assert f"got {loss}" in error
+
+
+def test_a_network_learns_from_pictures_as_it_will_see_them(world):
+    plain = run_pretrain(world, "centred.pt")
+    change(world, lambda values: values["network"].update(preprocessing="imagenet_rgb"))
+    rgb = run_pretrain(world, "rgb.pt")
+    one, other = (build.load(path)[1].state_dict()["conv1.weight"] for path in (plain, rgb))
+    assert not torch.equal(one, other)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline import crops
+from pipeline import crops, heatmaps
 from pipeline.skeleton import get
 from pipeline.training.augment import Augment
 from pipeline.training.batches import Pool, batches, example, map_from_crop, network_input
@@ -36,7 +36,7 @@ def test_the_target_peaks_where_the_picture_shows_the_joint_however_it_is_turned
     names = get("mpii_16")
     sides = set()
     for k in range(40):
-        picture, targets, weights, _, _ = example(pool, k % 12, SIZE, 1.5, augment, np.random.default_rng(k))
+        picture, targets, weights, *_ = example(pool, k % 12, SIZE, 1.5, augment, np.random.default_rng(k))
         (joint,) = np.flatnonzero(weights)
         sides.add(names.joints[joint])
         bright = picture[..., 0].astype(float)
@@ -53,7 +53,7 @@ def test_the_target_peaks_where_the_picture_shows_the_joint_however_it_is_turned
 
 def test_a_joint_outside_the_picture_counts_for_nothing(pool):
     pool.joints[3, :] = [500.0, 500.0]
-    _, targets, weights, _, _ = example(pool, 3, SIZE, 1.5, NONE, np.random.default_rng(0))
+    _, targets, weights, *_ = example(pool, 3, SIZE, 1.5, NONE, np.random.default_rng(0))
     assert weights.sum() == 0
     assert targets.max() < 1e-3
 
@@ -106,7 +106,7 @@ def test_the_views_of_a_moment_come_together_and_every_moment_comes_once(pool):
 
 def test_a_varied_picture_says_where_its_map_lies_in_the_full_one(pool):
     for k in range(12):
-        _, targets, weights, image_from_map, mirrored = example(pool, k, SIZE, 1.0, STRONG, np.random.default_rng(k))
+        _, targets, weights, image_from_map, mirrored, _ = example(pool, k, SIZE, 1.0, STRONG, np.random.default_rng(k))
         joint = int(np.argmax(weights))
         y, x = np.unravel_index(targets[joint].argmax(), targets[joint].shape)
         own = pool.skeleton.flipped[joint] if mirrored else joint
@@ -156,7 +156,7 @@ def test_half_of_a_person_fills_the_crop():
     names, halves = person.skeleton, []
     for seed in range(60):
         augment = replace(NONE, half_body=1.0)
-        _, _, weights, image_from_map, _ = example(person, 0, SIZE, 1.5, augment, np.random.default_rng(seed))
+        _, _, weights, image_from_map, *_ = example(person, 0, SIZE, 1.5, augment, np.random.default_rng(seed))
         corners = crops.transform(image_from_map, np.array([[0.0, 0.0], [15.0, 15.0]]))
         halves.append("lower" if corners.mean(axis=0)[1] > 50 else "upper")
         assert weights[names.index("left_knee" if halves[-1] == "lower" else "left_elbow")] == 1
@@ -171,7 +171,15 @@ def test_a_hidden_part_is_not_asked_for():
     augment = replace(NONE, occlusion=Occlusion(cutout=1.0, target="part", fill="black"))
     hidden = 0
     for seed in range(20):
-        picture, _, weights, _, _ = example(_person(), 0, SIZE, 1.5, augment, np.random.default_rng(seed))
+        picture, _, weights, *_ = example(_person(), 0, SIZE, 1.5, augment, np.random.default_rng(seed))
         hidden += (picture == 0).any()
         assert 4 < weights.sum() < 16
     assert hidden >= 15
+
+
+def test_points_are_where_the_targets_are_drawn(pool):
+    for k in range(6):
+        _, targets, weights, *_, points = example(pool, k, SIZE, 1.5, STRONG, np.random.default_rng(k))
+        found = heatmaps.decode_dark(targets)[0]
+        middle = (weights > 0) & ((points > 2) & (points < SIZE / 4 - 3)).all(-1)
+        np.testing.assert_allclose(found[middle], points[middle], atol=0.05)  # map px

@@ -35,7 +35,9 @@ def _seen(joints, shift=0.0):
     return (
         maps,
         points,
-        Batch(empty, empty, weights, crops.inverse(map_from_image), mirrored, np.zeros(4, dtype=int), np.arange(4)),
+        Batch(
+            empty, empty, weights, crops.inverse(map_from_image), mirrored, np.zeros(4, dtype=int), np.arange(4), empty
+        ),
     )
 
 

@@ -32,7 +32,9 @@ def _batches(first):
         pictures = rng.integers(0, 255, (4, 16, 16, 3)).astype(np.uint8)
         targets, weights = rng.random((4, 1, 4, 4), dtype=np.float32), np.ones((4, 1), dtype=np.float32)
         alone = np.full(4, -1)
-        yield Batch(pictures, targets, weights, np.zeros((4, 2, 3)), np.zeros(4, dtype=bool), alone, alone)
+        yield Batch(
+            pictures, targets, weights, np.zeros((4, 2, 3)), np.zeros(4, dtype=bool), alone, alone, np.zeros((4, 1, 2))
+        )
 
 
 def _loss(stacks, batch):
