@@ -1,6 +1,7 @@
 """Export heatmaps: one model's view of every frame of the target, joint by joint.
 
 Streamed: pictures are read and maps are written in blocks of frames, so memory does not grow with the recording.
+A network that has learned to fuse views sees those of a frame together; a frame that lacks one is not fused.
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pipeline.files.detections import Detections
 from pipeline.files.frames import Frames
 from pipeline.files.labels import Labels
 from pipeline.models import build
-from pipeline.models.inference import predict
+from pipeline.models.inference import predict, predict_views
 from pipeline.runtime import Runtime, start_torch
 from pipeline.training.batches import network_input
 
@@ -75,6 +76,11 @@ def main(
     flipped = names.flipped if export.flip_test else None
     size, side = network.input_size, network.map_size
     views, joints = len(seen.views), len(names)
+    fused = found is None and build.single_view(net) is not net
+    if fused and views != network.fusion_views:
+        raise ValueError(f"{model}: fuses {network.fusion_views} views, and {frames} has {views}")
+    if fused and export.flip_test:
+        raise ValueError(f"export.flip_test: views that a network fuses, as that of {model}, cannot be mirrored")
     with heatmap_file.writing(out, seen.keys, seen.views, names, (side, side)) as writer:
         for start in tqdm(range(0, len(seen), _BLOCK), desc="export", disable=None):
             block = range(start, min(start + _BLOCK, len(seen)))
@@ -87,8 +93,11 @@ def main(
                     )
             missing = ~np.isfinite(image_from_map).all(axis=(-2, -1))  # (frames, views)
             if found is None:
-                maps = predict(net, pictures.reshape(-1, size, size, 3), device, flipped)
-                maps = maps.reshape(len(block), views, joints, side, side)
+                if fused:
+                    maps = predict_views(net, pictures, device, ~missing.any(axis=-1))
+                else:
+                    maps = predict(net, pictures.reshape(-1, size, size, 3), device, flipped)
+                    maps = maps.reshape(len(block), views, joints, side, side)
                 maps[missing] = 0
                 peaks, scores = heatmaps.decode_dark(maps)
                 points = crops.transform(image_from_map, peaks)

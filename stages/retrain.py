@@ -1,4 +1,9 @@
-"""Retrain: a round's student, its teacher's network taught further by source labels and pseudo labels together."""
+"""Retrain: a round's student, its teacher's network taught further by source labels and pseudo labels together.
+
+With `network.fusion_views` in the teacher's network the views of a moment come together, neither turned nor mirrored, and
+the maps before and after cross-view fusion are both taught; labelled pictures, and moments that lack a view, pass by. The
+fusion layers begin in the first round and are kept by the later ones.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,10 +29,10 @@ from pipeline.models.inference import as_input, predict
 from pipeline.runtime import Runtime, half_precision, start_torch
 from pipeline.training import ranks, validation
 from pipeline.training.augment import Augment
-from pipeline.training.batches import Batch, batches
+from pipeline.training.batches import Batch, batches, whole_moments
 from pipeline.training.epipolar import EpipolarLoss
 from pipeline.training.loop import Schedule, train
-from pipeline.training.losses import Loss, loss_against_targets
+from pipeline.training.losses import Loss, consistency_loss, loss_against_targets
 from pipeline.training.pools import Mix, pool_of_labels, pool_of_sets, set_files
 
 
@@ -47,6 +52,7 @@ class Retrain:
             loss, see training/epipolar.py. Above 0 the views of a moment come into a batch together.
         epipolar_huber_px: distances above it (px of the full picture) count linearly, below it squared.
         epipolar_joints: "labelled", those with a pseudo label, or "all".
+        consistency_weight: of the mean squared difference between maps before and after cross-view fusion.
     """
 
     batch_size: int
@@ -58,6 +64,7 @@ class Retrain:
     epipolar_weight: float
     epipolar_huber_px: float
     epipolar_joints: Literal["labelled", "all"]
+    consistency_weight: float = 0.0
 
     def __post_init__(self) -> None:
         if self.batch_size < 2:
@@ -72,6 +79,8 @@ class Retrain:
             raise ValueError("retrain.epipolar_weight: compares views of the target, but retrain.target_share is 0")
         if self.epipolar_huber_px <= 0:
             raise ValueError(f"retrain.epipolar_huber_px: expected more than 0 px, got {self.epipolar_huber_px}")
+        if self.consistency_weight < 0:
+            raise ValueError(f"retrain.consistency_weight: expected 0 or more, got {self.consistency_weight}")
 
 
 def main(
@@ -90,7 +99,16 @@ def main(
     device = start_torch(runtime)
     ranks.join()
     half = half_precision(runtime, device)
-    network, model = build.load(init)
+    network, whole = build.load(init)
+    fusing = network.fusion_views > 0 and retrain.target_share > 0
+    if fusing:
+        whole = build.with_fusion(network, whole)
+    model = whole if fusing else build.single_view(whole)
+    if retrain.consistency_weight > 0 and not fusing:
+        raise ValueError(
+            "retrain.consistency_weight: compares maps before and after fusion, which needs network.fusion_views and a"
+            " retrain.target_share above 0"
+        )
     retrain.loss.require_for(network.name, network.name in build.REGRESSORS, "retrain")
     if retrain.epipolar_weight > 0 and network.name in build.REGRESSORS:
         raise ValueError(f"retrain.epipolar_weight: compares heatmaps, and {network.name} gives coordinates")
@@ -101,13 +119,21 @@ def main(
     sets = {name: Samples.read(file) for name, file in files.items()}
     schedule = retrain.schedule
     epipolar, camera = None, None
+    if fusing:
+        camera, all_rigs = _cameras(frames, cameras)
+        if len(all_rigs) != network.fusion_views:
+            raise ValueError(
+                f"network.fusion_views: fuses {network.fusion_views} views of one rig, and {cameras} has {len(all_rigs)}"
+                " cameras in all"
+            )
     if retrain.epipolar_weight > 0:
         labelled_only = retrain.epipolar_joints == "labelled"
         camera, all_rigs = _cameras(frames, cameras)
         epipolar = EpipolarLoss(all_rigs, names.flipped, retrain.epipolar_huber_px, labelled_only)
     pools = []
     if retrain.target_share > 0:
-        pools.append(pool_of_labels(Frames.read(frames), Labels.read(labels), names, retrain.target_share, camera))
+        pseudo = (Frames.read(frames), Labels.read(labels))
+        pools.append(pool_of_labels(*pseudo, names, retrain.target_share, camera, fusing))
     if retrain.target_share < 1:
         pools.append(pool_of_sets(sets, mix, names, runtime.seed, 1 - retrain.target_share))
 
@@ -123,22 +149,29 @@ def main(
         terms = {"heatmap": loss_against_targets(stacks, batch, retrain.loss, root)}
         if epipolar is not None:
             terms["epipolar"] = retrain.epipolar_weight * epipolar(stacks[-1], batch)
+        if retrain.consistency_weight > 0:
+            rows = torch.from_numpy(whole_moments(batch, network.fusion_views).flatten()).to(stacks[0].device)
+            terms["consistency"] = retrain.consistency_weight * consistency_loss(stacks[0][rows], stacks[1][rows])
         return terms
 
     inputs = [init, *files.values(), frames, labels, cameras]
     kept = scratch.open(__file__, inputs, runtime, mix, retrain, str(device), half)
     with ranks.opened_by_the_first(kept) as folder:
         checkpoint, every = folder / "checkpoint.pt", max(1, schedule.steps // 20)
-        records = list(train(model, from_step, prepare, loss_terms, schedule, device, half, every, checkpoint))
+        views = network.fusion_views if fusing else 0
+        steps = train(
+            model, from_step, prepare, loss_terms, schedule, device, half, every, checkpoint, fused_views=views
+        )
+        records = list(steps)
         if ranks.first():
             found = float("nan")  # where joints have no place in the picture
             if root is None:
                 maps_of = partial(predict, model, device=device)
                 found = validation.source_pckh(maps_of, sets, names, network.input_size)
-            build.save(out, network, model.state_dict())
+            build.save(out, network, whole.state_dict())
             columns: dict[str, list[float]] = {"step": [r.step for r in records]}
             columns["loss"] = [round(r.loss, 6) for r in records]
-            if epipolar is not None:
+            if len(records[0].terms) > 1:
                 columns |= {name: [round(r.terms[name], 6) for r in records] for name in records[0].terms}
             write_table(curve, columns)
             write_json(metrics, {"loss": records[-1].loss, "source_pckh_50": found, "steps": schedule.steps})

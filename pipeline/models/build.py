@@ -85,6 +85,8 @@ class Network:
             raise ValueError(f"network.fusion_views: expected 0 or at least 2, got {self.fusion_views}")
         if self.fusion_views and self.name in REGRESSORS:
             raise ValueError(f"network.fusion_views: heatmaps are fused, and {self.name} gives coordinates")
+        if self.fusion_views and self.name == "hourglass":
+            raise ValueError("network.fusion_views: one map a joint is fused, and an hourglass learns by several")
         if self.style == "caffe" and self.block == "basic":
             raise ValueError(
                 "network.style: caffe differs from pytorch in bottlenecks only, and network.block is basic"

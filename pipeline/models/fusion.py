@@ -6,6 +6,8 @@ It learns one rig: which pixel of a view corresponds to which epipolar line of a
 import torch
 from torch import nn
 
+from pipeline.models.resnet import in_full
+
 
 class CrossViewFusion(nn.Module):
     """Pictures of all views -> heatmaps of each view alone, and with what the other views see.
@@ -30,20 +32,31 @@ class CrossViewFusion(nn.Module):
         """Maps without and with fusion; a loss takes both.
 
         Args:
-            pictures: (batch, views, 3, height, width).
+            pictures: (batch, views, 3, height, width); or (batch, 3, height, width), of which only some are views of moments.
             multiview: (batch,) bool; where False the "views" are unrelated pictures, whose maps pass by. None: all True.
+                Of pictures without an axis of views: (moments, views) int, the rows of those that belong together; the maps
+                of all others pass by.
 
         Returns:
-            raw and fused, (batch, views, joints, map height, map width) each.
+            raw and fused, (batch, views, joints, map height, map width) each, or without the axis of views.
         """
+        if pictures.dim() == 4:
+            assert multiview is not None
+            self._require(multiview.shape[1])
+            raw = self.resnet(pictures)
+            fused = in_full(self.aggre_layer, raw[multiview]).flatten(0, 1)
+            return raw, raw.index_copy(0, multiview.flatten(), fused.to(raw.dtype))
         batch, views = pictures.shape[:2]
-        if views != self.views:
-            raise ValueError(f"the network fuses {self.views} views, and got {views}")
+        self._require(views)
         raw = self.resnet(pictures.flatten(0, 1)).unflatten(0, (batch, views))
-        fused = self.aggre_layer(raw)
+        fused = in_full(self.aggre_layer, raw)
         if multiview is not None:
             fused = torch.where(multiview[:, None, None, None, None], fused, raw)
         return raw, fused
+
+    def _require(self, views: int) -> None:
+        if views != self.views:
+            raise ValueError(f"the network fuses {self.views} views, and got {views}")
 
 
 class Aggregation(nn.Module):

@@ -30,6 +30,7 @@ def predict(
 
     Args:
         model: in evaluation mode, on `device`; `build.build` leaves in its attribute `preprocessing` how it sees pictures.
+            Of one that fuses views, the maps without fusion; see `predict_views`.
         pictures: (batch, height, width, 3) uint8 BGR.
         flipped: (joints,) index of each joint's mirror image: the maps of the mirrored pictures, mirrored back, are
             averaged in (the "flip test"). None: they are not.
@@ -43,6 +44,8 @@ def predict(
         ValueError: kinematic regression, whose joints have no place in the picture.
     """
     tensor = as_input(pictures, device, getattr(model, "preprocessing", "centred"))
+    if hasattr(model, "aggre_layer"):
+        model = model.resnet  # type: ignore[assignment]
     if hasattr(model, "relative"):
         raise ValueError("network.name: kinematic regression gives joints around the pelvis, whose place is not known")
     maps = model(tensor).float()
@@ -54,6 +57,24 @@ def predict(
             mirrored = torch.cat([mirrored[..., :1], mirrored[..., :-1]], -1)
         maps = (maps + mirrored) / 2
     return maps.cpu().numpy()
+
+
+@torch.inference_mode()
+def predict_views(model: nn.Module, pictures: np.ndarray, device: torch.device, whole: np.ndarray) -> np.ndarray:
+    """Heatmaps of a network that fuses views, of all views of some frames together.
+
+    Args:
+        model: a `models.fusion.CrossViewFusion` in evaluation mode, on `device`.
+        pictures: (frames, views, height, width, 3) uint8 BGR, the views in the order of the training.
+        whole: (frames,) bool, whether all views are there; the maps of a frame that lacks some are not fused.
+
+    Returns:
+        (frames, views, joints, map height, map width) float32.
+    """
+    frames, views = pictures.shape[:2]
+    flat = as_input(pictures.reshape(-1, *pictures.shape[2:]), device, getattr(model, "preprocessing", "centred"))
+    _, fused = model(flat.unflatten(0, (frames, views)), torch.from_numpy(whole).to(device))
+    return fused.float().cpu().numpy()
 
 
 def _drawn(model: nn.Module, tensor: torch.Tensor, flipped: Sequence[int] | None) -> torch.Tensor:

@@ -6,7 +6,7 @@ had happened, and threads that prepare batches ahead change nothing.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -45,6 +45,7 @@ class Pool:
         moments: rows that come together into a batch, the views of one moment each; None: every row comes alone.
         view: (rows,) which camera took the picture, where `moments` says that it is one of several; else None.
         order: place -> row, which one comes when; None: all rows in a new order before any comes again.
+        still: its pictures are neither turned, scaled, shifted nor mirrored, because a network fuses them by their pixels.
     """
 
     picture: Callable[[int], np.ndarray]
@@ -57,6 +58,7 @@ class Pool:
     moments: Sequence[np.ndarray] | None = None
     view: np.ndarray | None = None
     order: Indexed | None = None
+    still: bool = False
 
     def __len__(self) -> int:
         return len(self.box)
@@ -151,6 +153,8 @@ def example(
     pool: Pool, row: int, size: int, sigma: float, augment: Augment, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool, np.ndarray]:
     """One varied picture: the first five fields of a `Batch` and its points, without the axis of the batch."""
+    if pool.still:
+        augment = replace(augment, rotation=0.0, scale=0.0, shift=0.0, flip=0.0, half_body=0.0)
     box = half_body(pool.box[row], pool.joints[row], pool.skeleton, augment, rng)
     crop_from_image, mirrored = vary_crop(crops.crop_from_image(box, size), size, augment, rng)
     crop_from_stored = crops.compose(crop_from_image, crops.inverse(pool.stored_from_image[row]))
@@ -194,6 +198,13 @@ def network_input(
 def map_from_crop(points: np.ndarray) -> np.ndarray:
     """(..., 2) px of the network's input -> px of its heatmap, by the half-pixel rule."""
     return (points - 1.5) / 4
+
+
+def whole_moments(batch: Batch, views: int) -> np.ndarray:
+    """The rows of a batch that are all views of a moment, in the views' order: (moments, views) int."""
+    found = [np.flatnonzero(batch.moment == moment) for moment in np.unique(batch.moment[batch.moment >= 0])]
+    rows = [each[np.argsort(batch.view[each])] for each in found if len(each) == views]
+    return np.array(rows, dtype=np.int64).reshape(-1, views)
 
 
 def _counts(pools: Sequence[Pool], batch_size: int) -> list[int]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +14,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.training import ranks
-from pipeline.training.batches import Batch
+from pipeline.training.batches import Batch, whole_moments
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ def train(
     record_every: int,
     checkpoint: Path | None = None,
     checkpoint_every: int = 100,
+    fused_views: int = 0,
 ) -> Iterator[Record]:
     """Train `model` in place; when the iterator ends, the model holds the averaged weights.
 
@@ -102,6 +104,7 @@ def train(
         half: compute in bfloat16 where that is safe (weights, loss and the last layer stay float32).
         record_every: steps.
         checkpoint: a file to resume from and to keep for a later one; training goes on to the same bytes.
+        fused_views: of how many views of a moment the network fuses the maps, see models/fusion.py; 0: it fuses none.
 
     Raises:
         ValueError: a batch does not fit into the GPU's memory; the sentence says which would.
@@ -119,6 +122,7 @@ def train(
         average, first, losses = state["average"], state["step"], state["losses"]
         records = [Record(**record) for record in state["records"]]
         yield from records
+    learn = partial(_learn, network, prepare, loss_terms, schedule.accumulate, device, half, fused_views)
     coming = iter(batches_from(first * schedule.accumulate))
     for step in range(first, schedule.steps):
         rate = schedule.learning_rate_at(step)
@@ -127,10 +131,9 @@ def train(
         optimiser.zero_grad(set_to_none=True)
         for batch in islice(coming, schedule.accumulate):
             try:
-                terms = _learn(network, batch, prepare, loss_terms, schedule.accumulate, device, half)
+                losses.append(learn(batch))
             except torch.OutOfMemoryError:
-                raise ValueError(_what_fits(network, batch, prepare, loss_terms, schedule, device, half)) from None
-            losses.append(terms)
+                raise ValueError(_what_fits(network, learn, batch, schedule.accumulate, device)) from None
         optimiser.step()
         _follow(average, model, schedule.average, step)
         if (step + 1) % record_every == 0 or step + 1 == schedule.steps:
@@ -148,16 +151,18 @@ def train(
 
 def _learn(
     network: nn.Module,
-    batch: Batch,
     prepare: Callable[[np.ndarray, torch.device], torch.Tensor],
     loss_terms: Callable[[list[torch.Tensor], Batch], dict[str, torch.Tensor]],
     accumulate: int,
     device: torch.device,
     half: bool,
+    fused_views: int,
+    batch: Batch,
 ) -> dict[str, float]:
     """Add a batch's gradients to those of the step; returns the terms of its loss."""
+    together = [torch.from_numpy(whole_moments(batch, fused_views)).to(device)] if fused_views else []
     with torch.autocast(device.type, torch.bfloat16, enabled=half):
-        maps = network(prepare(batch.pictures, device))
+        maps = network(prepare(batch.pictures, device), *together)
     terms = loss_terms(_stacks(maps), batch)
     (torch.stack(list(terms.values())).sum() / accumulate).backward()
     return {name: float(term.detach()) for name, term in terms.items()}
@@ -171,13 +176,7 @@ def _stacks(given: torch.Tensor | Sequence[torch.Tensor]) -> list[torch.Tensor]:
 
 
 def _what_fits(
-    network: nn.Module,
-    batch: Batch,
-    prepare: Callable[[np.ndarray, torch.device], torch.Tensor],
-    loss_terms: Callable[[list[torch.Tensor], Batch], dict[str, torch.Tensor]],
-    schedule: Schedule,
-    device: torch.device,
-    half: bool,
+    network: nn.Module, learn: Callable[[Batch], object], batch: Batch, accumulate: int, device: torch.device
 ) -> str:
     """A sentence about a batch that does not fit into memory, with half of it, a quarter, ... that does."""
     whole = len(batch.pictures)
@@ -189,11 +188,11 @@ def _what_fits(
             torch.cuda.empty_cache()
         try:
             part = Batch(*(array[:fits] for array in vars(batch).values()))
-            _learn(network, part, prepare, loss_terms, schedule.accumulate, device, half)
+            learn(part)
         except torch.OutOfMemoryError:
             fits //= 2
             continue
-        times = -(-whole * schedule.accumulate // fits)
+        times = -(-whole * accumulate // fits)
         return f"{said}; {fits} do: batch_size {fits} with schedule.accumulate {times} makes steps of the same size"
     return f"{said}, and neither do 2"
 

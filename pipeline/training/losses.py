@@ -149,7 +149,13 @@ def coordinate_loss(
 
 
 def consistency_loss(raw: torch.Tensor, fused: torch.Tensor) -> torch.Tensor:
-    """Mean squared difference between a view's own maps and those that the other views have been fused into."""
+    """Mean squared difference between a view's own maps and those that the other views have been fused into.
+
+    Args:
+        raw, fused: (pictures, joints, height, width); 0 of no pictures.
+    """
+    if raw.numel() == 0:
+        return (raw - fused).sum()
     return (raw - fused).square().sum() / _everywhere(raw.numel(), raw)
 
 

@@ -154,16 +154,23 @@ def pool_of_samples(samples: Samples, split: str, names: Skeleton, share: float 
 
 
 def pool_of_labels(
-    frames: Frames, labels: Labels, names: Skeleton, share: float = 1.0, camera: np.ndarray | None = None
+    frames: Frames,
+    labels: Labels,
+    names: Skeleton,
+    share: float = 1.0,
+    camera: np.ndarray | None = None,
+    fused: bool = False,
 ) -> Pool:
     """Every (frame, view) of the target with at least one pseudo label; one row a picture.
 
     Args:
         camera: (frames, views) int, which camera took a picture: then the views of a moment come into the same batch, for a
             loss that compares them.
+        fused: a network brings the views together: then all of a moment come where one of them has a label, still ones.
 
     Raises:
-        ValueError: labels and frames speak of different frames or views, or no label was accepted.
+        ValueError: with `fused`, a view has no label at all; labels and frames speak of different frames or views; no label was
+            accepted.
     """
     frames.keys.require_same(labels.keys, "labels")
     if frames.views != labels.views:
@@ -176,6 +183,12 @@ def pool_of_labels(
     frame, view = np.nonzero(learnable)
     if len(frame) == 0:
         raise ValueError("labels: not one pseudo label was accepted; loosen the thresholds of the section `pseudo`")
+    if fused:
+        blind = [name for name, seen in zip(labels.views, learnable.any(axis=0), strict=True) if not seen]
+        if blind:
+            raise ValueError(f"labels: not one in view {blind[0]}; fusion needs some in each (is it held out?)")
+        shown = frames.present & np.isfinite(labels.box).all(axis=-1)
+        frame, view = np.nonzero(learnable | (learnable.any(axis=-1, keepdims=True) & shown))
     moments = np.split(np.arange(len(frame)), np.flatnonzero(np.diff(frame)) + 1)
     return Pool(
         picture=lambda row: frames.picture(int(frame[row]), int(view[row])),
@@ -187,4 +200,5 @@ def pool_of_labels(
         share=share,
         moments=None if camera is None else moments,
         view=None if camera is None else camera[frame, view],
+        still=fused,
     )

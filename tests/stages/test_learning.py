@@ -345,3 +345,104 @@ def test_a_network_learns_from_pictures_as_it_will_see_them(world):
     rgb = run_pretrain(world, "rgb.pt")
     one, other = (build.load(path)[1].state_dict()["conv1.weight"] for path in (plain, rgb))
     assert not torch.equal(one, other)
+
+
+def fused(world, views=4, steps=8, **retrain_changes):
+    def edit(values):
+        values["network"]["fusion_views"] = views
+        values["retrain"].update(batch_size=12, **retrain_changes)
+        values["retrain"]["schedule"]["steps"] = steps
+
+    change(world, edit)
+
+
+def keys_of(model):
+    return set(torch.load(model, weights_only=True)["weights"])
+
+
+def test_fusion_begins_in_the_first_round_is_exported_and_kept_by_the_next(world):
+    fused(world, consistency_weight=0.01)
+    first = run_pretrain(world)
+    assert not any(key.startswith("aggre_layer") for key in keys_of(first))
+    assert run_export(world, first, "r0.h5").map_size == (16, 16)
+    student = run_retrain(world, first)
+    assert sum(key.startswith("aggre_layer") for key in keys_of(student)) == 12
+    assert (world.root / "retrain.csv").read_text().splitlines()[0] == "step,loss,heatmap,consistency"
+    together = run_export(world, student, "fused.h5")
+    network, model = build.load(student)
+    build.save(world.root / "alone.pt", network, build.single_view(model).state_dict())
+    alone = run_export(world, world.root / "alone.pt", "alone.h5")
+    assert not np.array_equal(together.points, alone.points)
+    assert run_retrain(world, student, "second.pt").read_bytes() != student.read_bytes()
+    assert keys_of(world.root / "second.pt") == keys_of(student)
+    flags = ["--source", "source.h5", "--out", "on.pt", "--metrics", "on.json", "--curve", "on.csv"]
+    cli.run(pretrain.main, argv=[*flags, "--init", str(student)])
+    onward, kept = build.load(world.root / "on.pt")[1], build.load(student)[1]
+    assert torch.equal(onward.aggre_layer.aggre[5].weight, kept.aggre_layer.aggre[5].weight)
+    assert not torch.equal(onward.resnet.conv1.weight, kept.resnet.conv1.weight)
+
+
+def test_a_frame_that_lacks_a_view_is_not_fused(world):
+    fused(world)
+    student = run_retrain(world, run_pretrain(world))
+    whole = run_export(world, student, "whole.h5", "--labels", str(world.data("r1") / "labels.h5"))
+    labels = Labels.read(world.data("r1") / "labels.h5")
+    box = labels.box.copy()
+    box[1, 2] = np.nan
+    Labels(*[getattr(labels, k) for k in ("keys", "views", "skeleton", "points", "weights", "reason")], box).write(
+        world.root / "lacking.h5"
+    )
+    part = run_export(world, student, "part.h5", "--labels", "lacking.h5")
+    network, model = build.load(student)
+    build.save(world.root / "alone.pt", network, build.single_view(model).state_dict())
+    alone = run_export(world, world.root / "alone.pt", "alone.h5", "--labels", str(world.data("r1") / "labels.h5"))
+    np.testing.assert_array_equal(part.points[[0, 2, 3, 4]], whole.points[[0, 2, 3, 4]])
+    np.testing.assert_allclose(part.points[1, [0, 1, 3]], alone.points[1, [0, 1, 3]], atol=0.05)  # px
+    assert np.isnan(part.points[1, 2]).all()
+
+
+def test_the_loss_before_and_after_fusion_falls_and_the_same_inputs_give_the_same_bytes(world):
+    fused(world, steps=120, target_share=1.0)
+    model = run_pretrain(world)
+    student = run_retrain(world, model).read_bytes()
+    losses = [float(line.split(",")[1]) for line in (world.root / "retrain.csv").read_text().splitlines()[1:]]
+    assert losses[-1] < 0.5 * losses[0]
+    assert run_retrain(world, model, "again.pt").read_bytes() == student
+
+
+def test_fusion_of_another_number_of_views_than_the_rig_has_is_refused(world, capsys):
+    fused(world, views=3)
+    model = run_pretrain(world)
+    with pytest.raises(SystemExit, match="1"):
+        run_retrain(world, model)
+    assert "network.fusion_views: fuses 3 views of one rig, and" in (error := capsys.readouterr().err)
+    assert "has 4 cameras in all" in error
+    network, single = build.load(model)
+    build.save(world.root / "three.pt", network, build.with_fusion(network, single).state_dict())
+    with pytest.raises(SystemExit, match="1"):
+        run_export(world, world.root / "three.pt")
+    assert "fuses 3 views, and" in capsys.readouterr().err
+
+
+def test_fusion_cannot_learn_a_view_without_labels_nor_mirror_views_nor_be_consistent_with_nothing(world, capsys):
+    fused(world, views=0, consistency_weight=0.1)
+    plain = run_pretrain(world)
+    with pytest.raises(SystemExit, match="1"):
+        run_retrain(world, plain)
+    assert "retrain.consistency_weight: compares maps before and after fusion" in capsys.readouterr().err
+    fused(world)
+    model = run_pretrain(world)
+    student = run_retrain(world, model)
+    change(world, lambda values: values["export"].update(flip_test=True))
+    with pytest.raises(SystemExit, match="1"):
+        run_export(world, student)
+    assert "export.flip_test: views that a network fuses" in capsys.readouterr().err
+    path = world.data("r1") / "labels.h5"
+    labels = Labels.read(path)
+    path.unlink()
+    weights = labels.weights.copy()
+    weights[:, 1] = 0
+    Labels(labels.keys, labels.views, labels.skeleton, labels.points, weights, labels.reason, labels.box).write(path)
+    with pytest.raises(SystemExit, match="1"):
+        run_retrain(world, model, "blind.pt")
+    assert "labels: not one in view cam02; fusion needs some in each" in capsys.readouterr().err

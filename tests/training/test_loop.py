@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline.models.fusion import CrossViewFusion
 from pipeline.models.inference import as_input
-from pipeline.training.batches import Batch
+from pipeline.training.batches import Batch, whole_moments
 from pipeline.training.loop import Schedule, train
 from pipeline.training.losses import Loss, loss_against_targets
 
@@ -132,3 +133,53 @@ def _rows(batch, rows):
 def test_a_schedule_that_cannot_be_is_named(key, value):
     with pytest.raises(ValueError, match=f"schedule.{key}"):
         Schedule(**(vars(SCHEDULE) | {key: value}))
+
+
+def _views():
+    """Dots in each of two views, fused."""
+    return CrossViewFusion(Dots(), 2, (4, 4))
+
+
+def _moments(first):
+    """Two moments of two views, one of them in the other order, and a picture alone."""
+    for step in range(first, SCHEDULE.steps):
+        rng = np.random.default_rng(step)
+        pictures = rng.integers(0, 255, (5, 16, 16, 3)).astype(np.uint8)
+        targets, weights = rng.random((5, 1, 4, 4), dtype=np.float32), np.ones((5, 1), dtype=np.float32)
+        moment, view = np.array([0, 0, -1, 3, 3]), np.array([0, 1, -1, 1, 0])
+        yield Batch(pictures, targets, weights, targets, np.zeros(5, dtype=bool), moment, view, np.zeros((5, 1, 2)))
+
+
+def test_an_interrupted_training_with_fusion_ends_with_the_bytes_of_an_undisturbed_one(tmp_path):
+    def learned(*more):
+        torch.manual_seed(1)
+        model = _views()
+        run = train(model, _moments, as_input, _loss, SCHEDULE, CPU, False, 4, *more, fused_views=2)
+        return model, run
+
+    whole, run = learned()
+    before = _weights(whole.aggre_layer).clone()
+    list(run)
+    assert not torch.equal(_weights(whole.aggre_layer), before)
+    _, run = learned(tmp_path / "c.pt", 3)
+    next(run)
+    next(run)
+    run.close()
+    resumed, run = learned(tmp_path / "c.pt", 3)
+    list(run)
+    assert torch.equal(_weights(whole), _weights(resumed))
+
+
+def test_the_views_of_a_moment_are_fused_in_their_order_and_a_picture_alone_passes_by():
+    batch = next(iter(_moments(0)))
+    rows = whole_moments(batch, 2)
+    assert rows.tolist() == [[0, 1], [4, 3]]
+    assert whole_moments(batch, 3).shape == (0, 3)
+    torch.manual_seed(1)
+    model = _views().eval()
+    tensor = as_input(batch.pictures, CPU)
+    raw, fused = model(tensor, torch.from_numpy(rows))
+    assert torch.equal(raw[2], fused[2])
+    expected = model(tensor[torch.from_numpy(rows)])[1]
+    torch.testing.assert_close(fused[[0, 1]], expected[0])
+    torch.testing.assert_close(fused[[4, 3]], expected[1])
