@@ -63,11 +63,13 @@ def main(
     controls: Path | None = None,
     quality: Path | None = None,
     verdict: Path | None = None,
+    rig_check: Path | None = None,
 ) -> None:
     names = round_names(params)
     measured = [results.read_round(name, rounds, curves, quality) for name in names]
     study = results.read_controls(controls) if controls else []
     judged = results.read_verdict(verdict) if verdict else None
+    checked = results.read_rig_check(rig_check) if rig_check else None
     pictured = Frames.read(frames)
     rigs = read_rigs(cameras)
     seen = {name: Heatmaps.read(data / name / "heatmaps.h5", windows=False) for name in names}
@@ -90,7 +92,7 @@ def main(
         sheets.append(labelled_sheet(pictured, seen, labels, labelled[-1], real, shown, head, *size))
     poses = {"triangulation": triangulated, "pictorial structure": pictorial}
     scene = scene_of_test(pictured, poses, real, config.frames_3d)
-    text = render(measured, against(real, pictured), study, sheets, scene, judged)
+    text = render(measured, against(real, pictured), study, sheets, scene, judged, checked)
 
     write_json(summary, results.summary(measured))
     write_table(table, results.rounds_table(measured))

@@ -75,6 +75,7 @@ def render(
     sheets: Sequence[Sheet],
     scene: dict[str, Any],
     verdict: dict[str, Any] | None = None,
+    rig_check: dict[str, Any] | None = None,
 ) -> str:
     """Assemble the page.
 
@@ -85,6 +86,7 @@ def render(
         sheets: the contact sheets.
         scene: what page.js draws, see `scene_data`; empty when there is no pose to turn.
         verdict: metrics/verdict.json, what label-free evidence says of the last round.
+        rig_check: metrics/check_rig.json, what is wrong with the calibration or the views.
     """
     colours = dict(zip([each.name for each in rounds], round_colours(len(rounds)), strict=True))
     sections = [
@@ -109,7 +111,7 @@ def render(
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>Self-training, round by round</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
-        f"<header><h1>Self-training, round by round</h1>{_lede(rounds, against)}{_verdict(verdict)}"
+        f"<header><h1>Self-training, round by round</h1>{_lede(rounds, against)}{_verdict(verdict)}{_rig(rig_check)}"
         f'<nav aria-label="Sections">{links}</nav></header>\n'
         f"<main>\n{body}</main>\n<footer></footer>\n"
         + (f'<script type="application/json" id="scene-data">{_script_json(scene)}</script>\n' if scene else "")
@@ -204,6 +206,16 @@ def _verdict(verdict: dict[str, Any] | None) -> str:
         f'<div class="verdict {escape(verdict["verdict"])}"><p><strong>{title}</strong>, says the evidence that needs no'
         f" label.</p><ul>{reasons}</ul></div>"
     )
+
+
+def _rig(rig_check: dict[str, Any] | None) -> str:
+    if not rig_check or not (rig_check["problems"] or rig_check["doubts"]):
+        return ""
+    problems, doubts = ([str(each) for each in rig_check[key]] for key in ("problems", "doubts"))
+    said = "".join(f"<li>{escape(each)}</li>" for each in (*problems, *doubts))
+    title = "Something is wrong with the rig" if problems else "The rig leaves doubts"
+    kind = "do_not_adopt" if problems else "not_enough_evidence"
+    return f'<div class="verdict {kind}"><p><strong>{title}</strong>, by what its cameras see.</p><ul>{said}</ul></div>'
 
 
 def _evidence(rounds: Sequence[Round]) -> str:

@@ -223,6 +223,18 @@ def read_verdict(path: Path) -> dict[str, Any]:
     return found
 
 
+def read_rig_check(path: Path) -> dict[str, Any]:
+    """Read metrics/check_rig.json.
+
+    Raises:
+        ValueError: the file is absent, or says something else.
+    """
+    found = _read_json(path)
+    if not isinstance(found, dict) or not all(isinstance(found.get(key), list) for key in ("problems", "doubts")):
+        raise ValueError(f"{path}: expected what check_rig found, got none")
+    return found
+
+
 def numbers(cells: Sequence[str]) -> np.ndarray:
     """A column of a table as floats; what is no number is NaN."""
     found = [_number(cell) for cell in cells]

@@ -219,7 +219,12 @@ def test_what_is_said_without_labels_stands_on_top_in_the_summary_and_in_the_end
     reasons = ["Joints got lost & <found>."]
     judged = {"verdict": "do_not_adopt", "model": "r2", "against": "r0", "reasons": reasons}
     verdict.write_text(json.dumps(judged))
-    text = report(world, monkeypatch, quality=quality, verdict=verdict)
+    checked = world.root / "check_rig.json"
+    checked.write_text(json.dumps({"problems": ["cam_03 does not stand <here>"], "doubts": ["cam_01 is loose"]}))
+    text = report(world, monkeypatch, quality=quality, verdict=verdict, **{"rig-check": checked})
+    assert "Something is wrong with the rig" in text
+    assert "cam_03 does not stand &lt;here&gt;" in text
+    assert "cam_01 is loose" in text
     assert text.index("Do not adopt r2 in place of r0") < text.index("<h2")
     assert "Joints got lost &amp; &lt;found&gt;." in text
     summary = json.loads((world.root / "metrics/summary.json").read_text())
