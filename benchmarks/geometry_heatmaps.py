@@ -174,7 +174,10 @@ def _moved(folder: Path, data: Path, frames: int) -> list[Row]:
     for frame in chosen:
         pictures = [
             network_input(
-                seen.picture(frame, view), seen.crop_from_image[frame, view], seen.box[frame, view], network.input_size
+                seen.picture(frame, view),
+                seen.crop_from_image[frame, view],
+                seen.box[frame, view],
+                network.picture_size,
             )
             for view in range(len(head.views))
         ]

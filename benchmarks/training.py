@@ -48,13 +48,13 @@ def _input_rows(
     seed: int,
     steps: int,
     device: torch.device,
-    half: bool,
+    half: torch.dtype | None,
 ) -> list[Row]:
     """The default network at its own work, against the same fed with constants, against the input alone."""
 
     def prepared(count: int) -> Iterator[Batch]:
         return batches(
-            [pool], range(count), settings.batch_size, network.input_size, settings.sigma, settings.augment, seed
+            [pool], range(count), settings.batch_size, network.picture_size, settings.sigma, settings.augment, seed
         )
 
     (constant,) = prepared(1)

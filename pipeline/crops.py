@@ -9,6 +9,8 @@ points `(x + 0.5) / 2 - 0.5`, and nothing drifts by half a pixel between crops, 
 import cv2
 import numpy as np
 
+_SAME = 1e-3  # px; stored boxes are rounded
+
 
 def crop_from_image(
     box: np.ndarray, size: int | tuple[int, int], rotation: float | np.ndarray = 0.0, flip: bool | np.ndarray = False
@@ -74,6 +76,28 @@ def square(box: np.ndarray, margin: float = 0.0) -> np.ndarray:
     centre = (box[..., :2] + box[..., 2:]) / 2
     half = (box[..., 2:] - box[..., :2]).max(axis=-1, keepdims=True) * (1 + margin) / 2
     return np.concatenate([centre - half, centre + half], axis=-1)
+
+
+def fitted(box: np.ndarray, size: tuple[int, int], margin: float = 0.0) -> np.ndarray:
+    """What a network sees of a person: the smallest box of its picture's shape, about the same centre, that holds the person's.
+
+    So the crop shows nothing stretched. It is what top-down systems do with a box's width and height (Simple Baselines).
+
+    Args:
+        box: (..., 4) px.
+        size: (width, height) px of the picture.
+        margin: how much longer the sides become, as a fraction.
+
+    Returns:
+        (..., 4) px; without margin a box that has the shape, to a thousandth of a px, stays as it is.
+    """
+    box, shape = np.asarray(box, dtype=np.float64), np.asarray(size, dtype=np.float64)
+    sides = box[..., 2:] - box[..., :2]
+    half = (sides / shape).max(axis=-1, keepdims=True) * shape * (1 + margin) / 2
+    centre = (box[..., :2] + box[..., 2:]) / 2
+    grown = np.concatenate([centre - half, centre + half], axis=-1)
+    same = (margin == 0) & (np.abs(sides[..., :1] * shape[1] / shape[0] - sides[..., 1:]) < _SAME)
+    return np.where(same, box, grown)
 
 
 def stored(box: np.ndarray, margin: float, size: float) -> tuple[np.ndarray, int]:

@@ -19,12 +19,16 @@ class Runtime:
         seed: of initialisation, order and augmentation.
         threads: CPU threads of a training; another number gives other bytes, so it is pinned here.
         precision: of the convolutions while training; "auto" is bfloat16 on processors and GPUs that compute in it (about
-            1.8 times as fast), else float32. Weights, loss and inference are float32 always.
+            1.8 times as fast), else float32. "float16" is for GPUs that have no bfloat16; its gradients are scaled. Weights,
+            loss and inference are float32 always.
+        compile: whether the network is compiled before it is trained (torch.compile): minutes first, then faster steps with
+            a large network on a GPU. Other bytes, the same within rounding.
     """
 
     seed: int
     threads: int
-    precision: Literal["auto", "float32", "bfloat16"]
+    precision: Literal["auto", "float32", "bfloat16", "float16"]
+    compile: bool = False
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -54,15 +58,26 @@ def start_torch(runtime: Runtime) -> "torch.device":
     return torch.device(name)
 
 
-def half_precision(runtime: Runtime, device: "torch.device") -> bool:
-    """Whether to train in bfloat16 on this device."""
+def half_precision(runtime: Runtime, device: "torch.device") -> "torch.dtype | None":
+    """In what to train on this device, if not in float32.
+
+    Raises:
+        ValueError: float16 on a processor, which computes faster in any other.
+    """
     import torch
 
-    if runtime.precision != "auto":
-        return runtime.precision == "bfloat16"
+    match runtime.precision:
+        case "float32":
+            return None
+        case "bfloat16":
+            return torch.bfloat16
+        case "float16":
+            if device.type != "cuda":
+                raise ValueError(f"runtime.precision: float16 is for GPUs, and this is {device}; expected auto")
+            return torch.float16
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return _processor_has_bfloat16()
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else None
+    return torch.bfloat16 if _processor_has_bfloat16() else None
 
 
 def _processor_has_bfloat16() -> bool:

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline import cli, heatmaps, skeleton
+from pipeline import cli, crops, heatmaps, skeleton
 from pipeline.files.atomic import replacing, write_json
 from pipeline.files.samples import Samples
 from pipeline.metrics import oks, pck
@@ -63,11 +63,12 @@ def main(
     decode = {"dark": heatmaps.decode_dark, "quarter": heatmaps.decode_quarter, "soft": heatmaps.decode_soft}
     flipped = names.flipped if config.flip_test else None
     maps_of = partial(predict, net, device=device, flipped=flipped)
-    points, scores = detect(maps_of, samples, rows, network.input_size, decode[config.decode])
+    points, scores = detect(maps_of, samples, rows, network.picture_size, decode[config.decode], network.stride)
 
     values: dict[str, float] = {}
     if annotations is not None:
-        area = np.prod(samples.box[rows, 2:] - samples.box[rows, :2], axis=-1)
+        seen = crops.fitted(samples.rectangle[rows], network.picture_size)
+        area = np.prod(seen[:, 2:] - seen[:, :2], axis=-1)
         found = oks.coco_results(
             np.array([_image_id(key, source) for key in samples.key[rows]]),
             np.nan_to_num(points),

@@ -74,30 +74,35 @@ def main(
     device = start_torch(runtime)
     net.to(device)
     flipped = names.flipped if export.flip_test else None
-    size, side = network.input_size, network.map_size
+    (width, height), stride = network.picture_size, network.stride
+    map_size = (width // stride, height // stride)
     views, joints = len(seen.views), len(names)
     fused = found is None and build.single_view(net) is not net
     if fused and views != network.fusion_views:
         raise ValueError(f"{model}: fuses {network.fusion_views} views, and {frames} has {views}")
     if fused and export.flip_test:
         raise ValueError(f"export.flip_test: views that a network fuses, as that of {model}, cannot be mirrored")
-    with heatmap_file.writing(out, seen.keys, seen.views, names, (side, side)) as writer:
+    with heatmap_file.writing(out, seen.keys, seen.views, names, map_size) as writer:
         for start in tqdm(range(0, len(seen), _BLOCK), desc="export", disable=None):
             block = range(start, min(start + _BLOCK, len(seen)))
-            pictures = np.zeros((len(block), views, size, size, 3), dtype=np.uint8)
+            pictures = np.zeros((len(block), views, height, width, 3), dtype=np.uint8)
             image_from_map = np.full((len(block), views, 2, 3), np.nan)
             for k, frame in enumerate(block):
                 for view in np.flatnonzero(seen.present[frame] & np.isfinite(box[frame]).all(axis=-1)):
                     pictures[k, view], image_from_map[k, view] = network_input(
-                        seen.picture(frame, int(view)), seen.crop_from_image[frame, view], box[frame, view], size
+                        seen.picture(frame, int(view)),
+                        seen.crop_from_image[frame, view],
+                        box[frame, view],
+                        (width, height),
+                        stride,
                     )
             missing = ~np.isfinite(image_from_map).all(axis=(-2, -1))  # (frames, views)
             if found is None:
                 if fused:
                     maps = predict_views(net, pictures, device, ~missing.any(axis=-1))
                 else:
-                    maps = predict(net, pictures.reshape(-1, size, size, 3), device, flipped)
-                    maps = maps.reshape(len(block), views, joints, side, side)
+                    maps = predict(net, pictures.reshape(-1, height, width, 3), device, flipped)
+                    maps = maps.reshape(len(block), views, joints, *map_size[::-1])
                 maps[missing] = 0
                 peaks, scores = heatmaps.decode_dark(maps)
                 points = crops.transform(image_from_map, peaks)
@@ -107,7 +112,7 @@ def main(
                 scores = skeleton.reorder(found.scores[rows][..., None], names, found.skeleton)[..., 0]
                 scores = np.where(np.isfinite(points).all(axis=-1), np.nan_to_num(scores), 0.0)
                 peaks = crops.transform(crops.inverse(image_from_map), points)
-                maps = heatmaps.draw(peaks, (side, side), export.sigma) * scores[..., None, None]
+                maps = heatmaps.draw(peaks, map_size, export.sigma) * scores[..., None, None]
             windows = heatmaps.windows(maps, writer.window)
             writer.append(points, scores, image_from_map, *windows, *heatmaps.background(maps))
     print(f"{out}: {len(seen)} frames, {views} views, {joints} joints, mean score {np.nanmean(scores):.2f}")

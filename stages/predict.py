@@ -35,7 +35,7 @@ class Predict:
     Attributes:
         flip_test: average with the mirrored picture's maps.
         decode: how a peak becomes a position: "dark", "quarter" or "soft", see pipeline/heatmaps.py.
-        box_margin: how much larger the square that the network sees is than the box, as a fraction of its side.
+        box_margin: how much larger the box of the network's shape is that it sees, as a fraction of its sides.
         min_box_score: boxes below it are left out.
         min_score: joints below it are not drawn; they are written all the same, with their score.
     """
@@ -53,7 +53,7 @@ class Predict:
 
 @dataclass(frozen=True, eq=False)
 class _Person:
-    """One box: the picture's number in the run and its name, the square that the network sees, the box's score."""
+    """One box: the picture's number in the run and its name, what the network sees of it, the box's score."""
 
     picture: int
     name: str
@@ -79,7 +79,7 @@ def main(
     net.to(device).eval()
     flipped = names.flipped if predict.flip_test else None
     decode = {"dark": heatmaps.decode_dark, "quarter": heatmaps.decode_quarter, "soft": heatmaps.decode_soft}
-    size = network.input_size
+    size, stride = network.picture_size, network.stride
     found: list[tuple[_Person, np.ndarray, np.ndarray]] = []
 
     def finish(waiting: list[tuple[_Person, np.ndarray, np.ndarray]]) -> None:
@@ -90,8 +90,8 @@ def main(
 
     waiting: list[tuple[_Person, np.ndarray, np.ndarray]] = []
     for number, (name, picture) in enumerate(tqdm(_read(pictures, sources), total=len(sources), disable=None)):
-        for person in _people(number, name, picture, known, predict):
-            waiting.append((person, *network_input(picture, np.eye(3)[:2], person.box, size)))
+        for person in _people(number, name, picture, known, predict, size):
+            waiting.append((person, *network_input(picture, np.eye(3)[:2], person.box, size, stride)))
         if len(waiting) >= _BATCH:
             finish(waiting)
             waiting = []
@@ -163,14 +163,15 @@ def _people(
     picture: np.ndarray,
     known: dict[str, list[tuple[np.ndarray, float]]] | None,
     predict: Predict,
+    size: tuple[int, int],
 ) -> list[_Person]:
     height, width = picture.shape[:2]
     if known is None:
-        whole = crops.square(np.array([-0.5, -0.5, width - 0.5, height - 0.5]))
+        whole = crops.fitted(np.array([-0.5, -0.5, width - 0.5, height - 0.5]), size)
         return [_Person(number, name, whole, 1.0)]
     some = known.get(name) or known.get(str(_image_id(name)), [])
     return [
-        _Person(number, name, crops.square(box, predict.box_margin), score)
+        _Person(number, name, crops.fitted(box, size, predict.box_margin), score)
         for box, score in some
         if score >= predict.min_box_score
     ]

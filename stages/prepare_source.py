@@ -118,6 +118,7 @@ def _write(out: Path, records: Records, config: Source, made: Path) -> tuple[np.
         (jpeg for jpeg, facts in journal.kept(made, lambda first: ()) if "error" not in facts),
         records.score[kept],
         records.decoder,
+        None if records.extent is None else records.extent[kept],
     )
     return kept, inside
 

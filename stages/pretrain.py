@@ -89,8 +89,9 @@ def main(
         steps = tqdm(
             range(first, last), initial=first, total=last, desc="pretrain", disable=None if ranks.first() else True
         )
-        size, seed, part = network.input_size, runtime.seed, ranks.rank_and_count()
-        return batches([pool], steps, pretrain.batch_size, size, pretrain.sigma, pretrain.augment, seed, part)
+        size, seed, part = network.picture_size, runtime.seed, ranks.rank_and_count()
+        given = (pretrain.batch_size, size, pretrain.sigma, pretrain.augment, seed, part, network.stride)
+        return batches([pool], steps, *given)
 
     def loss_terms(stacks: list[torch.Tensor], batch: Batch) -> dict[str, torch.Tensor]:
         return {"heatmap": loss_against_targets(stacks, batch, pretrain.loss, root)}
@@ -104,7 +105,7 @@ def main(
             found = float("nan")  # where joints have no place in the picture
             if root is None:
                 maps_of = partial(predict, model, device=device)
-                found = validation.source_pckh(maps_of, sets, names, network.input_size)
+                found = validation.source_pckh(maps_of, sets, names, network.picture_size, network.stride)
             build.save(out, network, whole.state_dict())
             write_table(curve, {"step": [r.step for r in records], "loss": [round(r.loss, 6) for r in records]})
             write_json(metrics, {"loss": records[-1].loss, "source_pckh_50": found, "steps": schedule.steps})

@@ -142,8 +142,9 @@ def main(
         steps = tqdm(
             range(first, last), initial=first, total=last, desc="retrain", disable=None if ranks.first() else True
         )
-        size, seed, part = network.input_size, runtime.seed, ranks.rank_and_count()
-        return batches(pools, steps, retrain.batch_size, size, retrain.sigma, retrain.augment, seed, part)
+        size, seed, part = network.picture_size, runtime.seed, ranks.rank_and_count()
+        given = (retrain.batch_size, size, retrain.sigma, retrain.augment, seed, part, network.stride)
+        return batches(pools, steps, *given)
 
     def loss_terms(stacks: list[torch.Tensor], batch: Batch) -> dict[str, torch.Tensor]:
         terms = {"heatmap": loss_against_targets(stacks, batch, retrain.loss, root)}
@@ -167,7 +168,7 @@ def main(
             found = float("nan")  # where joints have no place in the picture
             if root is None:
                 maps_of = partial(predict, model, device=device)
-                found = validation.source_pckh(maps_of, sets, names, network.input_size)
+                found = validation.source_pckh(maps_of, sets, names, network.picture_size, network.stride)
             build.save(out, network, whole.state_dict())
             columns: dict[str, list[float]] = {"step": [r.step for r in records]}
             columns["loss"] = [round(r.loss, 6) for r in records]

@@ -68,26 +68,27 @@ def read(
             if dropped:
                 notes.append(f"{path}: {dropped} annotations left out (crowds, no key point, no area, no box)")
         sizes = {image["file_name"]: (image["width"], image["height"]) for image in info.dataset["images"]}
-        for image, key, joints, box, score in found:
-            rows.append((split, f"{name}/{image}", f"{name}/{image}#{key}", joints, box, score, sizes[image]))
+        for image, key, joints, corners, score in found:
+            rows.append((split, f"{name}/{image}", f"{name}/{image}#{key}", joints, corners, score, sizes[image]))
         files.append(path)
         stores[name] = archives.store(_places(root, name), (name, _folder(name)), f"{root}: {name}")
     if not rows:
         raise ValueError(f"{files[0]}: there is no person with a key point")
-    split_names, image_names, keys, all_joints, all_boxes, scores, all_sizes = zip(*rows, strict=True)
+    split_names, image_names, keys, all_joints, all_corners, scores, all_sizes = zip(*rows, strict=True)
     return Records(
         SKELETON,
         np.array(image_names, dtype=str),
         np.array(keys, dtype=str),
         np.array(split_names),
         np.array(all_joints),
-        np.array(all_boxes),
+        np.array([_square(corners) for corners in all_corners]),
         np.full(len(rows), np.nan),
         np.array(scores),
         Pictures(stores),
         tuple(files),
         tuple(notes),
         np.array(all_sizes, dtype=int),
+        extent=np.array([_extent(corners) for corners in all_corners]),
     )
 
 
@@ -189,7 +190,7 @@ def _check_annotations(path: Path, loaded: dict[str, Any], pictures: set[int]) -
 
 
 def _labelled(path: Path, coco: Any) -> tuple[list[tuple[str, str, np.ndarray, np.ndarray, float]], int]:
-    """Name, key, joints, box and score of each person who counts, picture by picture; and how many do not."""
+    """Name, key, joints, x1 y1 x2 y2 and score of each person who counts, picture by picture; and how many do not."""
     found, persons = [], coco.getCatIds(catNms=["person"])
     for image in coco.loadImgs(coco.getImgIds()):
         for annotation in coco.loadAnns(coco.getAnnIds(imgIds=[image["id"]], catIds=persons, iscrowd=False)):
@@ -202,7 +203,7 @@ def _labelled(path: Path, coco: Any) -> tuple[list[tuple[str, str, np.ndarray, n
             if area <= 0 or corners is None or points.max() == 0:
                 continue
             joints = np.where(points[:, 2:] > 0, points[:, :2], np.nan)
-            found.append((image["file_name"], str(annotation["id"]), joints, _square(corners), 1.0))
+            found.append((image["file_name"], str(annotation["id"]), joints, corners, 1.0))
     return found, len(coco.dataset["annotations"]) - len(found)
 
 
@@ -227,7 +228,7 @@ def _detected(path: Path, coco: Any, min_score: float) -> list[tuple[str, str, n
             raise ValueError(f"{what}: expected positive sides, got {width} x {height} px")
         corners = np.array([x, y, x + width, y + height])
         joints = np.full((len(SKELETON), 2), np.nan)
-        found.append((coco.imgs[identity]["file_name"], f"d{number}", joints, _square(corners), score))
+        found.append((coco.imgs[identity]["file_name"], f"d{number}", joints, corners, score))
     return found
 
 
@@ -242,3 +243,9 @@ def _square(corners: np.ndarray) -> np.ndarray:
     """The square about a box's centre; a box of one px, which the published filter keeps, has a side of one px."""
     centre, half = (corners[:2] + corners[2:]) / 2, max(float((corners[2:] - corners[:2]).max()), 1.0) * _MARGIN / 2
     return np.concatenate([centre - half, centre + half])
+
+
+def _extent(corners: np.ndarray) -> np.ndarray:
+    """(2,) px: width and height of a person's rectangle with its margin; the longer one is the square's side."""
+    sides = corners[2:] - corners[:2]
+    return np.maximum(sides, 1.0 if sides.max() < 1 else 0.0) * _MARGIN

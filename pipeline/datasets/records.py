@@ -30,6 +30,8 @@ class Records:
         pictures: where they lie.
         files: the annotation files that all this was read from.
         notes: sentences about what was left out or decided.
+        extent: (persons, 2) px, width and height of the person's rectangle about the box's centre, with the box's margin; None
+            where the set speaks of squares.
         size: (persons, 2) px, width and height of the picture that the annotations speak of; None where they do not say.
         decoder: what takes the pictures out of videos; empty for picture files.
     """
@@ -47,6 +49,7 @@ class Records:
     notes: tuple[str, ...] = ()
     size: np.ndarray | None = None
     decoder: str = ""
+    extent: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         count = len(self.key)

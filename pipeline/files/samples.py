@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,8 @@ class Samples:
         head: (samples,) px, the head size that PCKh is measured in; NaN where not known.
         score: (samples,) of a detected box; 1 for an annotated person.
         crop_from_image: (samples, 2, 3) px of the stored crop from px of the full picture.
+        extent: (samples, 2) px, width and height of the person's own rectangle, about the box's centre and with its margin; the
+            longer one is the box's side. None where a set has squares of its own, such as MPII, and in older files.
         jpeg: (bytes,) uint8, sliced, and jpeg_start: (samples + 1,) int64, see files/pictures.py.
     """
 
@@ -41,6 +44,7 @@ class Samples:
     crop_from_image: np.ndarray
     jpeg: Jpegs
     jpeg_start: np.ndarray
+    extent: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.key)
@@ -48,6 +52,14 @@ class Samples:
     def picture(self, row: int) -> np.ndarray:
         """The stored crop, (height, width, 3) uint8 BGR."""
         return decode(self.jpeg[self.jpeg_start[row] : self.jpeg_start[row + 1]])
+
+    @cached_property
+    def rectangle(self) -> np.ndarray:
+        """(samples, 4) px: where the person is; networks see the smallest box of their own shape that holds it."""
+        if self.extent is None:
+            return self.box
+        centre = (self.box[:, :2] + self.box[:, 2:]) / 2
+        return np.concatenate([centre - self.extent / 2, centre + self.extent / 2], axis=-1)
 
     @staticmethod
     def read(path: Path) -> "Samples":
@@ -64,6 +76,7 @@ class Samples:
                 file["crop_from_image"][...],
                 Jpegs(path, file["jpeg"]),
                 file["jpeg_start"][...],
+                file["extent"][...] if "extent" in file else None,
             )
 
 
@@ -80,6 +93,7 @@ def write(
     jpegs: Iterable[bytes],
     score: np.ndarray | None = None,
     decoder: str = "",
+    extent: np.ndarray | None = None,
 ) -> None:
     """Write samples; fields as in `Samples`, no score for all 1.
 
@@ -104,3 +118,5 @@ def write(
         scores = np.ones(len(key)) if score is None else score
         file.create_dataset("score", data=np.asarray(scores, dtype=np.float64))
         file.create_dataset("crop_from_image", data=np.asarray(crop_from_image, dtype=np.float64))
+        if extent is not None:
+            file.create_dataset("extent", data=np.asarray(extent, dtype=np.float64))

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from pipeline.crops import square
 from pipeline.skeleton import Skeleton
 from pipeline.training.occlusion import Occlusion
 
@@ -21,7 +20,7 @@ class Augment:
     Attributes:
         rotation: deg, standard deviation.
         scale: standard deviation of the log of the size.
-        shift: standard deviation, as a share of the box's side.
+        shift: standard deviation, as a share of the box's sides.
         flip: probability.
         brightness: standard deviation of an added value, as a share of the range.
         contrast: standard deviation of the log of the contrast.
@@ -58,13 +57,13 @@ class Augment:
 
 
 def vary_crop(
-    crop_from_image: np.ndarray, size: int, augment: Augment, rng: np.random.Generator
+    crop_from_image: np.ndarray, size: tuple[int, int], augment: Augment, rng: np.random.Generator
 ) -> tuple[np.ndarray, bool]:
     """Turn, scale, shift and flip a crop.
 
     Args:
         crop_from_image: (2, 3) the crop's affine.
-        size: px, the crop's side.
+        size: (width, height) px of the crop.
 
     Returns:
         The varied (2, 3) affine, and whether left and right are exchanged.
@@ -73,9 +72,9 @@ def vary_crop(
     if augment.turned < 1 and rng.random() >= augment.turned:
         angle = 0.0
     scale = np.exp(augment.scale * np.clip(rng.standard_normal(), -2, 2))
-    shift = augment.shift * size * np.clip(rng.standard_normal(2), -2, 2)
+    shift = augment.shift * np.array(size) * np.clip(rng.standard_normal(2), -2, 2)
     flipped = bool(rng.random() < augment.flip)
-    middle = np.full(2, (size - 1) / 2)
+    middle = (np.array(size) - 1) / 2
     linear = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     if flipped:
         linear = np.diag([-1.0, 1.0]) @ linear
@@ -90,11 +89,11 @@ def half_body(
     """Now and then the box of a person's upper or lower half, as HRNet's training has it (Sun 2019).
 
     Args:
-        box: (4,) px of the full picture, square.
+        box: (4,) px of the full picture.
         joints: (joints, 2) px of the full picture; NaN where not labelled.
 
     Returns:
-        (4,) px: the box as it was, or 1.5 times the square around the labelled joints of one half. The upper half is taken
+        (4,) px: the box as it was, or 1.5 times the rectangle around the labelled joints of one half. The upper half is taken
         twice as often; people with eight or fewer labelled joints, or two or fewer in a half, stay whole.
     """
     if augment.half_body == 0 or rng.random() >= augment.half_body:
@@ -108,7 +107,9 @@ def half_body(
     half = wanted if len(wanted) > 2 else other
     if len(half) <= 2:
         return box
-    return square(np.concatenate([half.min(axis=0), half.max(axis=0)]), margin=0.5)
+    low, high = half.min(axis=0), half.max(axis=0)
+    extra = np.maximum(high - low, 1.0) * 0.25
+    return np.concatenate([low - extra, high + extra])
 
 
 def vary_pixels(picture: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.ndarray:

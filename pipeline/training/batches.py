@@ -20,9 +20,6 @@ from pipeline.training.augment import Augment, half_body, vary_crop, vary_pixels
 _AHEAD = 4  # batches that are prepared while one is trained on
 _THREADS = 2  # OpenCV and NumPy leave the interpreter's lock for most of their work
 
-# Half-pixel rule, the only one that a mirrored picture keeps: a map's pixel covers 4x4 pixels of the crop.
-_CROP_FROM_MAP = np.array([[4.0, 0.0, 1.5], [0.0, 4.0, 1.5]])
-
 
 class Indexed(Protocol):
     """An endless order: any place -> the row that comes there."""
@@ -37,7 +34,7 @@ class Pool:
     Attributes:
         picture: row -> the stored crop, (height, width, 3) uint8 BGR.
         stored_from_image: (rows, 2, 3) px of the stored crop from px of the full picture.
-        box: (rows, 4) px of the full picture, the square that the network sees.
+        box: (rows, 4) px of the full picture; the network sees the smallest box of its own shape that holds it.
         joints: (rows, joints, 2) px of the full picture; NaN where there is no label.
         weights: (rows, joints) >= 0.
         skeleton: what the joints are called.
@@ -69,8 +66,8 @@ class Batch:
     """One step's input.
 
     Attributes:
-        pictures: (batch, size, size, 3) uint8 BGR.
-        targets: (batch, joints, map, map) float32 Gaussians of height 1.
+        pictures: (batch, height, width, 3) uint8 BGR.
+        targets: (batch, joints, map height, map width) float32 Gaussians of height 1.
         weights: (batch, joints) float32; 0 where a joint is unknown or lies outside the picture.
         image_from_map: (batch, 2, 3) px of the full picture from px of the heatmap.
         mirrored: (batch,) bool; the picture is its mirror image, so its left wrist is the person's right one.
@@ -93,11 +90,12 @@ def batches(
     pools: Sequence[Pool],
     steps: Iterable[int],
     batch_size: int,
-    size: int,
+    size: tuple[int, int],
     sigma: float,
     augment: Augment,
     seed: int,
     part: tuple[int, int] = (0, 1),
+    stride: int = 4,
 ) -> Iterator[Batch]:
     """The batches of some steps, in order.
 
@@ -106,8 +104,9 @@ def batches(
             all its rows in a new order before any comes again. Of a pool with moments come as many whole ones as fit into
             its share, but at least one.
         steps: which steps; a resumed training asks for the rest.
-        size: px, side of the network's input.
+        size: (width, height) px of the network's input.
         sigma: map px, of the targets.
+        stride: input px of a map's px.
         part: which process this is, and of how many that share every batch; each makes its own pictures of it.
 
     Raises:
@@ -131,7 +130,7 @@ def batches(
                 for number, row in enumerate(units[order[place]], start=1):
                     rng = np.random.default_rng([seed, i, place, number])
                     moment, view = (-1, -1) if pool.view is None else (first, pool.view[row])
-                    *seen, points = example(pool, row, size, sigma, augment, rng)
+                    *seen, points = example(pool, row, size, sigma, augment, rng, stride)
                     made.append((*seen, moment, view, points))
         return Batch(*(np.stack(column) for column in zip(*made, strict=True)))
 
@@ -150,12 +149,18 @@ def batches(
 
 
 def example(
-    pool: Pool, row: int, size: int, sigma: float, augment: Augment, rng: np.random.Generator
+    pool: Pool,
+    row: int,
+    size: tuple[int, int],
+    sigma: float,
+    augment: Augment,
+    rng: np.random.Generator,
+    stride: int = 4,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool, np.ndarray]:
     """One varied picture: the first five fields of a `Batch` and its points, without the axis of the batch."""
     if pool.still:
         augment = replace(augment, rotation=0.0, scale=0.0, shift=0.0, flip=0.0, half_body=0.0)
-    box = half_body(pool.box[row], pool.joints[row], pool.skeleton, augment, rng)
+    box = crops.fitted(half_body(pool.box[row], pool.joints[row], pool.skeleton, augment, rng), size)
     crop_from_image, mirrored = vary_crop(crops.crop_from_image(box, size), size, augment, rng)
     crop_from_stored = crops.compose(crop_from_image, crops.inverse(pool.stored_from_image[row]))
     picture = crops.warp(pool.picture(row), crop_from_stored, size)
@@ -168,10 +173,10 @@ def example(
         picture, points = occlusion.exchange(picture, points, pool.skeleton, donor, augment.occlusion, rng)
     picture = vary_pixels(picture, augment, rng)
     picture, points = occlusion.occlude(picture, points, pool.skeleton, augment.occlusion, rng)
-    inside = ((points > -0.5) & (points < size - 0.5)).all(axis=-1)  # NaN is not inside
-    on_map = map_from_crop(points)
-    targets = heatmaps.draw(on_map, (size // 4, size // 4), sigma)
-    image_from_map = crops.compose(crops.inverse(crop_from_image), _CROP_FROM_MAP)
+    inside = ((points > -0.5) & (points < np.array(size) - 0.5)).all(axis=-1)  # NaN is not inside
+    on_map = map_from_crop(points, stride)
+    targets = heatmaps.draw(on_map, (size[0] // stride, size[1] // stride), sigma)
+    image_from_map = crops.compose(crops.inverse(crop_from_image), crop_from_map(stride))
     weights = (weights * inside).astype(np.float32)
     return picture, targets.astype(np.float32), weights, image_from_map, mirrored, on_map.astype(np.float32)
 
@@ -183,21 +188,36 @@ def _somebody(pool: Pool, rng: np.random.Generator) -> tuple[np.ndarray, np.ndar
 
 
 def network_input(
-    picture: np.ndarray, stored_from_image: np.ndarray, box: np.ndarray, size: int
+    picture: np.ndarray, stored_from_image: np.ndarray, box: np.ndarray, size: tuple[int, int], stride: int = 4
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cut the network's input out of a stored crop, unvaried.
 
+    Args:
+        picture: (stored height, stored width, 3) uint8.
+        stored_from_image: (2, 3) px of the stored crop from px of the full picture.
+        box: (4,) px of the full picture; the network sees the smallest box of its own shape that holds it.
+        size: (width, height) px of the network's input.
+        stride: input px of a map's px.
+
     Returns:
-        (size, size, 3) uint8, and image_from_map, (2, 3): px of the full picture from px of the heatmap.
+        (height, width, 3) uint8, and image_from_map, (2, 3): px of the full picture from px of the heatmap.
     """
-    crop_from_image = crops.crop_from_image(box, size)
+    crop_from_image = crops.crop_from_image(crops.fitted(box, size), size)
     found = crops.warp(picture, crops.compose(crop_from_image, crops.inverse(stored_from_image)), size)
-    return found, crops.compose(crops.inverse(crop_from_image), _CROP_FROM_MAP)
+    return found, crops.compose(crops.inverse(crop_from_image), crop_from_map(stride))
 
 
-def map_from_crop(points: np.ndarray) -> np.ndarray:
+def crop_from_map(stride: int) -> np.ndarray:
+    """(2, 3) px of the network's input from px of its heatmap, by the half-pixel rule.
+
+    It is the only one that a mirrored picture keeps: a map's pixel covers stride x stride pixels of the crop.
+    """
+    return np.array([[stride, 0, (stride - 1) / 2], [0, stride, (stride - 1) / 2]], dtype=np.float64)
+
+
+def map_from_crop(points: np.ndarray, stride: int = 4) -> np.ndarray:
     """(..., 2) px of the network's input -> px of its heatmap, by the half-pixel rule."""
-    return (points - 1.5) / 4
+    return (points - (stride - 1) / 2) / stride
 
 
 def whole_moments(batch: Batch, views: int) -> np.ndarray:

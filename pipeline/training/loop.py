@@ -87,11 +87,12 @@ def train(
     loss_terms: Callable[[list[torch.Tensor], Batch], dict[str, torch.Tensor]],
     schedule: Schedule,
     device: torch.device,
-    half: bool,
+    half: torch.dtype | None,
     record_every: int,
     checkpoint: Path | None = None,
     checkpoint_every: int = 100,
     fused_views: int = 0,
+    compiled: bool = False,
 ) -> Iterator[Record]:
     """Train `model` in place; when the iterator ends, the model holds the averaged weights.
 
@@ -101,16 +102,21 @@ def train(
         batches_from: n -> all batches from the n-th on; a step takes `schedule.accumulate` of them.
         prepare: a batch's pictures -> the network's input.
         loss_terms: (heatmaps or coordinates of each stack, batch) -> scalars by name; their sum is the loss.
-        half: compute in bfloat16 where that is safe (weights, loss and the last layer stay float32).
+        half: bfloat16 or float16, what to compute in where that is safe (weights, loss and the last layer stay float32).
+            Gradients of float16 are scaled, and a step whose gradients overflow is left out.
         record_every: steps.
         checkpoint: a file to resume from and to keep for a later one; training goes on to the same bytes.
         fused_views: of how many views of a moment the network fuses the maps, see models/fusion.py; 0: it fuses none.
+        compiled: by torch.compile.
 
     Raises:
-        ValueError: a batch does not fit into the GPU's memory; the sentence says which would.
+        ValueError: a batch does not fit into the GPU's memory, and the sentence says which would; or nothing compiles here.
     """
     ranks.shared(model).to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     network = model if ranks.rank_and_count()[1] == 1 else DistributedDataParallel(model, broadcast_buffers=False)
+    if compiled:
+        network = torch.compile(network)  # type: ignore[assignment]
+    scaler = torch.amp.GradScaler(device.type, enabled=half is torch.float16)
     kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[schedule.optimiser]
     optimiser = kind(model.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
     average = {key: value.detach().clone() for key, value in model.state_dict().items()}
@@ -119,10 +125,11 @@ def train(
         state = torch.load(checkpoint, map_location=device, weights_only=True)
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
+        scaler.load_state_dict(state["scaler"])
         average, first, losses = state["average"], state["step"], state["losses"]
         records = [Record(**record) for record in state["records"]]
         yield from records
-    learn = partial(_learn, network, prepare, loss_terms, schedule.accumulate, device, half, fused_views)
+    learn = partial(_learn, network, prepare, loss_terms, schedule.accumulate, device, half, fused_views, scaler)
     coming = iter(batches_from(first * schedule.accumulate))
     for step in range(first, schedule.steps):
         rate = schedule.learning_rate_at(step)
@@ -134,7 +141,13 @@ def train(
                 losses.append(learn(batch))
             except torch.OutOfMemoryError:
                 raise ValueError(_what_fits(network, learn, batch, schedule.accumulate, device)) from None
-        optimiser.step()
+            except RuntimeError as error:
+                if not (compiled and type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))):
+                    raise
+                reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+                raise ValueError(f"runtime.compile: the network does not compile here ({reason.strip()})") from None
+        scaler.step(optimiser)
+        scaler.update()
         _follow(average, model, schedule.average, step)
         if (step + 1) % record_every == 0 or step + 1 == schedule.steps:
             means = {name: _mean([each[name] for each in losses], device) for name in losses[0]}
@@ -143,7 +156,12 @@ def train(
             yield records[-1]
         if checkpoint is not None and (step + 1) % checkpoint_every == 0 and ranks.first():
             state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "average": average}
-            state |= {"step": step + 1, "losses": losses, "records": [vars(record) for record in records]}
+            state |= {
+                "scaler": scaler.state_dict(),
+                "step": step + 1,
+                "losses": losses,
+                "records": [vars(record) for record in records],
+            }
             _keep(checkpoint, state)
     model.load_state_dict(average)
     model.eval()
@@ -155,16 +173,17 @@ def _learn(
     loss_terms: Callable[[list[torch.Tensor], Batch], dict[str, torch.Tensor]],
     accumulate: int,
     device: torch.device,
-    half: bool,
+    half: torch.dtype | None,
     fused_views: int,
+    scaler: torch.amp.GradScaler,
     batch: Batch,
 ) -> dict[str, float]:
     """Add a batch's gradients to those of the step; returns the terms of its loss."""
     together = [torch.from_numpy(whole_moments(batch, fused_views)).to(device)] if fused_views else []
-    with torch.autocast(device.type, torch.bfloat16, enabled=half):
+    with torch.autocast(device.type, half or torch.bfloat16, enabled=bool(half)):
         maps = network(prepare(batch.pictures, device), *together)
     terms = loss_terms(_stacks(maps), batch)
-    (torch.stack(list(terms.values())).sum() / accumulate).backward()
+    scaler.scale(torch.stack(list(terms.values())).sum() / accumulate).backward()
     return {name: float(term.detach()) for name, term in terms.items()}
 
 

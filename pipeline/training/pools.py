@@ -145,7 +145,7 @@ def pool_of_samples(samples: Samples, split: str, names: Skeleton, share: float 
     return Pool(
         picture=lambda row: samples.picture(rows[row]),
         stored_from_image=samples.crop_from_image[rows],
-        box=samples.box[rows],
+        box=samples.rectangle[rows],
         joints=joints,
         weights=known.astype(np.float32),
         skeleton=names,

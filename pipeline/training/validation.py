@@ -15,7 +15,11 @@ _BATCH = 64
 
 
 def source_pckh(
-    predict: Callable[[np.ndarray], np.ndarray], sets: Mapping[str, Samples], skeleton: Skeleton, size: int
+    predict: Callable[[np.ndarray], np.ndarray],
+    sets: Mapping[str, Samples],
+    skeleton: Skeleton,
+    size: tuple[int, int],
+    stride: int = 4,
 ) -> float:
     """PCKh@0.5 in percent, by MPII's protocol, on the labelled pictures that are kept for validation; NaN without any.
 
@@ -26,7 +30,7 @@ def source_pckh(
         rows = np.flatnonzero((samples.split == "valid") & np.isfinite(samples.head))
         if len(rows):
             truth = reorder(samples.joints[rows], skeleton, samples.skeleton)
-            columns.append((detect(predict, samples, rows, size)[0], truth, samples.head[rows]))
+            columns.append((detect(predict, samples, rows, size, stride=stride)[0], truth, samples.head[rows]))
     if not columns:
         return float("nan")
     found, truth, head = (np.concatenate(column) for column in zip(*columns, strict=True))
@@ -37,16 +41,18 @@ def detect(
     predict: Callable[[np.ndarray], np.ndarray],
     samples: Samples,
     rows: np.ndarray,
-    size: int,
+    size: tuple[int, int],
     decode: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] = heatmaps.decode_dark,
+    stride: int = 4,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The network's joints in the pictures of some samples.
 
     Args:
-        predict: (batch, size, size, 3) uint8 BGR -> (batch, joints, map, map) heatmaps.
+        predict: (batch, height, width, 3) uint8 BGR -> (batch, joints, map height, map width) heatmaps.
         rows: (rows,) which samples.
-        size: px, side of the network's input.
+        size: (width, height) px of the network's input.
         decode: one of the decoders of pipeline/heatmaps.py.
+        stride: input px of a map's px.
 
     Returns:
         (rows, joints, 2) px of the full picture, NaN where a map has no peak, and (rows, joints) scores.
@@ -54,7 +60,7 @@ def detect(
     points, scores = [], []
     for start in tqdm(range(0, len(rows), _BATCH), desc="detect", disable=None):
         cut = [
-            network_input(samples.picture(row), samples.crop_from_image[row], samples.box[row], size)
+            network_input(samples.picture(row), samples.crop_from_image[row], samples.rectangle[row], size, stride)
             for row in rows[start : start + _BATCH]
         ]
         maps = predict(np.stack([picture for picture, _ in cut]))

@@ -9,6 +9,7 @@ from pipeline.training.batches import Pool, batches, example, map_from_crop, net
 NONE = Augment(0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 STRONG = Augment(20, 0.2, 0.05, 0.5, 0.1, 0.2, 0.1, 0.05, 1.0, 0.5)
 SIZE = 64
+INPUT = (SIZE, SIZE)
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def test_the_target_peaks_where_the_picture_shows_the_joint_however_it_is_turned
     names = get("mpii_16")
     sides = set()
     for k in range(40):
-        picture, targets, weights, *_ = example(pool, k % 12, SIZE, 1.5, augment, np.random.default_rng(k))
+        picture, targets, weights, *_ = example(pool, k % 12, INPUT, 1.5, augment, np.random.default_rng(k))
         (joint,) = np.flatnonzero(weights)
         sides.add(names.joints[joint])
         bright = picture[..., 0].astype(float)
@@ -53,18 +54,18 @@ def test_the_target_peaks_where_the_picture_shows_the_joint_however_it_is_turned
 
 def test_a_joint_outside_the_picture_counts_for_nothing(pool):
     pool.joints[3, :] = [500.0, 500.0]
-    _, targets, weights, *_ = example(pool, 3, SIZE, 1.5, NONE, np.random.default_rng(0))
+    _, targets, weights, *_ = example(pool, 3, INPUT, 1.5, NONE, np.random.default_rng(0))
     assert weights.sum() == 0
     assert targets.max() < 1e-3
 
 
 def test_a_step_has_the_same_batch_whenever_training_starts(pool):
-    whole = list(batches([pool], range(0, 7), 4, SIZE, 1.5, STRONG, seed=3))
-    late = list(batches([pool], range(5, 7), 4, SIZE, 1.5, STRONG, seed=3))
+    whole = list(batches([pool], range(0, 7), 4, INPUT, 1.5, STRONG, seed=3))
+    late = list(batches([pool], range(5, 7), 4, INPUT, 1.5, STRONG, seed=3))
     for one, other in zip(whole[5:], late, strict=True):
         np.testing.assert_array_equal(one.pictures, other.pictures)
         np.testing.assert_array_equal(one.targets, other.targets)
-    other_seed = next(batches([pool], range(5, 6), 4, SIZE, 1.5, STRONG, seed=4))
+    other_seed = next(batches([pool], range(5, 6), 4, INPUT, 1.5, STRONG, seed=4))
     assert not np.array_equal(whole[5].pictures, other_seed.pictures)
 
 
@@ -78,7 +79,7 @@ def test_every_picture_comes_once_before_any_comes_again(pool):
         pool.weights,
         pool.skeleton,
     )
-    list(batches([watched], range(3), 4, SIZE, 1.5, NONE, seed=0))
+    list(batches([watched], range(3), 4, INPUT, 1.5, NONE, seed=0))
     assert sorted(seen) == list(range(12))
 
 
@@ -86,7 +87,7 @@ def test_pools_share_a_batch_as_asked(pool):
     from dataclasses import replace
 
     blind = replace(pool, weights=np.zeros_like(pool.weights), share=0.75)
-    (batch,) = batches([replace(pool, share=0.25), blind], range(1), 8, SIZE, 1.5, NONE, seed=0)
+    (batch,) = batches([replace(pool, share=0.25), blind], range(1), 8, INPUT, 1.5, NONE, seed=0)
     assert (batch.weights.sum(axis=1) > 0).sum() == 2
 
 
@@ -97,7 +98,7 @@ def test_the_views_of_a_moment_come_together_and_every_moment_comes_once(pool):
     view = np.array([0, 1, 2, 3, 0, 2, 3, 0, 1, 2, 1, 3])
     rig = replace(pool, moments=moments, view=view, share=0.8)
     seen = []
-    for batch in batches([rig, replace(pool, share=0.2)], range(2), 10, SIZE, 1.5, STRONG, seed=0):
+    for batch in batches([rig, replace(pool, share=0.2)], range(2), 10, INPUT, 1.5, STRONG, seed=0):
         assert (batch.moment >= 0).sum() == len(batch.moment) - 2  # two pictures of the other pool stand alone
         for moment in set(batch.moment[batch.moment >= 0].tolist()):
             seen.append(tuple(batch.view[batch.moment == moment].tolist()))
@@ -106,7 +107,9 @@ def test_the_views_of_a_moment_come_together_and_every_moment_comes_once(pool):
 
 def test_a_varied_picture_says_where_its_map_lies_in_the_full_one(pool):
     for k in range(12):
-        _, targets, weights, image_from_map, mirrored, _ = example(pool, k, SIZE, 1.0, STRONG, np.random.default_rng(k))
+        _, targets, weights, image_from_map, mirrored, _ = example(
+            pool, k, INPUT, 1.0, STRONG, np.random.default_rng(k)
+        )
         joint = int(np.argmax(weights))
         y, x = np.unravel_index(targets[joint].argmax(), targets[joint].shape)
         own = pool.skeleton.flipped[joint] if mirrored else joint
@@ -115,8 +118,8 @@ def test_a_varied_picture_says_where_its_map_lies_in_the_full_one(pool):
 
 
 def test_the_map_leads_back_to_the_picture(pool):
-    picture, image_from_map = network_input(pool.picture(0), pool.stored_from_image[0], pool.box[0], SIZE)
-    crop_from_image = crops.crop_from_image(pool.box[0], SIZE)
+    picture, image_from_map = network_input(pool.picture(0), pool.stored_from_image[0], pool.box[0], INPUT)
+    crop_from_image = crops.crop_from_image(pool.box[0], INPUT)
     point = np.array([[50.0, 40.0]])
     on_map = map_from_crop(crops.transform(crop_from_image, point))
     np.testing.assert_allclose(crops.transform(image_from_map, on_map), point, atol=1e-9)
@@ -156,7 +159,7 @@ def test_half_of_a_person_fills_the_crop():
     names, halves = person.skeleton, []
     for seed in range(60):
         augment = replace(NONE, half_body=1.0)
-        _, _, weights, image_from_map, *_ = example(person, 0, SIZE, 1.5, augment, np.random.default_rng(seed))
+        _, _, weights, image_from_map, *_ = example(person, 0, INPUT, 1.5, augment, np.random.default_rng(seed))
         corners = crops.transform(image_from_map, np.array([[0.0, 0.0], [15.0, 15.0]]))
         halves.append("lower" if corners.mean(axis=0)[1] > 50 else "upper")
         assert weights[names.index("left_knee" if halves[-1] == "lower" else "left_elbow")] == 1
@@ -171,7 +174,7 @@ def test_a_hidden_part_is_not_asked_for():
     augment = replace(NONE, occlusion=Occlusion(cutout=1.0, target="part", fill="black"))
     hidden = 0
     for seed in range(20):
-        picture, _, weights, *_ = example(_person(), 0, SIZE, 1.5, augment, np.random.default_rng(seed))
+        picture, _, weights, *_ = example(_person(), 0, INPUT, 1.5, augment, np.random.default_rng(seed))
         hidden += (picture == 0).any()
         assert 4 < weights.sum() < 16
     assert hidden >= 15
@@ -179,7 +182,7 @@ def test_a_hidden_part_is_not_asked_for():
 
 def test_points_are_where_the_targets_are_drawn(pool):
     for k in range(6):
-        _, targets, weights, *_, points = example(pool, k, SIZE, 1.5, STRONG, np.random.default_rng(k))
+        _, targets, weights, *_, points = example(pool, k, INPUT, 1.5, STRONG, np.random.default_rng(k))
         found = heatmaps.decode_dark(targets)[0]
         middle = (weights > 0) & ((points > 2) & (points < SIZE / 4 - 3)).all(-1)
         np.testing.assert_allclose(found[middle], points[middle], atol=0.05)  # map px

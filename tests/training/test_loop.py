@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ from torch import nn
 
 from pipeline.models.fusion import CrossViewFusion
 from pipeline.models.inference import as_input
+from pipeline.runtime import Runtime, half_precision
 from pipeline.training.batches import Batch, whole_moments
 from pipeline.training.loop import Schedule, train
 from pipeline.training.losses import Loss, loss_against_targets
@@ -48,14 +50,14 @@ def _weights(model):
 
 def test_an_interrupted_training_ends_with_the_bytes_of_an_undisturbed_one(tmp_path):
     whole = Dots()
-    records = list(train(whole, _batches, as_input, _loss, SCHEDULE, CPU, False, 4))
+    records = list(train(whole, _batches, as_input, _loss, SCHEDULE, CPU, None, 4))
     broken = Dots()
-    run = train(broken, _batches, as_input, _loss, SCHEDULE, CPU, False, 4, tmp_path / "c.pt", checkpoint_every=3)
+    run = train(broken, _batches, as_input, _loss, SCHEDULE, CPU, None, 4, tmp_path / "c.pt", checkpoint_every=3)
     next(run)
     next(run)  # 8 steps done, the last checkpoint is of step 6
     run.close()
     resumed = Dots()
-    resumed_records = list(train(resumed, _batches, as_input, _loss, SCHEDULE, CPU, False, 4, tmp_path / "c.pt", 3))
+    resumed_records = list(train(resumed, _batches, as_input, _loss, SCHEDULE, CPU, None, 4, tmp_path / "c.pt", 3))
     assert torch.equal(_weights(whole), _weights(resumed))
     assert records == resumed_records
     assert [record.step for record in records] == [4, 8, 12]
@@ -64,8 +66,8 @@ def test_an_interrupted_training_ends_with_the_bytes_of_an_undisturbed_one(tmp_p
 def test_training_returns_the_average_of_the_weights():
     plain = Schedule(steps=12, learning_rate=0.01, warm_up=0.2, weight_decay=0.0, average=0.0)
     averaged, last = Dots(), Dots()
-    list(train(averaged, _batches, as_input, _loss, SCHEDULE, CPU, False, 4))
-    list(train(last, _batches, as_input, _loss, plain, CPU, False, 4))
+    list(train(averaged, _batches, as_input, _loss, SCHEDULE, CPU, None, 4))
+    list(train(last, _batches, as_input, _loss, plain, CPU, None, 4))
     assert not torch.equal(_weights(averaged), _weights(last))
     assert torch.linalg.norm(_weights(averaged) - _weights(last)) < 1
 
@@ -99,8 +101,8 @@ def test_two_batches_a_step_teach_what_one_of_both_would():
             yield _rows(batch, slice(2, 4))
 
     one, other = Still(), Still()
-    list(train(one, _batches, as_input, _loss, SCHEDULE, CPU, False, 4))
-    list(train(other, halves, as_input, _loss, replace(SCHEDULE, accumulate=2), CPU, False, 4))
+    list(train(one, _batches, as_input, _loss, SCHEDULE, CPU, None, 4))
+    list(train(other, halves, as_input, _loss, replace(SCHEDULE, accumulate=2), CPU, None, 4))
     torch.testing.assert_close(_weights(one), _weights(other), rtol=1e-4, atol=1e-6)
 
 
@@ -112,7 +114,7 @@ def test_a_batch_that_does_not_fit_is_said_with_one_that_does():
             return super().forward(x)
 
     with pytest.raises(ValueError, match=r"4 pictures does not fit .* batch_size 2 with schedule.accumulate 2 "):
-        list(train(Large(), _batches, as_input, _loss, SCHEDULE, CPU, False, 4))
+        list(train(Large(), _batches, as_input, _loss, SCHEDULE, CPU, None, 4))
 
 
 def _rows(batch, rows):
@@ -154,7 +156,7 @@ def test_an_interrupted_training_with_fusion_ends_with_the_bytes_of_an_undisturb
     def learned(*more):
         torch.manual_seed(1)
         model = _views()
-        run = train(model, _moments, as_input, _loss, SCHEDULE, CPU, False, 4, *more, fused_views=2)
+        run = train(model, _moments, as_input, _loss, SCHEDULE, CPU, None, 4, *more, fused_views=2)
         return model, run
 
     whole, run = learned()
@@ -183,3 +185,58 @@ def test_the_views_of_a_moment_are_fused_in_their_order_and_a_picture_alone_pass
     expected = model(tensor[torch.from_numpy(rows)])[1]
     torch.testing.assert_close(fused[[0, 1]], expected[0])
     torch.testing.assert_close(fused[[4, 3]], expected[1])
+
+
+def _interrupted(tmp_path, half=None, **options):
+    """A training, which one that was interrupted ends as; and the last checkpoint of that."""
+    file = tmp_path / "c.pt"
+    whole, broken, resumed = Dots(), Dots(), Dots()
+    list(train(whole, _batches, as_input, _loss, SCHEDULE, CPU, half, 4, **options))
+    run = train(broken, _batches, as_input, _loss, SCHEDULE, CPU, half, 4, file, checkpoint_every=3, **options)
+    next(run)
+    next(run)
+    run.close()
+    list(train(resumed, _batches, as_input, _loss, SCHEDULE, CPU, half, 4, file, 3, **options))
+    assert torch.equal(_weights(whole), _weights(resumed))
+    return whole, torch.load(file, weights_only=True)
+
+
+def test_a_training_in_float16_scales_its_gradients_and_resumes_with_their_scale(tmp_path, monkeypatch):
+    exact, _ = _interrupted(tmp_path)
+    (tmp_path / "c.pt").unlink()
+    real = torch.amp.GradScaler
+    monkeypatch.setattr(torch.amp, "GradScaler", lambda *a, **k: real(*a, init_scale=2.0**40, growth_interval=4, **k))
+    whole, state = _interrupted(tmp_path, torch.float16)
+    assert not torch.equal(_weights(whole), _weights(exact))
+    assert state["scaler"]["scale"] < 2.0**40  # gradients overflowed, so steps were left out
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler")
+def test_a_compiled_network_learns_the_same_within_rounding_and_resumes_with_equal_bytes(tmp_path):
+    _interrupted(tmp_path, compiled=True)
+    # Losses and not weights: a bias before a batch norm has no gradient but rounding, which Adam makes as large as any.
+    plain, compiled = (
+        list(train(Dots(), _batches, as_input, _loss, SCHEDULE, CPU, None, 4, compiled=each)) for each in (False, True)
+    )
+    assert [record.loss for record in compiled] == pytest.approx([record.loss for record in plain], rel=1e-3)
+
+
+def test_a_network_that_does_not_compile_is_said_in_a_sentence(monkeypatch):
+    failed = type("BackendCompilerFailed", (RuntimeError,), {"__module__": "torch._dynamo.exc"})
+
+    def compiling(network):
+        def call(*_):
+            raise failed("\nno compiler found\nmore")
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", compiling)
+    with pytest.raises(ValueError, match=r"runtime\.compile: the network does not compile here \(no compiler found\)"):
+        list(train(Dots(), _batches, as_input, _loss, SCHEDULE, CPU, None, 4, compiled=True))
+
+
+def test_float16_is_for_gpus():
+    runtime = Runtime(seed=1, threads=1, precision="float16")
+    assert half_precision(runtime, torch.device("cuda")) is torch.float16
+    with pytest.raises(ValueError, match=r"runtime\.precision: float16 is for GPUs"):
+        half_precision(runtime, CPU)

@@ -100,7 +100,7 @@ def test_batches_show_the_right_person_with_the_right_joints(sets):
     names = get("union_20")
     pool = pool_of_sets(sets, Mix(BOTH, 12), names, seed=5)
     shown: Counter[bool] = Counter()
-    for batch in batches([pool], range(6), 8, 64, 1.5, NONE, seed=5):
+    for batch in batches([pool], range(6), 8, (64, 64), 1.5, NONE, seed=5):
         for picture, weights in zip(batch.pictures, batch.weights, strict=True):
             coco = picture.mean() > 75
             shown[bool(coco)] += 1
@@ -115,8 +115,8 @@ def test_one_set_alone_is_drawn_as_ever(sets):
     plain = pool_of_samples(sets["mpii"], "train", names)
     for mix in (Mix({"mpii": 1.0}, None), Mix({"mpii": 7.0}, 3)):
         for one, other in zip(
-            batches([plain], range(5), 4, 64, 1.5, NONE, seed=1),
-            batches([pool_of_sets(alone, mix, names, seed=1)], range(5), 4, 64, 1.5, NONE, seed=1),
+            batches([plain], range(5), 4, (64, 64), 1.5, NONE, seed=1),
+            batches([pool_of_sets(alone, mix, names, seed=1)], range(5), 4, (64, 64), 1.5, NONE, seed=1),
             strict=True,
         ):
             np.testing.assert_array_equal(one.pictures, other.pictures)
