@@ -100,7 +100,8 @@ def main(
     kept = scratch.open(__file__, inputs, runtime, network, mix, pretrain, str(device), half)
     with ranks.opened_by_the_first(kept) as folder:
         checkpoint, every = folder / "checkpoint.pt", max(1, schedule.steps // 20)
-        records = list(train(model, from_step, prepare, loss_terms, schedule, device, half, every, checkpoint))
+        learning = (model, from_step, prepare, loss_terms, schedule, device, half, every, checkpoint)
+        records = list(train(*learning, compiled=runtime.compile))
         if ranks.first():
             found = float("nan")  # where joints have no place in the picture
             if root is None:
@@ -109,7 +110,7 @@ def main(
             build.save(out, network, whole.state_dict())
             write_table(curve, {"step": [r.step for r in records], "loss": [round(r.loss, 6) for r in records]})
             write_json(metrics, {"loss": records[-1].loss, "source_pckh_50": found, "steps": schedule.steps})
-            kind = f"{'bfloat16' if half else 'float32'}, {device}"
+            kind = f"{str(half or torch.float32).removeprefix('torch.')}, {device}"
             print(f"{out}: {schedule.steps} steps of {pretrain.batch_size} ({kind}); source PCKh@0.5 {found:.1f} %")
     ranks.leave()
 

@@ -159,11 +159,9 @@ def main(
     kept = scratch.open(__file__, inputs, runtime, mix, retrain, str(device), half)
     with ranks.opened_by_the_first(kept) as folder:
         checkpoint, every = folder / "checkpoint.pt", max(1, schedule.steps // 20)
+        learning = (model, from_step, prepare, loss_terms, schedule, device, half, every, checkpoint)
         views = network.fusion_views if fusing else 0
-        steps = train(
-            model, from_step, prepare, loss_terms, schedule, device, half, every, checkpoint, fused_views=views
-        )
-        records = list(steps)
+        records = list(train(*learning, fused_views=views, compiled=runtime.compile))
         if ranks.first():
             found = float("nan")  # where joints have no place in the picture
             if root is None:
@@ -176,7 +174,7 @@ def main(
                 columns |= {name: [round(r.terms[name], 6) for r in records] for name in records[0].terms}
             write_table(curve, columns)
             write_json(metrics, {"loss": records[-1].loss, "source_pckh_50": found, "steps": schedule.steps})
-            kind = f"{'bfloat16' if half else 'float32'}, {device}"
+            kind = f"{str(half or torch.float32).removeprefix('torch.')}, {device}"
             print(f"{out}: {schedule.steps} steps of {retrain.batch_size} ({kind}); source PCKh@0.5 {found:.1f} %")
     ranks.leave()
 
