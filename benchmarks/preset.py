@@ -12,6 +12,8 @@ from ruamel.yaml import YAML
 
 from pipeline import params
 
+_OPEN = ("sources.", "mix.weights.", "rounds.")  # sections whose keys are the user's own
+
 
 def overrides(preset: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     """`section.key=value` for each leaf, as `dvc exp run -S` takes them."""
@@ -19,19 +21,20 @@ def overrides(preset: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
         if isinstance(value, Mapping):
             yield from overrides(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}={_text(value)}"
+            add = "++" if prefix.startswith(_OPEN) else ""
+            yield f"{add}{prefix}{key}={_text(value)}"
 
 
 def apply(preset: Mapping[str, Any], values: Any, name: str = "") -> None:
     """Set a preset's values in those of a params file, in place.
 
     Raises:
-        ValueError: a key that the params file does not have.
+        ValueError: a key that the params file does not have, but for a set, a weight or a round more.
     """
     for key, value in preset.items():
-        if key not in values:
+        if key not in values and not name.startswith(_OPEN):
             raise ValueError(f"{name}{key}: no such parameter; known ones are {', '.join(values)}")
-        if isinstance(value, Mapping) and isinstance(values[key], Mapping):
+        if isinstance(value, Mapping) and isinstance(values.get(key), Mapping):
             apply(value, values[key], f"{name}{key}.")
         else:
             values[key] = value

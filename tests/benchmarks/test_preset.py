@@ -4,7 +4,27 @@ import pytest
 
 from benchmarks import preset
 from pipeline import params
+from pipeline.datasets.labelled import LabelledSet
+from pipeline.models.build import Network
+from pipeline.training.pools import Mix
+from stages.prepare_target import Target
+from stages.pretrain import Pretrain
+from stages.pseudo_labels import Pseudo
+from stages.retrain import Retrain
+from stages.rpsm import Rpsm
+from stages.triangulate import Triangulate
 from tests.pipeline_graph import ROOT
+
+SECTIONS = {
+    "mix": Mix,
+    "network": Network,
+    "pretrain": Pretrain,
+    "pseudo": Pseudo,
+    "retrain": Retrain,
+    "rpsm": Rpsm,
+    "target": Target,
+    "triangulate": Triangulate,
+}
 
 
 def test_a_preset_as_overrides() -> None:
@@ -34,6 +54,24 @@ def test_a_key_that_params_do_not_have(tmp_path: Path) -> None:
         preset.apply({"toy": {"deep": {"c": 5}}}, {"toy": {"deep": {"a": 1}}})
 
 
+def test_a_set_more_is_no_mistake() -> None:
+    more = {"sources": {"h36m": {"path": "there", "layout": "h36m"}}, "mix": {"weights": {"h36m": 2.0}}}
+    values = {"sources": {"people": {"path": "here"}}, "mix": {"weights": {"people": 1.0}, "epoch": None}}
+    preset.apply(more, values)
+    assert values["sources"]["h36m"] == {"path": "there", "layout": "h36m"}
+    assert values["mix"] == {"weights": {"people": 1.0, "h36m": 2.0}, "epoch": None}
+    assert "++mix.weights.h36m=2.0" in preset.overrides(more)
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "presets").glob("*.yaml")), ids=lambda path: path.name)
 def test_each_preset_fits_the_params(path: Path) -> None:
-    preset.apply(params.read(path), params.read(ROOT / "params.yaml"))
+    values = params.read(ROOT / "params.yaml")
+    preset.apply(params.read(path), values)
+    for name, section in SECTIONS.items():
+        params.build(section, values[name], name)
+    for name, each in values["sources"].items():
+        params.build(LabelledSet, each, f"sources.{name}")
+    if path.name.startswith("multiview"):
+        assert values["pretrain"]["sigma"] == 2
+        lines = path.read_text().splitlines()
+        assert any(f"benchmarks.preset presets/{path.name}" in line for line in lines)
