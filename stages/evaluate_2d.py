@@ -1,11 +1,16 @@
 """Evaluate in 2D: any model on a prepared labelled set, by MPII's or COCO's own protocol, as the published tables have it.
 
-Not a part of the pipeline's graph. MPII: PCKh by joint and both published means. COCO (`--annotations`, the set's
-person_keypoints json): the ten numbers of pycocotools, on annotated or detected boxes, whichever the set was prepared with.
+The model is a file of this project, or a public checkpoint that is known by its folder and name, or by `--zoo`; the latter sees
+its pictures, and its maps are read, as in its own code. Not a part of the pipeline's graph.
+
+MPII: PCKh by joint and both published means. COCO (`--annotations`, the set's person_keypoints json): the ten numbers of
+pycocotools, on annotated or detected boxes, whichever the set was prepared with; with `--results` alone, only the file that
+COCO's server takes (test-dev2017). With `evaluate_2d.occlusion` a joint or a part of everybody is hidden first.
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -16,10 +21,63 @@ from pipeline import cli, crops, heatmaps, skeleton
 from pipeline.files.atomic import replacing, write_json
 from pipeline.files.samples import Samples
 from pipeline.metrics import oks, pck
-from pipeline.models import build
+from pipeline.models import checkpoints
 from pipeline.models.inference import predict
 from pipeline.runtime import Runtime, start_torch
+from pipeline.training import occlusion
 from pipeline.training.validation import detect
+
+# The columns of the published tables.
+_MPII = {
+    "Head": "head",
+    "Shoulder": "shoulder",
+    "Elbow": "elbow",
+    "Wrist": "wrist",
+    "Hip": "hip",
+    "Knee": "knee",
+    "Ankle": "ankle",
+    "Mean": "pckh_50",
+    "Mean@0.1": "pckh_11",
+}
+_COCO = {
+    "AP": "AP",
+    "Ap .5": "AP50",
+    "AP .75": "AP75",
+    "AP (M)": "APm",
+    "AP (L)": "APl",
+    "AR": "AR",
+    "AR .5": "AR50",
+    "AR .75": "AR75",
+    "AR (M)": "ARm",
+    "AR (L)": "ARl",
+}
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """What nobody's picture shows, on purpose: the test of "Tilting at windmills", see training/occlusion.py.
+
+    Attributes:
+        how: "none", "blur" or "cutout".
+        what: the name of a joint of the labelled set, or of a part: head, left_arm, hip, corpus, ...
+        radius_px: of a joint's disc, px of the network's input.
+        fill: of cutout.
+        swapped_axes: the published defect, by which joints far to the right or low down stay visible.
+    """
+
+    how: Literal["none", "blur", "cutout"] = "none"
+    what: str | None = None
+    radius_px: float = 6.0
+    fill: Literal["mean", "black"] = "black"
+    swapped_axes: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.how == "none") != (self.what is None):
+            raise ValueError(
+                f"evaluate_2d.occlusion: expected both `how` and `what`, or neither, got {self.how} and {self.what}"
+            )
+        if self.radius_px <= 0:
+            raise ValueError(f"evaluate_2d.occlusion.radius_px: expected more than 0 px, got {self.radius_px}")
 
 
 @dataclass(frozen=True)
@@ -32,6 +90,9 @@ class Evaluate2D:
         decode: how a peak becomes a position: "dark", "quarter" or "soft", see pipeline/heatmaps.py.
         least_joint_score: for COCO; joints below it have no say in a person's score.
         suppression: for COCO; of people in one picture who are more alike than this, the best stays.
+        shift: move the mirrored maps of the flip test by a px; null: as it is published for the checkpoint.
+        by_joint: the measure of each joint alone, too; for COCO it takes as long as 17 evaluations.
+        occlusion: what is hidden.
     """
 
     split: Literal["train", "valid"]
@@ -39,6 +100,9 @@ class Evaluate2D:
     decode: Literal["dark", "quarter", "soft"]
     least_joint_score: float
     suppression: float
+    shift: bool | None = None
+    by_joint: bool = False
+    occlusion: Hidden = field(default_factory=Hidden)
 
 
 def main(
@@ -49,24 +113,31 @@ def main(
     config: Evaluate2D,
     annotations: Path | None = None,
     results: Path | None = None,
+    zoo: str | None = None,
 ) -> None:
-    network, net = build.load(model)
+    loaded = checkpoints.finished(model, zoo)
+    network, net = loaded.network, loaded.model
     names = skeleton.get(network.skeleton)
     samples = Samples.read(source)
     rows = np.flatnonzero(samples.split == config.split)
     if len(rows) == 0:
         raise ValueError(f"{source}: nobody in the split '{config.split}'")
-    if annotations is not None and names.name != "coco_17":
+    for_coco = annotations is not None or results is not None
+    if for_coco and names.name != "coco_17":
         raise ValueError(f"{model}: speaks of the joints {names.name}; COCO's evaluation needs coco_17")
+    hide = _hiding(config.occlusion, samples, rows, source)
     device = start_torch(runtime)
     net.to(device).eval()
     decode = {"dark": heatmaps.decode_dark, "quarter": heatmaps.decode_quarter, "soft": heatmaps.decode_soft}
     flipped = names.flipped if config.flip_test else None
-    maps_of = partial(predict, net, device=device, flipped=flipped)
-    points, scores = detect(maps_of, samples, rows, network.picture_size, decode[config.decode], network.stride)
+    shift = loaded.shift if config.shift is None else config.shift
+    maps_of = partial(predict, net, device=device, flipped=flipped, shift=shift)
+    how = (network.picture_size, decode[config.decode], network.stride, loaded.published, hide)
+    points, scores = detect(maps_of, samples, rows, *how)
 
     values: dict[str, float] = {}
-    if annotations is not None:
+    tables, by_joint = [], {}
+    if for_coco:
         seen = crops.fitted(samples.rectangle[rows], network.picture_size)
         area = np.prod(seen[:, 2:] - seen[:, :2], axis=-1)
         found = oks.coco_results(
@@ -81,21 +152,71 @@ def main(
         if results is not None:
             with replacing(results) as scratch:
                 scratch.write_text(json.dumps(found) + "\n", encoding="utf-8")
-        values |= {f"coco_{name}": 100 * value for name, value in oks.coco_ap(annotations, found).items()}
+        if annotations is not None:
+            numbers = {name: 100 * value for name, value in oks.coco_ap(annotations, found).items()}
+            values |= {f"coco_{name}": value for name, value in numbers.items()}
+            tables.append(_table({title: numbers[name] for title, name in _COCO.items()}, 1))
+            if config.by_joint:
+                by_joint = {
+                    name: 100 * value for name, value in oks.coco_ap_by_joint(annotations, found, names).items()
+                }
+                values |= {f"coco_AP_{name}": value for name, value in by_joint.items()}
+                tables.append(_table(by_joint, 1))
     if np.isfinite(samples.head[rows]).any():
         truth = skeleton.reorder(samples.joints[rows], names, samples.skeleton)
-        if "head_top" in names.joints:
+        if {"head_top", "left_ankle", "right_ankle"} <= {*names.joints}:
             table = pck.mpii_table(points, truth, samples.head[rows], names)
+            tables.append(_table({title: table[name] for title, name in _MPII.items()}, 3))
         else:
             table = {"pckh_50": pck.mpii_pckh(points, truth, samples.head[rows], names)[0]}
+        if config.by_joint:
+            each = pck.mpii_pckh(points, truth, samples.head[rows], names)[1]
+            by_joint = {name: float(value) for name, value in zip(names.joints, each, strict=True)}
+            table |= {f"pckh_50_{name}": value for name, value in by_joint.items()}
+            tables.append(_table(by_joint, 3))
         values |= {f"mpii_{name}": value for name, value in table.items()}
-    if not values:
+    if not values and not for_coco:
         raise ValueError(f"{source}: has no head sizes for PCKh; for COCO's evaluation give --annotations")
     write_json(metrics, {**values, "persons": len(rows)})
     print(f"{metrics}: {len(rows)} persons of {source}, split {config.split}, flip test {config.flip_test}")
-    width = max(len(name) for name in values)
-    for name, value in values.items():
-        print(f"  {name:<{width}}  {value:6.2f}")
+    if config.occlusion.what is not None:
+        print(f"{config.occlusion.how} of everybody's {config.occlusion.what}")
+    print(*tables, sep="\n\n")
+    if loaded.score is not None:
+        print(f"published: {loaded.score}")
+
+
+def _hiding(
+    hidden: Hidden, samples: Samples, rows: np.ndarray, source: Path
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
+    """What is done to a picture and its joints, (joints, 2) px of it, before the network sees it."""
+    names, what = samples.skeleton, hidden.what
+    if hidden.how == "none" or what is None:
+        return None
+    if what not in names.joints and (what not in occlusion.PARTS or len(occlusion.joints_of(what, names)) < 2):
+        known = ", ".join((*names.joints, *occlusion.PARTS))
+        raise ValueError(f"evaluate_2d.occlusion.what: {source} has no '{what}'; there are {known}")
+    if not np.isfinite(samples.joints[rows]).any():
+        raise ValueError(
+            f"evaluate_2d.occlusion: the persons of {source} are boxes without joints: nothing can be hidden"
+        )
+    how: Literal["blur", "cutout"] = "blur" if hidden.how == "blur" else "cutout"
+    settings = occlusion.Occlusion(radius_px=hidden.radius_px, fill=hidden.fill, swapped_axes=hidden.swapped_axes)
+
+    def hide(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
+        return occlusion.hide(picture, points, names, what, how, settings)
+
+    return hide
+
+
+def _table(numbers: Mapping[str, float], digits: int) -> str:
+    """One row in Markdown, as the published tables are."""
+    cells = {title: f"{value:.{digits}f}" for title, value in numbers.items()}
+    widths = [max(len(title), len(text)) for title, text in cells.items()]
+    rows = [list(cells), ["-" * width for width in widths], list(cells.values())]
+    return "\n".join(
+        f"| {' | '.join(f'{cell:>{width}}' for cell, width in zip(row, widths, strict=True))} |" for row in rows
+    )
 
 
 def _image_id(key: str, source: Path) -> int:

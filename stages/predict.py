@@ -1,6 +1,7 @@
 """Predict: any model on a folder of pictures, or a video -> key points, as COCO results and a table, and overlays.
 
-Not a part of the pipeline's graph: it shows what a model sees, on whatever one has. Without boxes each picture is taken to
+The model is a file of this project, or a public checkpoint that is known by its folder and name, or by `--zoo`. Not a part of
+the pipeline's graph: it shows what a model sees, on whatever one has. Without boxes each picture is taken to
 show one person who fills it.
 """
 
@@ -18,7 +19,7 @@ from pipeline import cli, crops, heatmaps, skeleton
 from pipeline.datasets import images, videos
 from pipeline.files.atomic import replacing
 from pipeline.files.tables import write_table
-from pipeline.models import build
+from pipeline.models import checkpoints
 from pipeline.models.inference import predict as maps_of
 from pipeline.report.overlays import drawn
 from pipeline.runtime import Runtime, start_torch
@@ -70,8 +71,10 @@ def main(
     boxes: Path | None = None,
     table: Path | None = None,
     overlays: Path | None = None,
+    zoo: str | None = None,
 ) -> None:
-    network, net = build.load(model)
+    loaded = checkpoints.finished(model, zoo)
+    network, net = loaded.network, loaded.model
     names = skeleton.get(network.skeleton)
     sources = _sources(pictures)
     known = None if boxes is None else _read_boxes(boxes)
@@ -83,7 +86,7 @@ def main(
     found: list[tuple[_Person, np.ndarray, np.ndarray]] = []
 
     def finish(waiting: list[tuple[_Person, np.ndarray, np.ndarray]]) -> None:
-        maps = maps_of(net, np.stack([cut for _, cut, _ in waiting]), device, flipped)
+        maps = maps_of(net, np.stack([cut for _, cut, _ in waiting]), device, flipped, loaded.shift)
         peaks, scores = decode[predict.decode](maps)
         points = crops.transform(np.stack([affine for _, _, affine in waiting]), peaks)
         found.extend((person, *each) for (person, _, _), *each in zip(waiting, points, scores, strict=True))
@@ -91,7 +94,8 @@ def main(
     waiting: list[tuple[_Person, np.ndarray, np.ndarray]] = []
     for number, (name, picture) in enumerate(tqdm(_read(pictures, sources), total=len(sources), disable=None)):
         for person in _people(number, name, picture, known, predict, size):
-            waiting.append((person, *network_input(picture, np.eye(3)[:2], person.box, size, stride)))
+            seen = network_input(picture, np.eye(3)[:2], person.box, size, stride, loaded.published)
+            waiting.append((person, *seen))
         if len(waiting) >= _BATCH:
             finish(waiting)
             waiting = []

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from pipeline import crops
+from pipeline.training.batches import network_input
 
 BOX = np.array([10.0, 20.0, 74.0, 84.0])  # 64 px square
 
@@ -88,6 +89,33 @@ def test_a_box_at_whole_pixels_and_full_size_is_copied_exactly():
 
 def test_the_square_of_a_box_keeps_its_centre():
     np.testing.assert_allclose(crops.square(np.array([0.0, 0.0, 10.0, 40.0]), 0.25), [-20.0, -5.0, 30.0, 45.0])
+
+
+@pytest.mark.parametrize(
+    ("centre", "sides", "size", "crop_from_image", "image_from_map"),
+    [  # golden vectors of the published affine: scale is in 200 px
+        ((320.5, 240.25), (192, 320), (192, 256), [[0.8, 0, -160.4], [0, 0.8, -64.2]], [[5, 0, 200.5], [0, 5, 80.25]]),
+        ((100, 50), (450, 300), (288, 384), None, [[6.25, 0, -125], [0, 6.25, -250]]),
+        ((200, 200), (300, 300), (256, 256), None, [[4.6875, 0, 50], [0, 4.6875, 50]]),
+    ],
+)
+def test_a_rectangle_is_grown_to_the_networks_shape_as_published(centre, sides, size, crop_from_image, image_from_map):
+    box = np.array([*np.subtract(centre, np.array(sides) / 2), *np.add(centre, np.array(sides) / 2)])
+    seen = crops.fitted(box, size)
+    np.testing.assert_allclose((seen[:2] + seen[2:]) / 2, centre)
+    assert (seen[:2] <= box[:2] + 1e-9).all() and (seen[2:] >= box[2:] - 1e-9).all()
+    assert np.isclose((seen[2:] - seen[:2]) / (box[2:] - box[:2]), 1).any()
+    if crop_from_image is not None:
+        found = crops.crop_from_image(seen, size) + [[0, 0, 0.5], [0, 0, 0.5]]
+        np.testing.assert_allclose(found, crop_from_image, atol=1e-9)
+    picture = np.zeros((10, 10, 3), dtype=np.uint8)
+    _, found = network_input(picture, np.eye(3)[:2], box, size, 4, published=True)
+    np.testing.assert_allclose(found, image_from_map, atol=1e-9)
+
+
+def test_a_box_that_has_the_shape_stays_to_the_last_digit():
+    box = np.array([[10.1, 20.3, 74.10004, 84.29998], [np.nan] * 4])
+    np.testing.assert_array_equal(crops.fitted(box, (128, 128)), box)
 
 
 def test_warp_agrees_with_opencv_where_nothing_is_reduced():

@@ -6,10 +6,13 @@ found twice, in the order and precision in which they were published, because ti
 
 import contextlib
 import io
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from pipeline.skeleton import Skeleton
 
 # COCO's per-joint constants: a tenth of what lists of them usually print (.26, .25, ...), nose first.
 COCO_SIGMAS = np.array(
@@ -130,6 +133,25 @@ def coco_results(
                     "score": float(person[row]),
                 }
             )
+    return found
+
+
+def coco_ap_by_joint(
+    annotations: Path | dict[str, Any], results: list[dict[str, Any]], names: Skeleton
+) -> dict[str, float]:
+    """AP in [0, 1] of each joint alone: as if the annotations labelled no other; NaN for one that they never label."""
+    whole = json.loads(annotations.read_text(encoding="utf-8")) if isinstance(annotations, Path) else annotations
+    found = {}
+    for index, name in enumerate(names.joints):
+        alone, labelled = [], 0
+        for annotation in whole["annotations"]:
+            points = list(annotation["keypoints"])
+            points[2::3] = [flag if joint == index else 0 for joint, flag in enumerate(points[2::3])]
+            count = int(points[3 * index + 2] > 0)
+            labelled += count
+            alone.append({**annotation, "keypoints": points, "num_keypoints": count})
+        ap = coco_ap({**whole, "annotations": alone}, results)["AP"] if labelled else float("nan")
+        found[name] = ap
     return found
 
 

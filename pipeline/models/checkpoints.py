@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from pipeline import params, skeleton
+from pipeline.models import build
 from pipeline.models.build import KIND, Network
 from pipeline.models.resnet import DEPTHS
 
@@ -404,6 +405,53 @@ def _sentence(path: Path, family: str, what: str, count: int) -> str:
 
 def _shape(tensor: torch.Tensor) -> str:
     return " x ".join(map(str, tensor.shape)) or "a number"
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """A network that has learned, of this project or public.
+
+    Attributes:
+        network: what it is.
+        model: in evaluation mode; of one that fuses views, what sees a single one.
+        shift: whether its flip test moves the mirrored maps by a pixel.
+        published: whether it learned crops and maps in the published px, see training/batches.py.
+        score: of a public file, as published.
+    """
+
+    network: Network
+    model: nn.Module
+    shift: bool = False
+    published: bool = False
+    score: str | None = None
+
+
+def finished(path: Path, zoo: str | None = None) -> Finished:
+    """A model file of ours, or a public checkpoint that can be used as it is.
+
+    Args:
+        path: of a public file, its folder and name say what it is, as its authors laid them out.
+        zoo: `pose_coco/pose_hrnet_w32_256x192.pth`, where folder and name do not; None: they do.
+
+    Raises:
+        ValueError: absent; neither ours nor known; or the weights do not fit what the file should be.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such file; expected a model, or a public checkpoint")
+    if _own(path) is not None:
+        if zoo is not None:
+            raise ValueError(f"--zoo: {path} is a model file of this project, and says itself what it is")
+        network, model = build.load(path)
+        return Finished(network, build.single_view(model))
+    try:
+        known = entry(zoo or str(path))
+    except ValueError as error:
+        raise ValueError(f"{error}{'' if zoo else '; say with --zoo which of these the file is'}") from None
+    if known.network is None:
+        raise ValueError(f"{path}: weights of ImageNet can only start a training (data.init)")
+    model = build.build(known.network)
+    load_checkpoint(path, model, style=known.network.style)
+    return Finished(known.network, model.eval(), known.shift, True, known.score)
 
 
 def entry(path: str) -> Entry:

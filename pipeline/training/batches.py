@@ -188,7 +188,12 @@ def _somebody(pool: Pool, rng: np.random.Generator) -> tuple[np.ndarray, np.ndar
 
 
 def network_input(
-    picture: np.ndarray, stored_from_image: np.ndarray, box: np.ndarray, size: tuple[int, int], stride: int = 4
+    picture: np.ndarray,
+    stored_from_image: np.ndarray,
+    box: np.ndarray,
+    size: tuple[int, int],
+    stride: int = 4,
+    published: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cut the network's input out of a stored crop, unvaried.
 
@@ -198,13 +203,18 @@ def network_input(
         box: (4,) px of the full picture; the network sees the smallest box of its own shape that holds it.
         size: (width, height) px of the network's input.
         stride: input px of a map's px.
+        published: cut and read as public checkpoints learned it, where (0, 0) of the map is (0, 0) of the crop, and the box's
+            centre lies half a px lower to the right in it.
 
     Returns:
         (height, width, 3) uint8, and image_from_map, (2, 3): px of the full picture from px of the heatmap.
     """
-    crop_from_image = crops.crop_from_image(crops.fitted(box, size), size)
+    crop_from_image, from_map = crops.crop_from_image(crops.fitted(box, size), size), crop_from_map(stride)
+    if published:
+        crop_from_image[:, 2] += 0.5
+        from_map[:, 2] = 0
     found = crops.warp(picture, crops.compose(crop_from_image, crops.inverse(stored_from_image)), size)
-    return found, crops.compose(crops.inverse(crop_from_image), crop_from_map(stride))
+    return found, crops.compose(crops.inverse(crop_from_image), from_map)
 
 
 def crop_from_map(stride: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from pipeline import crops, heatmaps
 from pipeline.files.samples import Samples
 from pipeline.metrics import pck
 from pipeline.skeleton import Skeleton, reorder
-from pipeline.training.batches import network_input
+from pipeline.training.batches import crop_from_map, network_input
 
 _BATCH = 64
 
@@ -44,6 +44,8 @@ def detect(
     size: tuple[int, int],
     decode: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] = heatmaps.decode_dark,
     stride: int = 4,
+    published: bool = False,
+    hide: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The network's joints in the pictures of some samples.
 
@@ -53,16 +55,26 @@ def detect(
         size: (width, height) px of the network's input.
         decode: one of the decoders of pipeline/heatmaps.py.
         stride: input px of a map's px.
+        published: see `batches.network_input`.
+        hide: what is done to a picture before the network sees it: (height, width, 3) uint8 and the sample's joints,
+            (joints, 2) px of that picture, to a picture like it.
 
     Returns:
         (rows, joints, 2) px of the full picture, NaN where a map has no peak, and (rows, joints) scores.
     """
+
+    def cut_out(row: int) -> tuple[np.ndarray, np.ndarray]:
+        stored_from_image, box = samples.crop_from_image[row], samples.rectangle[row]
+        cut, image_from_map = network_input(samples.picture(row), stored_from_image, box, size, stride, published)
+        if hide is not None:
+            map_from_image = crops.inverse(image_from_map)
+            from_map = np.array([[stride, 0, 0], [0, stride, 0]]) if published else crop_from_map(stride)
+            cut = hide(cut, crops.transform(crops.compose(from_map, map_from_image), samples.joints[row]))
+        return cut, image_from_map
+
     points, scores = [], []
     for start in tqdm(range(0, len(rows), _BATCH), desc="detect", disable=None):
-        cut = [
-            network_input(samples.picture(row), samples.crop_from_image[row], samples.rectangle[row], size, stride)
-            for row in rows[start : start + _BATCH]
-        ]
+        cut = [cut_out(row) for row in rows[start : start + _BATCH]]
         maps = predict(np.stack([picture for picture, _ in cut]))
         peaks, heights = decode(maps)  # (batch, joints, 2)
         points.append(crops.transform(np.stack([image_from_map for _, image_from_map in cut]), peaks))

@@ -54,6 +54,8 @@ def test_boxes_are_cut_to_the_picture_and_a_quarter_larger(folder):
     found = coco.read(folder)
     # x 50 to 130, y 30 to 150: centre (90, 90), the longer side 120
     np.testing.assert_allclose(found.box[0], [90 - 75, 90 - 75, 90 + 75, 90 + 75])
+    np.testing.assert_allclose(found.extent[0], [1.25 * 80, 1.25 * 120])
+    np.testing.assert_allclose(found.extent.max(axis=1), found.box[:, 2] - found.box[:, 0])
     # x 150 to 199 (cut), y 100 to 159
     np.testing.assert_allclose(found.box[1], crops.square(np.array([150, 100, 199, 159]), 0.25))
 

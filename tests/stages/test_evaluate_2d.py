@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from ruamel.yaml import YAML
 
 from pipeline import cli, params
 from pipeline.files import pictures, samples
@@ -43,27 +44,61 @@ def world(tmp_path, monkeypatch):
         )
         found = joints.copy()
         found[0, names.index("left_wrist"), 0] += 4
-        monkeypatch.setattr(evaluate_2d, "detect", lambda *_: (found, np.full(found.shape[:2], 0.9)))
+
+        def put_in_its_mouth(maps_of, samples, rows, size, decode, stride, published, hide):
+            if hide is not None:
+                seen["before"] = samples.picture(0)
+                seen["after"] = hide(seen["before"], samples.joints[0])
+            return found, np.full(found.shape[:2], 0.9)
+
+        monkeypatch.setattr(evaluate_2d, "detect", put_in_its_mouth)
         return names, joints
 
+    seen = {}
+    made.seen = seen
     return made
 
 
-def run(tmp_path, *more):
+def run(tmp_path, *more, **changes):
     flags = ["--model", "model.pt", "--source", "people.h5", "--metrics", "found.json", *more]
+    values = params.read(ROOT / "params.yaml")
+    values["evaluate_2d"].update(changes)
+    YAML().dump(values, tmp_path / "params.yaml")
     cli.run(
         evaluate_2d.main,
         evaluate_2d.Evaluate2D,
         name="evaluate_2d",
-        argv=[*flags, "--params", str(ROOT / "params.yaml")],
+        argv=flags,
     )
     return json.loads((tmp_path / "found.json").read_text())
 
 
-def test_mpiis_table(world, tmp_path):
+def test_a_joint_is_hidden_and_each_joint_has_its_measure(world, tmp_path, capsys):
+    names, joints = world("mpii_16", 6.0)
+    occlusion = {"how": "cutout", "what": "left_wrist"}
+    found = run(tmp_path, by_joint=True, occlusion=occlusion)
+    assert found["mpii_pckh_50_left_wrist"] == 90
+    assert found["mpii_pckh_50_right_knee"] == 100
+    x, y = joints[0, names.index("left_wrist")].astype(int)
+    changed = (world.seen["before"] != world.seen["after"]).any(-1)
+    assert changed[y, x] and not world.seen["after"][changed].any()
+    assert 90 < changed.sum() < 130  # a disc of 6 px, maybe cut at the border
+    assert "cutout of everybody's left_wrist" in capsys.readouterr().out
+    for wrong, sentence in (
+        ({"how": "blur", "what": "tail"}, "has no 'tail'"),
+        ({"how": "blur", "what": None}, "expected both"),
+    ):
+        with pytest.raises(SystemExit):
+            run(tmp_path, occlusion=wrong)
+        assert sentence in capsys.readouterr().err
+
+
+def test_mpiis_table(world, tmp_path, capsys):
     world("mpii_16", 6.0)
     found = run(tmp_path)
     assert found["mpii_wrist"] == 95
+    titles = capsys.readouterr().out.splitlines()[1].replace(" ", "")
+    assert titles == "|Head|Shoulder|Elbow|Wrist|Hip|Knee|Ankle|Mean|Mean@0.1|"
     assert found["mpii_pckh_50"] == pytest.approx(100 * 139 / 140, abs=1e-4)
     assert "coco_AP" not in found
 
@@ -89,6 +124,11 @@ def test_cocos_ten_numbers(world, tmp_path):
     found = run(tmp_path, "--annotations", "person_keypoints.json", "--results", "results.json")
     assert found["coco_AP50"] == pytest.approx(100)
     assert 95 < found["coco_AP"] <= 100
+    alone = run(tmp_path, "--annotations", "person_keypoints.json", by_joint=True)
+    assert alone["coco_AP_nose"] == pytest.approx(100)
+    assert alone["coco_AP_left_wrist"] < 100
+    assert list(run(tmp_path, "--results", "only.json")) == ["persons"]
+    assert (tmp_path / "only.json").read_bytes() == (tmp_path / "results.json").read_bytes()
     assert len(json.loads((tmp_path / "results.json").read_text())) == PEOPLE
 
 

@@ -10,16 +10,17 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
-from pipeline import cli
+from pipeline import cli, crops
 from pipeline.files import pictures, samples, scratch
 from pipeline.files.detections import Detections
 from pipeline.files.frames import Frames
 from pipeline.files.heatmaps import Heatmaps
 from pipeline.files.labels import Labels
+from pipeline.files.poses import Poses
 from pipeline.models import build
 from pipeline.runtime import Runtime, start_torch
 from pipeline.skeleton import get
-from stages import export_heatmaps, pretrain, retrain
+from stages import export_heatmaps, pretrain, retrain, triangulate
 from tests import tiny_world
 from tests.pipeline_graph import ROOT, read
 
@@ -307,6 +308,32 @@ def test_every_architecture_learns_again_and_writes_heatmaps_or_says_why_not(wor
         assert found.map_size == (16, 16)
         assert np.isfinite(found.scores).all()
         assert found.scores.max() <= (1.01 if name in build.REGRESSORS else np.inf)
+
+
+@pytest.mark.parametrize(("name", "kernels"), [("poseresnet", [4, 4]), ("poseresnet", [4, 4, 4]), ("hrnet", [4, 4, 4])])
+def test_a_network_of_another_shape_goes_from_pictures_to_joints_in_space(world, name, kernels):
+    def edit(values):
+        values["network"].update(
+            name=name, input_size=64, input_height=96, deconv_kernels=kernels, preprocessing="imagenet_rgb"
+        )
+        values["triangulate"].update(confidence_threshold=0.0, reproj_threshold_px=1000.0)
+
+    change(world, edit)
+    student = run_retrain(world, run_pretrain(world))
+    stride = build.load(student)[0].stride
+    assert stride == (8 if kernels == [4, 4] else 4)
+    found, frames = run_export(world, student), Frames.read(world.frames)
+    assert found.map_size == (64 // stride, 96 // stride)
+    assert found.maps(slice(0, 1)).shape[-2:] == (96 // stride, 64 // stride)
+    width = frames.box[..., 2] - frames.box[..., 0]
+    np.testing.assert_allclose(found.image_from_map[..., 0, 0], width * stride / 64)
+    middle = np.array([[(64 / stride - 1) / 2, (96 / stride - 1) / 2]])
+    centre = crops.transform(found.image_from_map, middle)[..., 0, :]
+    np.testing.assert_allclose(centre, (frames.box[..., :2] + frames.box[..., 2:]) / 2, atol=1e-3)  # px
+    flags = ["--heatmaps", "heatmaps.h5", "--cameras", str(world.rig), "--out", "poses.h5", "--metrics", "poses.json"]
+    cli.run(triangulate.main, argv=flags)
+    poses = Poses.read(world.root / "poses.h5")
+    assert np.isfinite(poses.joints).all(-1).mean() > 0.5
 
 
 @pytest.mark.parametrize("loss", ["integral_l1", "integral_l2"])

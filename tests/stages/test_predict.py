@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pipeline import cli, params
-from pipeline.models import build
+from pipeline.models import build, checkpoints
 from stages import predict
 from tests.pipeline_graph import ROOT
 
@@ -46,6 +46,32 @@ def test_every_picture_has_one_person_when_no_boxes_are_given(folder):
     assert lines[0] == "picture,person,joint,x,y,score"
     assert len(lines) == 1 + 3 * 16
     assert sorted(path.name for path in (folder / "drawn").iterdir()) == ["000000000785.jpg", "b.jpg", "c.jpg"]
+
+
+def test_a_public_checkpoint_is_known_by_its_place_or_by_what_is_said_of_it(folder, monkeypatch, capsys):
+    values = params.read(ROOT / "params.yaml")["network"]
+    values |= {"input_size": 64, "input_height": 96, "width": 8, "deconv_channels": 8, "skeleton": "coco_17"}
+    network = params.build(build.Network, values | {"preprocessing": "imagenet_rgb"}, "network")
+    monkeypatch.setitem(checkpoints.ZOO, "pose_coco/tiny.pth", checkpoints.Entry("pose_coco/tiny.pth", network))
+    torch.manual_seed(0)
+    (folder / "pose_coco").mkdir()
+    weights = {f"module.{key}": value for key, value in build.build(network).state_dict().items()}
+    for name in ("pose_coco/tiny.pth", "mine.pth"):
+        torch.save(weights, folder / name)
+    first = run(folder, "--model", "pose_coco/tiny.pth")
+    assert len(first[0]["keypoints"]) == 3 * 17
+    np.testing.assert_allclose(first[0]["bbox"], [0, -45, 120, 180])  # 120 x 90 px, grown to 2:3
+    assert run(folder, "--model", "mine.pth", "--zoo", "pose_coco/tiny.pth") == first
+    for flags, sentence in (
+        (["--model", "mine.pth"], "say with --zoo which of these the file is"),
+        (["--model", "mine.pth", "--zoo", "pose_coco/pose_hrnet_w32_256x192.pth"], "weights of PoseResNet"),
+        (["--model", "mine.pth", "--zoo", "imagenet/resnet50-19c8e357.pth"], "can only start a training"),
+        (["--zoo", "pose_coco/tiny.pth"], "says itself what it is"),
+        (["--model", "nothing.pth"], "there is no such file"),
+    ):
+        with pytest.raises(SystemExit):
+            run(folder, *flags)
+        assert sentence in capsys.readouterr().err
 
 
 def test_boxes_say_who_is_where_and_weak_ones_are_left_out(folder):

@@ -32,6 +32,26 @@ def pool():
     return Pool(picture, identity, box, joints, weights, names)
 
 
+@pytest.mark.parametrize(("size", "stride"), [((48, 64), 4), ((96, 64), 4), ((96, 128), 8), ((96, 128), 2)])
+def test_pictures_of_any_shape_and_stride_show_the_joint_where_the_target_and_the_affine_say(pool, size, stride):
+    names = get("mpii_16")
+    wrists = [names.index(f"{side}_wrist") for side in ("right", "left")]
+    augment = Augment(25, 0.2, 0.05, 0.5, 0, 0, 0, 0, 0, 0)
+    for k in range(24):
+        varied = example(pool, k % 12, size, 1.5, augment, np.random.default_rng(k), stride)
+        picture, targets, weights, image_from_map, mirrored, points = varied
+        wrist = wrists[mirrored]
+        assert picture.shape == (size[1], size[0], 3)
+        assert targets.shape[1:] == (size[1] // stride, size[0] // stride)
+        if not weights[wrist]:
+            continue
+        bright = picture.sum(-1).astype(float)
+        x, y = (bright.sum(axis) @ np.arange(len(bright.sum(axis))) / bright.sum() for axis in (0, 1))
+        np.testing.assert_allclose(points[wrist], map_from_crop(np.array([x, y]), stride), atol=1.2 / stride)  # map px
+        there = crops.transform(image_from_map, points[wrist, None].astype(float))[0]
+        np.testing.assert_allclose(there, pool.joints[k % 12, wrists[0]], atol=1e-3)  # px
+
+
 @pytest.mark.parametrize("augment", [NONE, Augment(25, 0.2, 0.05, 0.5, 0, 0, 0, 0, 0, 0)])
 def test_the_target_peaks_where_the_picture_shows_the_joint_however_it_is_turned_and_mirrored(pool, augment):
     names = get("mpii_16")
