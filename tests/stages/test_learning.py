@@ -473,3 +473,19 @@ def test_fusion_cannot_learn_a_view_without_labels_nor_mirror_views_nor_be_consi
     with pytest.raises(SystemExit, match="1"):
         run_retrain(world, model, "blind.pt")
     assert "labels: not one in view cam02; fusion needs some in each" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "height"), [("integral", 96), ("direct", 96), ("hourglass", 128), ("poseresnet", 96)])
+def test_pictures_that_are_not_square_are_learned_and_found_by_every_kind(world, name, height):
+    def edit(values):
+        if name in NETWORKS:
+            of_network(name)(values)
+        values["network"]["input_height"] = height
+        if name == "poseresnet":
+            values["network"]["fusion_views"] = 4
+            values["retrain"]["batch_size"] = 12
+
+    change(world, edit)
+    found = run_export(world, run_retrain(world, run_pretrain(world)))
+    assert found.map_size == (16, height // 4)
+    assert np.isfinite(found.scores).all()
