@@ -1,10 +1,12 @@
 """A preset, a few lines in the form of params.yaml: print it as DVC's overrides, or write it into a params file.
 
 dvc exp run $(python -m benchmarks.preset presets/small.yaml)
+
+A preset may have variants, by name: python -m benchmarks.preset presets/baseline_coco.yaml resnet101 384x288
 """
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,27 @@ from ruamel.yaml import YAML
 from pipeline import params
 
 _OPEN = ("sources.", "mix.weights.", "rounds.")  # sections whose keys are the user's own
+
+
+def read(path: Path, variants: Sequence[str] = ()) -> dict[str, Any]:
+    """A preset's values, changed by some of its own `variants`, in this order.
+
+    Raises:
+        ValueError: not readable, or there is no such variant.
+    """
+    values = params.read(path)
+    known = values.pop("variants", {})
+    for name in variants:
+        if name not in known:
+            raise ValueError(f"{path}: no variant '{name}'; there are {', '.join(known) or 'none'}")
+        values = _merged(values, known[name])
+    return values
+
+
+def _merged(values: Any, change: Any) -> Any:
+    if not (isinstance(values, Mapping) and isinstance(change, Mapping)):
+        return change
+    return {**values, **{key: _merged(values.get(key), each) for key, each in change.items()}}
 
 
 def overrides(preset: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -40,11 +63,11 @@ def apply(preset: Mapping[str, Any], values: Any, name: str = "") -> None:
             values[key] = value
 
 
-def write(preset: Path, params_file: Path) -> None:
+def write(preset: Path, params_file: Path, variants: Sequence[str] = ()) -> None:
     """Write a preset into a params file, whose comments stay."""
     yaml = YAML()
     values = yaml.load(params_file)
-    apply(params.read(preset), values)
+    apply(read(preset, variants), values)
     yaml.dump(values, params_file)
 
 
@@ -59,12 +82,13 @@ def _text(value: Any) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("preset", type=Path)
+    parser.add_argument("variants", nargs="*", help="of the preset's own, applied in this order")
     parser.add_argument("--write", type=Path, metavar="PARAMS", help="instead of printing, change this params file")
     given = parser.parse_args()
     try:
         if given.write:
-            write(given.preset, given.write)
+            write(given.preset, given.write, given.variants)
         else:
-            print(*(f"-S {each}" for each in overrides(params.read(given.preset))))
+            print(*(f"-S {each}" for each in overrides(read(given.preset, given.variants))))
     except ValueError as error:
         parser.exit(1, f"error: {error}\n")

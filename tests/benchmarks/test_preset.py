@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -5,8 +6,12 @@ import pytest
 from benchmarks import preset
 from pipeline import params
 from pipeline.datasets.labelled import LabelledSet
-from pipeline.models.build import Network
+from pipeline.models.build import REGRESSORS, Network
 from pipeline.training.pools import Mix
+from stages.evaluate_2d import Evaluate2D
+from stages.export_heatmaps import Export
+from stages.predict import Predict
+from stages.prepare_source import Source
 from stages.prepare_target import Target
 from stages.pretrain import Pretrain
 from stages.pseudo_labels import Pseudo
@@ -16,12 +21,16 @@ from stages.triangulate import Triangulate
 from tests.pipeline_graph import ROOT
 
 SECTIONS = {
+    "evaluate_2d": Evaluate2D,
+    "export": Export,
     "mix": Mix,
     "network": Network,
+    "predict": Predict,
     "pretrain": Pretrain,
     "pseudo": Pseudo,
     "retrain": Retrain,
     "rpsm": Rpsm,
+    "source": Source,
     "target": Target,
     "triangulate": Triangulate,
 }
@@ -63,15 +72,47 @@ def test_a_set_more_is_no_mistake() -> None:
     assert "++mix.weights.h36m=2.0" in preset.overrides(more)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "presets").glob("*.yaml")), ids=lambda path: path.name)
-def test_each_preset_fits_the_params(path: Path) -> None:
+def test_variants_are_applied_in_their_order(tmp_path: Path) -> None:
+    file = tmp_path / "preset.yaml"
+    file.write_text("a: {b: 1, c: 2}\nvariants:\n  deep: {a: {b: 3}}\n  wide: {a: {b: 4}, d: 5}\n")
+    assert preset.read(file) == {"a": {"b": 1, "c": 2}}
+    assert preset.read(file, ["wide", "deep"]) == {"a": {"b": 3, "c": 2}, "d": 5}
+    with pytest.raises(ValueError, match="no variant 'huge'; there are deep, wide"):
+        preset.read(file, ["huge"])
+
+
+def _every_preset() -> Iterator[tuple[Path, tuple[str, ...]]]:
+    for path in sorted((ROOT / "presets").glob("*.yaml")):
+        yield path, ()
+        for variant in params.read(path).get("variants", {}):
+            yield path, (variant,)
+
+
+def _called(each: Path | tuple[str, ...]) -> str:
+    return each.stem if isinstance(each, Path) else "-".join(each)
+
+
+@pytest.mark.parametrize(("path", "variants"), list(_every_preset()), ids=_called)
+def test_each_preset_and_variant_fits_the_params(path: Path, variants: tuple[str, ...]) -> None:
     values = params.read(ROOT / "params.yaml")
-    preset.apply(params.read(path), values)
+    preset.apply(preset.read(path, variants), values)
     for name, section in SECTIONS.items():
         params.build(section, values[name], name)
     for name, each in values["sources"].items():
         params.build(LabelledSet, each, f"sources.{name}")
+    network = params.build(Network, values["network"], "network")
+    pretrain = params.build(Pretrain, values["pretrain"], "pretrain")
+    pretrain.loss.require_for(network.name, network.name in REGRESSORS, "pretrain")
     if path.name.startswith("multiview"):
         assert values["pretrain"]["sigma"] == 2
+    if path.name.endswith(("_coco.yaml", "_mpii.yaml")):
+        persons = 149813 if path.name.endswith("_coco.yaml") else 22246
+        epochs = pretrain.schedule.steps / -(-persons // pretrain.batch_size)
+        assert epochs in (140, 170, 210)
+        for share in pretrain.schedule.milestones:
+            assert abs(share * epochs / 10 - round(share * epochs / 10)) < 0.01  # whole tens of epochs
+        assert values["source"]["cache_size"] == 1.5 * max(network.picture_size)
+        assert pretrain.sigma == (3 if max(network.picture_size) == 384 else 2)
+    if path.name.startswith("multiview") or path.name.endswith(("_coco.yaml", "_mpii.yaml")):
         lines = path.read_text().splitlines()
         assert any(f"benchmarks.preset presets/{path.name}" in line for line in lines)
