@@ -1,3 +1,4 @@
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,6 +106,9 @@ def test_each_preset_and_variant_fits_the_params(path: Path, variants: tuple[str
     pretrain.loss.require_for(network.name, network.name in REGRESSORS, "pretrain")
     if path.name.startswith("multiview"):
         assert values["pretrain"]["sigma"] == 2
+    if path.name == "regression_h36m.yaml":
+        persons = values["mix"]["epoch"] or 120000
+        assert pretrain.schedule.steps / -(-persons // pretrain.batch_size) in (140, 300)
     if path.name.endswith(("_coco.yaml", "_mpii.yaml")):
         persons = 149813 if path.name.endswith("_coco.yaml") else 22246
         epochs = pretrain.schedule.steps / -(-persons // pretrain.batch_size)
@@ -113,6 +117,16 @@ def test_each_preset_and_variant_fits_the_params(path: Path, variants: tuple[str
             assert abs(share * epochs / 10 - round(share * epochs / 10)) < 0.01  # whole tens of epochs
         assert values["source"]["cache_size"] == 1.5 * max(network.picture_size)
         assert pretrain.sigma == (3 if max(network.picture_size) == 384 else 2)
-    if path.name.startswith("multiview") or path.name.endswith(("_coco.yaml", "_mpii.yaml")):
-        lines = path.read_text().splitlines()
-        assert any(f"benchmarks.preset presets/{path.name}" in line for line in lines)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "presets").glob("*_*.yaml")), ids=_called)
+def test_the_lines_that_run_a_published_experiment_name_it_and_its_variants(path: Path) -> None:
+    if path.name.startswith("recording"):
+        return
+    found = re.findall(
+        r"^#   dvc exp run .*\$\(python -m benchmarks\.preset (\S+)(.*)\)", path.read_text(), re.MULTILINE
+    )
+    assert found
+    for name, variants in found:
+        assert ROOT / name == path
+        preset.read(path, variants.split())
