@@ -118,10 +118,10 @@ def stored(box: np.ndarray, margin: float, size: float) -> tuple[np.ndarray, int
     return crop_from_image(np.concatenate([low, low + region]), kept), kept
 
 
-def warp(picture: np.ndarray, affine: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:
+def warp(picture: np.ndarray, affine: np.ndarray, size: int | tuple[int, int], averaged: bool = True) -> np.ndarray:
     """Cut a crop out of a picture: bilinear, black outside.
 
-    A reduction by 2 or more averages whole pixels first (bilinear alone would skip most of them).
+    A reduction by 2 or more averages whole pixels first (bilinear alone would skip most of them), unless not `averaged`.
 
     Args:
         picture: (height, width, 3) uint8.
@@ -133,7 +133,7 @@ def warp(picture: np.ndarray, affine: np.ndarray, size: int | tuple[int, int]) -
     """
     target = (size, size) if isinstance(size, (int, np.integer)) else size
     factor = int(1 / np.sqrt(abs(np.linalg.det(affine[:, :2]))) + 1e-6)
-    if factor >= 2:
+    if averaged and factor >= 2:
         picture, image_from_small = _reduce(picture, affine, target, factor)
         affine = compose(affine, image_from_small)
     return cv2.warpAffine(picture, affine, target, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)

@@ -1,7 +1,8 @@
 """Evaluate in 2D: any model on a prepared labelled set, by MPII's or COCO's own protocol, as the published tables have it.
 
 The model is a file of this project, or a public checkpoint that is known by its folder and name, or by `--zoo`; the latter sees
-its pictures, and its maps are read, as in its own code. Not a part of the pipeline's graph.
+its pictures, and its maps are read, as in its own code; a set prepared with a `source.cache_size` beyond all boxes and a
+`source.jpeg_quality` of 100 comes nearest to their pixels. Not a part of the pipeline's graph.
 
 MPII: PCKh by joint and both published means. COCO (`--annotations`, the set's person_keypoints json): the ten numbers of
 pycocotools, on annotated or detected boxes, whichever the set was prepared with; with `--results` alone, only the file that
@@ -22,6 +23,7 @@ from pipeline.files.atomic import replacing, write_json
 from pipeline.files.samples import Samples
 from pipeline.metrics import oks, pck
 from pipeline.models import checkpoints
+from pipeline.models.build import REGRESSORS
 from pipeline.models.inference import predict
 from pipeline.runtime import Runtime, start_torch
 from pipeline.training import occlusion
@@ -125,6 +127,8 @@ def main(
     for_coco = annotations is not None or results is not None
     if for_coco and names.name != "coco_17":
         raise ValueError(f"{model}: speaks of the joints {names.name}; COCO's evaluation needs coco_17")
+    if config.shift and network.name in REGRESSORS:
+        raise ValueError(f"evaluate_2d.shift: moves heatmaps, and {network.name} gives coordinates")
     hide = _hiding(config.occlusion, samples, rows, source)
     device = start_torch(runtime)
     net.to(device).eval()

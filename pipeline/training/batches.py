@@ -203,8 +203,8 @@ def network_input(
         box: (4,) px of the full picture; the network sees the smallest box of its own shape that holds it.
         size: (width, height) px of the network's input.
         stride: input px of a map's px.
-        published: cut and read as public checkpoints learned it, where (0, 0) of the map is (0, 0) of the crop, and the box's
-            centre lies half a px lower to the right in it.
+        published: cut and read as public checkpoints learned it, where (0, 0) of the map is (0, 0) of the crop, the box's centre
+            lies half a px lower to the right in it, and a reduction skips pixels.
 
     Returns:
         (height, width, 3) uint8, and image_from_map, (2, 3): px of the full picture from px of the heatmap.
@@ -213,7 +213,7 @@ def network_input(
     if published:
         crop_from_image[:, 2] += 0.5
         from_map[:, 2] = 0
-    found = crops.warp(picture, crops.compose(crop_from_image, crops.inverse(stored_from_image)), size)
+    found = crops.warp(picture, crops.compose(crop_from_image, crops.inverse(stored_from_image)), size, not published)
     return found, crops.compose(crops.inverse(crop_from_image), from_map)
 
 

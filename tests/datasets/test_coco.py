@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pipeline import crops
 from pipeline.datasets import coco
 from pipeline.datasets.records import census
+from pipeline.training.batches import network_input
 from tests.datasets import people_world
 from tests.datasets.people_world import JOINTS, coco_person
 
@@ -214,6 +215,31 @@ def test_the_real_pictures():
         assert ((known >= 0) & (known < [width, height])).all()
         inside = (known >= found.box[row, :2]) & (known <= found.box[row, 2:])
         assert inside.all(axis=1).mean() > 0.8
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="needs the real pictures of shared/data/coco")
+@pytest.mark.parametrize("size", [(192, 256), (288, 384)])
+def test_a_public_network_sees_the_published_crop_of_every_real_person(size):
+    """By centre and scale and three points through OpenCV, as the published code goes about it."""
+    found = coco.read(REAL, train=(), valid=("cc",))
+    content = json.loads((REAL / "person_keypoints_cc.json").read_text())
+    boxes = {str(annotation["id"]): annotation["bbox"] for annotation in content["annotations"]}
+    for row, key in enumerate(found.key):
+        x, y, wide, high = boxes[key.split("#")[1]]
+        picture = found.picture(row)
+        low = np.maximum([x, y], 0)
+        sides = np.minimum(low + [wide - 1, high - 1], [picture.shape[1] - 1, picture.shape[0] - 1]) - low
+        centre, aspect = low + sides / 2, size[0] / size[1]
+        seen = np.maximum(sides, sides[::-1] * [aspect, 1 / aspect]) * 1.25
+        up, left = centre - [0, seen[0] / 2], centre - [seen[0] / 2, seen[0] / 2]
+        middle, half = np.array(size) / 2, size[0] / 2
+        points = np.float32([centre, up, left]), np.float32([middle, middle - [0, half], middle - half])
+        expected = cv2.warpAffine(picture, cv2.getAffineTransform(*points), size, flags=cv2.INTER_LINEAR)
+        low, high = ((found.box[row, :2] + found.box[row, 2:] + sign * found.extent[row]) / 2 for sign in (-1, 1))
+        cut, image_from_map = network_input(picture, np.eye(3)[:2], np.concatenate([low, high]), size, 4, True)
+        assert abs(cut.astype(int) - expected).mean() < 0.05  # grey levels; OpenCV's affine is of float32 points
+        np.testing.assert_allclose(image_from_map[:, 2], centre - seen / 2, atol=1e-9)
+        np.testing.assert_allclose(np.diag(image_from_map[:, :2]), 4 * seen / size, atol=1e-9)
 
 
 FIELDS = ["id", "image_id", "category_id", "iscrowd", "bbox", "area", "keypoints", "file_name", "width", "name"]

@@ -333,3 +333,13 @@ def test_many_pictures_are_found_again_across_chunks(tmp_path):
 def test_bytes_that_are_no_jpeg_are_refused():
     with pytest.raises(ValueError, match="3 bytes that are no JPEG"):
         pictures.decode(np.array([1, 2, 3], dtype=np.uint8))
+
+
+def test_samples_know_the_persons_own_rectangle_or_take_the_square(tmp_path):
+    names, joints = np.array(["a", "b"]), numbers(2, 16, 2)
+    box = np.array([[0.0, 0, 40, 40], [10, 10, 30, 30]])
+    for extent, expected in ((None, box), (np.array([[20.0, 40], [20, 6]]), [[10, 0, 30, 40], [10, 17, 30, 23]])):
+        made = (jpeg(10) for _ in range(2))
+        given = (SKELETON, names, names, joints, np.ones((2, 16), dtype=bool), box, numbers(2), numbers(2, 2, 3), made)
+        samples.write(tmp_path / "a.h5", *given, extent=extent)
+        np.testing.assert_array_equal(Samples.read(tmp_path / "a.h5").rectangle, expected)

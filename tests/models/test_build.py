@@ -69,7 +69,9 @@ def test_weights_of_another_architecture_are_refused(tmp_path):
         build.load(tmp_path / "model.pt")
 
 
-@pytest.mark.parametrize(("key", "value"), [("input_size", 100), ("width", 0), ("skeleton", "octopus_8")])
+@pytest.mark.parametrize(
+    ("key", "value"), [("input_size", 100), ("width", 0), ("skeleton", "octopus_8"), ("deconv_kernels", [4] * 6)]
+)
 def test_a_network_that_cannot_be_is_named(key, value):
     with pytest.raises(ValueError, match=str(value)):
         dataclasses.replace(SMALL, **{key: value})

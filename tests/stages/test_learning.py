@@ -20,7 +20,7 @@ from pipeline.files.poses import Poses
 from pipeline.models import build
 from pipeline.runtime import Runtime, start_torch
 from pipeline.skeleton import get
-from stages import export_heatmaps, pretrain, retrain, triangulate
+from stages import export_heatmaps, pretrain, retrain, rpsm, triangulate
 from tests import tiny_world
 from tests.pipeline_graph import ROOT, read
 
@@ -334,6 +334,9 @@ def test_a_network_of_another_shape_goes_from_pictures_to_joints_in_space(world,
     cli.run(triangulate.main, argv=flags)
     poses = Poses.read(world.root / "poses.h5")
     assert np.isfinite(poses.joints).all(-1).mean() > 0.5
+    flags[flags.index("poses.h5")] = "searched.h5"
+    cli.run(rpsm.main, argv=[*flags, "--poses", "poses.h5"])
+    assert np.isfinite(Poses.read(world.root / "searched.h5").joints).any()
 
 
 @pytest.mark.parametrize("loss", ["integral_l1", "integral_l2"])
