@@ -104,8 +104,7 @@ def _file(rounds: int, frames: int) -> list[Row]:
         def write() -> None:
             with heatmap_file.writing(path, keys, views, get("h36m_17"), size) as writer:
                 for _ in range(frames // 16):
-                    kept = *heatmaps.windows(maps, writer.window), *heatmaps.background(maps)
-                    writer.append(points, scores, affine, *kept)
+                    writer.append(points, scores, affine, *heatmaps.keep(maps, writer.window))
 
         def write_plain() -> None:
             with h5py.File(plain, "w") as file:
@@ -118,18 +117,24 @@ def _file(rounds: int, frames: int) -> list[Row]:
                 for frame in some:
                     reader.maps([frame])
 
+        def read_stored() -> None:
+            with heatmap_file.reading_maps(path) as reader:
+                for frame in some:
+                    reader.stored([frame])
+
         def read_blocks() -> None:
             for _ in heatmap_file.map_blocks(path):
                 pass
 
         write(), write_plain()  # also compiles
         seconds = interleaved({"write": write, "plain": write_plain}, rounds)
-        seconds |= interleaved({"read": read, "blocks": read_blocks}, rounds)
+        seconds |= interleaved({"stored": read_stored, "read": read, "blocks": read_blocks}, rounds)
         bytes_ratio = plain.stat().st_size / path.stat().st_size
     return [
         at_least("file, float32 maps' bytes against ours, 64 x 64", bytes_ratio, "x", 14, "points and keys included"),
         at_least("  written, cutting included", frames / seconds["write"], "frames/s", 5000, "4 views, 17 joints"),
         Row("  float32 written", frames / seconds["plain"], "frames/s"),
+        at_least("  one frame as stored (windows, background), at random", 64 / seconds["stored"], "frames/s", 10000),
         at_least("  whole maps of one frame, at random", 64 / seconds["read"], "frames/s", 10000),
         Row("  whole maps, in order, blocks of 16", frames / seconds["blocks"], "frames/s"),
     ]
@@ -236,8 +241,7 @@ keys = FrameKeys(text, np.arange(frames), np.array(["test"] * frames), text)
 with tempfile.TemporaryDirectory() as folder:
     with heatmap_file.writing(Path(folder) / "a.h5", keys, tuple("abcd"), get("h36m_17"), (64, 64)) as writer:
         for _ in range(frames // 16):
-            kept = *heatmaps.windows(maps, writer.window), *heatmaps.background(maps)
-            writer.append(*heatmaps.decode_dark(maps), np.zeros((16, 4, 2, 3)), *kept)
+            writer.append(*heatmaps.decode_dark(maps), np.zeros((16, 4, 2, 3)), *heatmaps.keep(maps, writer.window))
     for _ in heatmap_file.map_blocks(Path(folder) / "a.h5"):
         pass
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

@@ -134,6 +134,28 @@ def background(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return coarse.reshape(*batch, *coarse.shape[1:]), scale.reshape(batch)
 
 
+def keep(maps: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """What a file keeps of maps: `windows` with its usual floor, and `background`, in one pass, with the same bytes.
+
+    Args:
+        maps: (..., height, width).
+        window: px, side of a window; smaller maps are kept whole.
+
+    Returns:
+        Windows and corners as `windows` has them, the means and their scale as `background` has them.
+    """
+    *batch, height, width = maps.shape
+    flat = np.ascontiguousarray(maps, dtype=np.float32).reshape(-1, height, width)
+    size = min(window, height), min(window, width)
+    kept, corners, coarse, scale = _cut_and_coarse(flat, *size, np.float32(1e-4))
+    return (
+        kept.view(np.float16).reshape(*batch, *kept.shape[1:]),
+        corners.reshape(*batch, 2, 2),
+        coarse.reshape(*batch, *coarse.shape[1:]),
+        scale.reshape(batch),
+    )
+
+
 def whole(
     windows: np.ndarray, corners: np.ndarray, coarse: np.ndarray, scale: np.ndarray, size: tuple[int, int]
 ) -> np.ndarray:
@@ -409,6 +431,125 @@ def _coarse(flat):
             for j in range(columns):
                 coarse[n, i, j] = np.uint8(min(means[i, j] * factor + np.float32(0.5), np.float32(255)))
     return coarse, scale
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _band(grid, line, highest):
+    """Sums, as a background counts them, and maxima of each column of up to four rows; 0 where nothing is positive."""
+    none, largest = np.float32(0), np.float32(65504)
+    if len(grid) == 4:
+        for x in range(grid.shape[1]):
+            a, b, c, d = grid[0, x], grid[1, x], grid[2, x], grid[3, x]
+            total = a if (a > none) & (a <= largest) else none
+            total += b if (b > none) & (b <= largest) else none
+            total += c if (c > none) & (c <= largest) else none
+            total += d if (d > none) & (d <= largest) else none
+            line[x] = total
+            top = a if a > none else none
+            top = b if b > top else top
+            top = c if c > top else top
+            highest[x] = d if d > top else top
+    else:
+        line[:] = none
+        highest[:] = none
+        for y in range(len(grid)):
+            for x in range(grid.shape[1]):
+                value = grid[y, x]
+                line[x] += value if (value > none) & (value <= largest) else none
+                highest[x] = value if value > highest[x] else highest[x]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _cut_and_coarse(flat, rows, columns, floor):
+    """`_cut` and `_coarse`: maxima of four rows are taken with their sums, and the second peak is looked for in these."""
+    number, height, width = flat.shape
+    bands, across = -(-height // 4), -(-width // 4)
+    kept = np.zeros((number, 2, rows, columns), dtype=np.uint16)
+    corners = np.zeros((number, 2, 2), dtype=np.int16)
+    coarse = np.empty((number, bands, across), dtype=np.uint8)
+    scales = np.empty(number, dtype=np.float32)
+    highest = np.empty((bands, width), dtype=np.float32)  # of a column's four px
+    means = np.empty((bands, across), dtype=np.float32)
+    faint = np.empty(across, dtype=np.float32)
+    line = np.empty(width, dtype=np.float32)
+    best = np.empty(width, dtype=np.float32)
+    values = np.empty(columns, dtype=np.float32)
+    bits = values.view(np.int32)
+    half = np.float32(2.0**-112)  # as in _put
+    none = np.float32(0)
+    for n in range(number):
+        grid = flat[n]
+        faint[:] = none
+        for i in range(bands):
+            last = min(4 * i + 4, height)
+            _band(grid[4 * i : last], line, highest[i])
+            whole_blocks = width // 4 if last == 4 * i + 4 else 0
+            for j in range(whole_blocks):  # a 16th is exact
+                total = line[4 * j] + line[4 * j + 1] + line[4 * j + 2] + line[4 * j + 3]
+                means[i, j] = total * np.float32(1 / 16)
+            for j in range(whole_blocks, across):
+                end = min(4 * j + 4, width)
+                total = none
+                for x in range(4 * j, end):
+                    total += line[x]
+                means[i, j] = total / np.float32((last - 4 * i) * (end - 4 * j))
+            for j in range(across):
+                faint[j] = means[i, j] if means[i, j] > faint[j] else faint[j]
+        scale = none
+        for j in range(across):
+            scale = max(scale, faint[j])
+        if scale < _FAINT:
+            scale = none
+        scales[n] = scale
+        factor = np.float32(255) / scale if scale > none else none
+        for i in range(bands):
+            for j in range(across):
+                share = means[i, j] * factor + np.float32(0.5)
+                coarse[n, i, j] = np.uint8(np.int32(share if share < np.float32(255) else np.float32(255)))
+
+        top, left, bottom, right = 0, 0, 0, 0  # of the first window
+        for k in range(2):
+            best[:] = none
+            for i in range(bands):
+                start, last = 4 * i, min(4 * i + 4, height)
+                if last <= top or start >= bottom:
+                    for x in range(width):
+                        best[x] = highest[i, x] if highest[i, x] > best[x] else best[x]
+                else:  # beside the window its columns are whole; above and below it, they are looked at again
+                    for x in range(left):
+                        best[x] = highest[i, x] if highest[i, x] > best[x] else best[x]
+                    for x in range(right, width):
+                        best[x] = highest[i, x] if highest[i, x] > best[x] else best[x]
+                    _rise(grid, start, min(top, last), left, right, False, best)
+                    _rise(grid, max(bottom, start), last, left, right, False, best)
+            peak = none
+            for x in range(width):
+                peak = max(peak, best[x])
+            if peak < floor or not peak > 0:
+                break
+            first, column = height, 0
+            for x in range(width):
+                if best[x] == peak:
+                    for y in range(first):
+                        if grid[y, x] == peak and not (top <= y < bottom and left <= x < right):
+                            first, column = y, x
+                            break
+            corner_y = min(max(first - rows // 2, 0), height - rows)
+            corner_x = min(max(column - columns // 2, 0), width - columns)
+            corners[n, k, 0], corners[n, k, 1] = corner_x, corner_y
+            for i in range(rows):
+                for j in range(columns):
+                    value = grid[corner_y + i, corner_x + j]
+                    values[j] = value * half if value >= floor else none
+                for j in range(columns):  # to the nearest float16, as in _cut
+                    rounded = (bits[j] + 0xFFF + ((bits[j] >> 13) & 1)) >> 13
+                    kept[n, k, i, j] = min(rounded, 0x7C00)
+            if k == 1:  # what both would hold is the first window's
+                for i in range(max(top - corner_y, 0), min(bottom - corner_y, rows)):
+                    for j in range(max(left - corner_x, 0), min(right - corner_x, columns)):
+                        kept[n, k, i, j] = 0
+            top, left, bottom, right = corner_y, corner_x, corner_y + rows, corner_x + columns
+    return kept, corners, coarse, scales
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -196,6 +196,17 @@ def test_backgrounds_equal_their_plain_version_and_lie_behind_the_windows(maps):
     np.testing.assert_allclose(again, plain.plain_enlarged(coarse, scale, columns, rows), atol=1e-5)
 
 
+@settings(max_examples=100, deadline=None)
+@given(odd_maps(), st.integers(1, 17))
+def test_what_a_file_keeps_is_cut_in_one_pass_with_the_same_bytes(maps, window):
+    maps[0, 0, 0, 0] = np.inf
+    expected = *heatmaps.windows(maps, window), *heatmaps.background(maps)
+    for one, other in zip(heatmaps.keep(maps, window), expected, strict=True):
+        assert one.dtype == other.dtype
+        assert one.shape == other.shape
+        assert one.tobytes() == other.tobytes()
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.floats(-9, 40), st.floats(-9, 40), st.floats(0.5, 3), st.booleans())
 def test_targets_equal_their_plain_version_to_the_bit(x, y, sigma, rounded):

@@ -1,9 +1,10 @@
 """Heatmaps of every view: each joint's peak, and the map itself as small windows around its two best peaks."""
 
+import math
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import h5py
@@ -14,6 +15,7 @@ from pipeline.files.keys import FrameKeys
 from pipeline.skeleton import Skeleton, get
 
 KIND = "heatmaps"
+_AT_ONCE = 2**30  # bytes; Linux reads less than 2 GiB in one call
 
 
 def window_side(map_size: tuple[int, int]) -> int:
@@ -129,18 +131,49 @@ def blocks(path: Path, frames: int = 256) -> Iterator[tuple[slice, Heatmaps]]:
             )
 
 
+class _Rows:
+    """Rows of one dataset. What lies in one piece is read past h5py, whose calls take longer than the reading."""
+
+    def __init__(self, file: h5py.File, name: str, descriptor: int) -> None:
+        dataset = file[name]
+        self._dataset, self._descriptor, self._start = dataset, descriptor, dataset.id.get_offset()
+        self._type, self._shape, self._path = dataset.dtype, dataset.shape[1:], file.filename
+        self._count = len(dataset)
+        self._bytes = dataset.dtype.itemsize * math.prod(self._shape)
+        self._direct = self._start is not None and dataset.dtype.isnative
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        start, stop, _ = rows.indices(self._count)
+        if not self._direct or (stop - start) * self._bytes > _AT_ONCE:
+            return np.asarray(self._dataset[rows])
+        values = np.empty((max(stop - start, 0), *self._shape), self._type)
+        if values.nbytes:
+            found = os.preadv(self._descriptor, [values.data], self._start + start * self._bytes)
+            if found < values.nbytes:
+                raise ValueError(f"{self._path}: the file is cut off")
+        return values
+
+
 class _Stored:
     """What a file holds of its maps. Files of before there were backgrounds have none: there, it is zero."""
 
     def __init__(self, file: h5py.File) -> None:
-        self._windows, self._corners = file["windows"], file["corners"]
+        descriptor = int(file.id.get_vfd_handle())
+        self.windows, self._corners = (_Rows(file, name, descriptor) for name in ("windows", "corners"))
         width, height = file.attrs["map_size"]
         self._coarse = -(-int(height) // 4), -(-int(width) // 4)
-        self._background = (file["background"], file["background_scale"]) if "background" in file else None
+        self._background = (
+            (_Rows(file, "background", descriptor), _Rows(file, "background_scale", descriptor))
+            if "background" in file
+            else None
+        )
 
     def read(self, rows: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Windows, corners, background and its scale of some frames, as in `Heatmaps`."""
-        windows, corners = self._windows[rows], self._corners[rows]
+        windows, corners = self.windows[rows], self._corners[rows]
         if self._background is not None:
             return windows, corners, self._background[0][rows], self._background[1][rows]
         batch = windows.shape[:3]
@@ -152,7 +185,7 @@ class MapReader:
 
     def __init__(self, file: h5py.File) -> None:
         self._datasets = _Stored(file)
-        self._count = len(file["windows"])
+        self._count = len(self._datasets.windows)
         width, height = file.attrs["map_size"]
         self._size = int(width), int(height)
 
@@ -167,18 +200,28 @@ class MapReader:
         """
         from pipeline.heatmaps import whole  # compiles; most readers of these files want no maps
 
-        rows = np.asarray(frames, dtype=np.int64)
-        if len(rows) and not (rows.min() >= 0 and rows.max() < len(self)):
-            raise IndexError(f"heatmaps of {len(self)} frames, asked for {rows.min()} to {rows.max()}")
-        ends = [0, *(np.flatnonzero(np.diff(rows) != 1) + 1).tolist(), len(rows)] if len(rows) else [0, 0]
-        runs = pairwise(ends)
-        blocks = [
-            self._datasets.read(slice(int(rows[a]), int(rows[b - 1]) + 1) if b > a else slice(0)) for a, b in runs
-        ]
-        windows, corners, background, scale = (
-            each[0] if len(each) == 1 else np.concatenate(each) for each in zip(*blocks, strict=True)
-        )
-        return whole(windows, corners, background, scale, self._size)
+        return whole(*self.stored(frames), self._size)
+
+    def stored(self, frames: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Windows, corners, background and its scale of frames in any order, as in `Heatmaps`.
+
+        Raises:
+            IndexError: there is no such frame.
+        """
+        rows = [int(frame) for frame in frames]
+        if rows and not (min(rows) >= 0 and max(rows) < len(self)):
+            raise IndexError(f"heatmaps of {len(self)} frames, asked for {min(rows)} to {max(rows)}")
+        runs: list[slice] = [] if rows else [slice(0)]
+        for row in rows:
+            if runs and runs[-1].stop == row:
+                runs[-1] = slice(runs[-1].start, row + 1)
+            else:
+                runs.append(slice(row, row + 1))
+        blocks = [self._datasets.read(run) for run in runs]
+        if len(blocks) == 1:
+            return blocks[0]
+        windows, corners, background, scale = (np.concatenate(each) for each in zip(*blocks, strict=True))
+        return windows, corners, background, scale
 
 
 @contextmanager
