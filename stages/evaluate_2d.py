@@ -173,6 +173,7 @@ def main(
             tables.append(_table({title: table[name] for title, name in _MPII.items()}, 3))
         else:
             table = {"pckh_50": pck.mpii_pckh(points, truth, samples.head[rows], names)[0]}
+            tables.append(_table({"PCKh@0.5": table["pckh_50"]}, 3))
         if config.by_joint:
             each = pck.mpii_pckh(points, truth, samples.head[rows], names)[1]
             by_joint = {name: float(value) for name, value in zip(names.joints, each, strict=True)}

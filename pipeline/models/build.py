@@ -79,9 +79,10 @@ class Network:
                 raise ValueError(f"network.{key}: expected a multiple of {multiple} px, got {size}")
         if not set(self.deconv_kernels) <= {2, 3, 4}:
             raise ValueError(f"network.deconv_kernels: expected 2, 3 or 4 each, got {list(self.deconv_kernels)}")
-        if len(self.deconv_kernels) > 5:
+        if not 1 <= len(self.deconv_kernels) <= 5:
             raise ValueError(
-                f"network.deconv_kernels: five make maps as large as the picture, got {len(self.deconv_kernels)}"
+                "network.deconv_kernels: expected one to five, which make maps as large as the picture, got"
+                f" {list(self.deconv_kernels)}"
             )
         if self.depth_bins < 0:
             raise ValueError(f"network.depth_bins: expected 0 or more, got {self.depth_bins}")

@@ -103,6 +103,12 @@ def test_mpiis_table(world, tmp_path, capsys):
     assert "coco_AP" not in found
 
 
+def test_joints_that_are_not_mpiis_have_one_mean(world, tmp_path, capsys):
+    world("coco_17", 6.0)
+    assert run(tmp_path)["mpii_pckh_50"] == pytest.approx(100 * 169 / 170, abs=1e-4)
+    assert "| PCKh@0.5 |\n| -------- |\n|   99.412 |" in capsys.readouterr().out
+
+
 def test_cocos_ten_numbers(world, tmp_path):
     names, joints = world("coco_17", np.nan)
     people = [
