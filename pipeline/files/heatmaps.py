@@ -140,7 +140,9 @@ class _Rows:
         self._type, self._shape, self._path = dataset.dtype, dataset.shape[1:], file.filename
         self._count = len(dataset)
         self._bytes = dataset.dtype.itemsize * math.prod(self._shape)
-        self._direct = self._start is not None and dataset.dtype.isnative
+        # Plain numbers, as this machine has them: bytes of anything else (references to text, say) are no values.
+        plain = dataset.dtype.kind in "fiu" and dataset.id.get_type().equal(h5py.h5t.py_create(dataset.dtype))
+        self._direct = self._start is not None and plain
 
     def __len__(self) -> int:
         return self._count
