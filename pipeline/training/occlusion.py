@@ -1,6 +1,6 @@
 """Joints and body parts hidden on purpose: blurred, painted over, or replaced by somebody else's.
 
-The augmentations of "Tilting at windmills" (Bastian 2021), which found that they hardly help: they are here so that one can
+The augmentations of "Tilting at windmills" (Pytel et al. 2020), which found that they hardly help: they are here so that one can
 see for oneself, and to hide one part in every picture of a test. They work on the network's input, px of the crop.
 """
 
