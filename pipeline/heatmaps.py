@@ -111,14 +111,14 @@ def windows(maps: np.ndarray, window: int, floor: float = 1e-4) -> tuple[np.ndar
         (..., 2, rows, columns) float16 and (..., 2, 2) int16, the x y of each window's top-left px. Where there is no
         such peak, and where the second window overlaps the first, the values are 0.
     """
-    *batch, height, width = maps.shape
-    flat = np.ascontiguousarray(maps, dtype=np.float32).reshape(-1, height, width)
-    kept, corners = _cut(flat, min(window, height), min(window, width), np.float32(floor))
-    return kept.view(np.float16).reshape(*batch, *kept.shape[1:]), corners.reshape(*batch, 2, 2)
+    return keep(maps, window, floor)[:2]
 
 
 def background(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What lies outside of the windows, roughly: means of 4 x 4 px, negative values and NaN counting as 0.
+    """What lies outside of the windows, roughly: a bilinear surface with one number for 4 x 4 px.
+
+    The numbers are means of 4 x 4 px, negative values and NaN counting as 0, sharpened so that the means of the surface
+    are those of the map within a few per cent: bilinear between means would blunt twice what is there.
 
     A network that is not sure leaves low, wide heat; without it RPSM loses whole limbs (benchmarks/geometry_heatmaps.py).
 
@@ -128,26 +128,24 @@ def background(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         (..., height / 4, width / 4) uint8, rounded up, and (...) float32, the value of 255.
     """
-    *batch, height, width = maps.shape
-    flat = np.ascontiguousarray(maps, dtype=np.float32).reshape(-1, height, width)
-    coarse, scale = _coarse(flat)
-    return coarse.reshape(*batch, *coarse.shape[1:]), scale.reshape(batch)
+    return keep(maps, 1)[2:]
 
 
-def keep(maps: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """What a file keeps of maps: `windows` with its usual floor, and `background`, in one pass, with the same bytes.
+def keep(maps: np.ndarray, window: int, floor: float = 1e-4) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """What a file keeps of maps: `windows`, then `background`, in one pass.
 
     Args:
         maps: (..., height, width).
         window: px, side of a window; smaller maps are kept whole.
+        floor: values below it are 0 in a window.
 
     Returns:
-        Windows and corners as `windows` has them, the means and their scale as `background` has them.
+        Windows and corners as `windows` has them, the surface and its scale as `background` has them.
     """
     *batch, height, width = maps.shape
     flat = np.ascontiguousarray(maps, dtype=np.float32).reshape(-1, height, width)
-    size = min(window, height), min(window, width)
-    kept, corners, coarse, scale = _cut_and_coarse(flat, *size, np.float32(1e-4))
+    side = min(window, height), min(window, width)
+    kept, corners, coarse, scale = _keep(flat, *side, np.float32(floor))
     return (
         kept.view(np.float16).reshape(*batch, *kept.shape[1:]),
         corners.reshape(*batch, 2, 2),
@@ -348,207 +346,158 @@ def _mean_steps(flat, peaks, radius, beta):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _cut(flat, rows, columns, floor):
-    """(maps, 2, rows, columns) float16, as bits, around the best peak and the best elsewhere, and (maps, 2, 2) corners."""
-    number, height, width = flat.shape
-    kept = np.zeros((number, 2, rows, columns), dtype=np.uint16)
-    corners = np.zeros((number, 2, 2), dtype=np.int16)
-    best = np.empty(width, dtype=np.float32)
-    values = np.empty(columns, dtype=np.float32)
-    line = values.view(np.int32)
-    scale = np.float32(2.0**-112)  # as in _put
-    for n in range(number):
-        grid = flat[n]
-        top, left, bottom, right = 0, 0, 0, 0  # of the first window
-        for k in range(2):
-            best[:] = 0
-            _rise(grid, 0, top, 0, width, False, best)
-            _rise(grid, top, bottom, 0, left, False, best)
-            _rise(grid, top, bottom, right, width, False, best)
-            _rise(grid, bottom, height, 0, width, False, best)
-            peak = np.float32(0)
-            for x in range(width):
-                peak = max(peak, best[x])
-            if peak < floor or not peak > 0:
-                break
-            first, column = height, 0
-            for x in range(width):
-                if best[x] == peak:
-                    for y in range(first):
-                        if grid[y, x] == peak and not (top <= y < bottom and left <= x < right):
-                            first, column = y, x
-                            break
-            corner_y = min(max(first - rows // 2, 0), height - rows)
-            corner_x = min(max(column - columns // 2, 0), width - columns)
-            corners[n, k, 0], corners[n, k, 1] = corner_x, corner_y
-            for i in range(rows):
-                for j in range(columns):
-                    value = grid[corner_y + i, corner_x + j]
-                    values[j] = value * scale if value >= floor else np.float32(0)
-                for j in range(
-                    columns
-                ):  # to the nearest float16, to the even one of two; what is too large, to infinity
-                    rounded = (line[j] + 0xFFF + ((line[j] >> 13) & 1)) >> 13
-                    kept[n, k, i, j] = min(rounded, 0x7C00)
-            if k == 1:  # what both would hold is the first window's
-                for i in range(max(top - corner_y, 0), min(bottom - corner_y, rows)):
-                    for j in range(max(left - corner_x, 0), min(right - corner_x, columns)):
-                        kept[n, k, i, j] = 0
-            top, left, bottom, right = corner_y, corner_x, corner_y + rows, corner_x + columns
-    return kept, corners
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _coarse(flat):
-    number, height, width = flat.shape
-    rows, columns = -(-height // 4), -(-width // 4)
-    coarse = np.empty((number, rows, columns), dtype=np.uint8)
-    scale = np.empty(number, dtype=np.float32)
-    line = np.empty(width, dtype=np.float32)
-    means = np.empty((rows, columns), dtype=np.float32)
+def _bands(grid, highest, means):
+    """Maxima of four rows, column by column, 0 where nothing is positive, and means of 4 x 4 px."""
+    height, width = grid.shape
     none, largest = np.float32(0), np.float32(65504)
-    for n in range(number):
-        top = none
-        for i in range(rows):
-            line[:] = 0
-            last = min(4 * i + 4, height)
-            for y in range(4 * i, last):
+    fours = np.empty((means.shape[1], 4), dtype=np.float32)
+    line = fours.reshape(4 * len(fours))
+    line[width:] = none
+    for i in range(len(means)):
+        rows, y = min(4, height - 4 * i), 4 * i
+        if rows == 4:
+            for x in range(width):
+                a, b, c, d = grid[y, x], grid[y + 1, x], grid[y + 2, x], grid[y + 3, x]
+                a, b = a if a > none else none, b if b > none else none
+                c, d = c if c > none else none, d if d > none else none
+                above, below = a if a > b else b, c if c > d else d
+                highest[i, x] = above if above > below else below
+                a, b = a if a <= largest else none, b if b <= largest else none
+                c, d = c if c <= largest else none, d if d <= largest else none
+                line[x] = (a + b) + (c + d)
+        else:
+            for x in range(width):
+                highest[i, x] = line[x] = none
+            for y in range(4 * i, height):
                 for x in range(width):
-                    value = flat[n, y, x]
-                    line[x] += value if (value > none) & (value <= largest) else none
-            for j in range(columns):
-                end = min(4 * j + 4, width)
-                total = none
-                for x in range(4 * j, end):
-                    total += line[x]
-                means[i, j] = total / np.float32((last - 4 * i) * (end - 4 * j))
-                top = max(top, means[i, j])
-        if top < _FAINT:
-            top = none
-        scale[n] = top
-        factor = np.float32(255) / top if top > none else none
-        for i in range(rows):
-            for j in range(columns):
-                coarse[n, i, j] = np.uint8(min(means[i, j] * factor + np.float32(0.5), np.float32(255)))
-    return coarse, scale
+                    value = grid[y, x] if grid[y, x] > none else none
+                    highest[i, x] = value if value > highest[i, x] else highest[i, x]
+                    line[x] += value if value <= largest else none
+        share = np.float32(1 / (4 * rows))
+        for j in range(means.shape[1]):
+            means[i, j] = ((fours[j, 0] + fours[j, 1]) + (fours[j, 2] + fours[j, 3])) * share
+        if width % 4:
+            means[i, -1] *= np.float32(4 / (width % 4))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _band(grid, line, highest):
-    """Sums, as a background counts them, and maxima of each column of up to four rows; 0 where nothing is positive."""
-    none, largest = np.float32(0), np.float32(65504)
-    if len(grid) == 4:
-        for x in range(grid.shape[1]):
-            a, b, c, d = grid[0, x], grid[1, x], grid[2, x], grid[3, x]
-            total = a if (a > none) & (a <= largest) else none
-            total += b if (b > none) & (b <= largest) else none
-            total += c if (c > none) & (c <= largest) else none
-            total += d if (d > none) & (d <= largest) else none
-            line[x] = total
-            top = a if a > none else none
-            top = b if b > top else top
-            top = c if c > top else top
-            highest[x] = d if d > top else top
-    else:
-        line[:] = none
-        highest[:] = none
-        for y in range(len(grid)):
-            for x in range(grid.shape[1]):
-                value = grid[y, x]
-                line[x] += value if (value > none) & (value <= largest) else none
-                highest[x] = value if value > highest[x] else highest[x]
+def _sharpen(means, padded, line, surface):
+    """(rows, columns) means to the numbers of the bilinear surface, nearly, that has them; negative ones become 0.
+
+    Bilinear at four px a number, then means again, is M = (1, 6, 1) / 8 along each axis, with numbers repeated at the border;
+    this is 2 - M, whose product with M is 1 but for (1 - M)^2.
+    """
+    rows, columns = means.shape
+    here, beside = np.float32(5 / 4), np.float32(-1 / 8)
+    for i in range(rows):
+        for j in range(columns):
+            padded[i + 1, j + 1] = means[i, j]
+        padded[i + 1, 0], padded[i + 1, columns + 1] = means[i, 0], means[i, columns - 1]
+    for j in range(columns + 2):
+        padded[0, j], padded[rows + 1, j] = padded[1, j], padded[rows, j]
+    for i in range(rows):
+        for j in range(columns + 2):
+            line[j] = here * padded[i + 1, j] + beside * (padded[i, j] + padded[i + 2, j])
+        for j in range(columns):
+            value = here * line[j + 1] + beside * (line[j] + line[j + 2])
+            surface[i, j] = value if value > 0 else np.float32(0)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _cut_and_coarse(flat, rows, columns, floor):
-    """`_cut` and `_coarse`: maxima of four rows are taken with their sums, and the second peak is looked for in these."""
+def _keep(flat, rows, columns, floor):
+    """(maps, 2, rows, columns) float16, as bits, around the best peak and the best elsewhere, and (maps, 2, 2) corners;
+    (maps, height / 4, width / 4) uint8 and (maps,) the value of 255."""
     number, height, width = flat.shape
     bands, across = -(-height // 4), -(-width // 4)
-    kept = np.zeros((number, 2, rows, columns), dtype=np.uint16)
+    kept = np.empty((number, 2, rows, columns), dtype=np.uint16)
     corners = np.zeros((number, 2, 2), dtype=np.int16)
     coarse = np.empty((number, bands, across), dtype=np.uint8)
     scales = np.empty(number, dtype=np.float32)
-    highest = np.empty((bands, width), dtype=np.float32)  # of a column's four px
+    highest = np.empty((bands, width), dtype=np.float32)
     means = np.empty((bands, across), dtype=np.float32)
-    faint = np.empty(across, dtype=np.float32)
-    line = np.empty(width, dtype=np.float32)
+    surface, padded = np.empty_like(means), np.empty((bands + 2, across + 2), dtype=np.float32)
+    line = np.empty(across + 2, dtype=np.float32)
+    levels = surface.reshape(bands * across)
     best = np.empty(width, dtype=np.float32)
-    values = np.empty(columns, dtype=np.float32)
-    bits = values.view(np.int32)
+    lines = np.empty((rows, columns), dtype=np.float32)
+    patch = lines.reshape(rows * columns)
+    # Floats that are not negative are in the order of their bits, and a maximum of integers becomes vector instructions.
+    best_bits, level_bits, patch_bits = best.view(np.int32), levels.view(np.int32), patch.view(np.int32)
     half = np.float32(2.0**-112)  # as in _put
     none = np.float32(0)
     for n in range(number):
         grid = flat[n]
-        faint[:] = none
-        for i in range(bands):
-            last = min(4 * i + 4, height)
-            _band(grid[4 * i : last], line, highest[i])
-            whole_blocks = width // 4 if last == 4 * i + 4 else 0
-            for j in range(whole_blocks):  # a 16th is exact
-                total = line[4 * j] + line[4 * j + 1] + line[4 * j + 2] + line[4 * j + 3]
-                means[i, j] = total * np.float32(1 / 16)
-            for j in range(whole_blocks, across):
-                end = min(4 * j + 4, width)
-                total = none
-                for x in range(4 * j, end):
-                    total += line[x]
-                means[i, j] = total / np.float32((last - 4 * i) * (end - 4 * j))
-            for j in range(across):
-                faint[j] = means[i, j] if means[i, j] > faint[j] else faint[j]
+        _bands(grid, highest, means)
+        _sharpen(means, padded, line, surface)
+        most = np.int32(0)
+        for i in range(len(levels)):
+            most = max(most, level_bits[i])
         scale = none
-        for j in range(across):
-            scale = max(scale, faint[j])
+        for i in range(len(levels)):
+            if level_bits[i] == most:
+                scale = levels[i]
+                break
         if scale < _FAINT:
             scale = none
         scales[n] = scale
         factor = np.float32(255) / scale if scale > none else none
-        for i in range(bands):
-            for j in range(across):
-                share = means[i, j] * factor + np.float32(0.5)
-                coarse[n, i, j] = np.uint8(np.int32(share if share < np.float32(255) else np.float32(255)))
+        shares = coarse[n].reshape(bands * across)
+        for i in range(len(levels)):
+            share = levels[i] * factor + np.float32(0.5)
+            shares[i] = np.uint8(np.int32(share if share < np.float32(255) else np.float32(255)))
 
         top, left, bottom, right = 0, 0, 0, 0  # of the first window
-        for k in range(2):
+        found = 0
+        while found < 2:
             best[:] = none
             for i in range(bands):
-                start, last = 4 * i, min(4 * i + 4, height)
-                if last <= top or start >= bottom:
-                    for x in range(width):
-                        best[x] = highest[i, x] if highest[i, x] > best[x] else best[x]
-                else:  # beside the window its columns are whole; above and below it, they are looked at again
-                    for x in range(left):
-                        best[x] = highest[i, x] if highest[i, x] > best[x] else best[x]
-                    for x in range(right, width):
-                        best[x] = highest[i, x] if highest[i, x] > best[x] else best[x]
-                    _rise(grid, start, min(top, last), left, right, False, best)
-                    _rise(grid, max(bottom, start), last, left, right, False, best)
-            peak = none
+                for x in range(width):
+                    best[x] = highest[i, x] if highest[i, x] > best[x] else best[x]
+            most = np.int32(0)
             for x in range(width):
-                peak = max(peak, best[x])
-            if peak < floor or not peak > 0:
-                break
-            first, column = height, 0
+                most = max(most, best_bits[x])
+            first, column, peak = height, 0, none
             for x in range(width):
-                if best[x] == peak:
+                if best_bits[x] == most:
+                    peak = best[x]
+                    if peak < floor or not peak > none:
+                        break
                     for y in range(first):
                         if grid[y, x] == peak and not (top <= y < bottom and left <= x < right):
                             first, column = y, x
                             break
-            corner_y = min(max(first - rows // 2, 0), height - rows)
-            corner_x = min(max(column - columns // 2, 0), width - columns)
-            corners[n, k, 0], corners[n, k, 1] = corner_x, corner_y
+            if peak < floor or not peak > none:
+                break
+            corner_y = max(min(first - rows // 2, height - rows), 0)
+            corner_x = max(min(column - columns // 2, width - columns), 0)
+            corners[n, found, 0], corners[n, found, 1] = corner_x, corner_y
             for i in range(rows):
                 for j in range(columns):
-                    value = grid[corner_y + i, corner_x + j]
-                    values[j] = value * half if value >= floor else none
-                for j in range(columns):  # to the nearest float16, as in _cut
-                    rounded = (bits[j] + 0xFFF + ((bits[j] >> 13) & 1)) >> 13
-                    kept[n, k, i, j] = min(rounded, 0x7C00)
-            if k == 1:  # what both would hold is the first window's
+                    lines[i, j] = grid[corner_y + i, corner_x + j]
+            if found == 1:  # what both would hold is the first window's
                 for i in range(max(top - corner_y, 0), min(bottom - corner_y, rows)):
                     for j in range(max(left - corner_x, 0), min(right - corner_x, columns)):
-                        kept[n, k, i, j] = 0
-            top, left, bottom, right = corner_y, corner_x, corner_y + rows, corner_x + columns
+                        lines[i, j] = none
+            for j in range(len(patch)):
+                patch[j] = patch[j] * half if patch[j] >= floor else none
+            bits = kept[n, found].reshape(rows * columns)
+            for j in range(
+                len(patch)
+            ):  # to the nearest float16, to the even one of two; what is too large, to infinity
+                rounded = np.int32(patch_bits[j] + 0xFFF + ((patch_bits[j] >> 13) & 1)) >> 13
+                bits[j] = min(np.int32(rounded), np.int32(0x7C00))
+            found += 1
+            if found == 1:  # the rest: maxima without what is in the window
+                top, left, bottom, right = corner_y, corner_x, corner_y + rows, corner_x + columns
+                for i in range(top // 4, (bottom + 3) // 4):
+                    for x in range(left, right):
+                        highest[i, x] = none
+                    for y in range(4 * i, min(4 * i + 4, height)):
+                        if y < top or y >= bottom:
+                            for x in range(left, right):
+                                value = grid[y, x]
+                                highest[i, x] = value if value > highest[i, x] else highest[i, x]
+        kept[n, found:] = 0
     return kept, corners, coarse, scales
 
 
@@ -557,8 +506,8 @@ def _put(bits, corners, coarse, scales, width, height):
     number, two, rows, columns = bits.shape
     maps = np.empty((number, height, width), dtype=np.float32)
     lines = np.empty((coarse.shape[1], 4 * coarse.shape[2]), dtype=np.float32)
-    line = np.empty(columns, dtype=np.int32)
-    values = line.view(np.float32)
+    patch = np.empty((rows, columns), dtype=np.int32)
+    line, values = patch.reshape(rows * columns), patch.view(np.float32)
     # A float16's exponent and fraction, moved to where a float32 has them, say 2^-112 of the value; subnormals as well.
     scale = np.float32(2.0**112)
     below = np.empty(
@@ -572,29 +521,30 @@ def _put(bits, corners, coarse, scales, width, height):
         step = scales[n] / np.float32(255)
         for i in range(coarse.shape[1]):
             left = np.float32(coarse[n, i, 0]) * step
-            lines[i, :2] = left
+            lines[i, 0] = lines[i, 1] = left
             for j in range(1, coarse.shape[2]):
                 right = np.float32(coarse[n, i, j]) * step
                 rise = (right - left) * np.float32(0.125)
                 for k in range(4):
                     lines[i, 4 * j - 2 + k] = left + np.float32(2 * k + 1) * rise
                 left = right
-            lines[i, 4 * coarse.shape[2] - 2 :] = left
+            lines[i, 4 * coarse.shape[2] - 2] = lines[i, 4 * coarse.shape[2] - 1] = left
         for y in range(height):
-            over, under = lines[max(below[y], 0)], lines[min(below[y] + 1, coarse.shape[1] - 1)]
+            over, under = max(below[y], 0), min(below[y] + 1, coarse.shape[1] - 1)
             share = past[y]
             for x in range(width):
-                maps[n, y, x] = over[x] + share * (under[x] - over[x])
+                maps[n, y, x] = lines[over, x] + share * (lines[under, x] - lines[over, x])
         for k in range(two - 1, -1, -1):
             left, top = corners[n, k, 0], corners[n, k, 1]
             if left < 0 or top < 0 or left + columns > width or top + rows > height:
                 raise ValueError("a window lies outside of its map")
+            flat = bits[n, k].reshape(rows * columns)
+            for j in range(len(line)):
+                bit = np.int32(flat[j])
+                line[j] = bit << 13 if bit < 0x8000 else 0
             for i in range(rows):
                 for j in range(columns):
-                    bit = np.int32(bits[n, k, i, j])
-                    line[j] = bit << 13 if bit < 0x8000 else 0
-                for j in range(columns):
-                    value = values[j] * scale
+                    value = values[i, j] * scale
                     there = maps[n, top + i, left + j]
                     maps[n, top + i, left + j] = value if (k == 0) | (value > 0) else there
     return maps

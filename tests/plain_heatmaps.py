@@ -145,9 +145,16 @@ def plain_background(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     for i in range(rows):
         for j in range(columns):
             means[..., i, j] = values[..., 4 * i : 4 * i + 4, 4 * j : 4 * j + 4].mean(axis=(-2, -1))
+    means = np.maximum(_sharpened(_sharpened(means).swapaxes(-2, -1)).swapaxes(-2, -1), 0)
     top = means.max(axis=(-2, -1))
     means[top < 1e-6], top[top < 1e-6] = 0, 0
     return np.floor(means / np.where(top > 0, top, 1)[..., None, None] * 255 + 0.5).astype(int), top
+
+
+def _sharpened(lines: np.ndarray) -> np.ndarray:
+    """(..., n): 5/4 of each number less 1/8 of both neighbours, the border repeated."""
+    padded = np.concatenate([lines[..., :1], lines, lines[..., -1:]], axis=-1)
+    return 1.25 * lines - 0.125 * (padded[..., :-2] + padded[..., 2:])
 
 
 def plain_enlarged(coarse: np.ndarray, scale: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -196,15 +196,13 @@ def test_backgrounds_equal_their_plain_version_and_lie_behind_the_windows(maps):
     np.testing.assert_allclose(again, plain.plain_enlarged(coarse, scale, columns, rows), atol=1e-5)
 
 
-@settings(max_examples=100, deadline=None)
-@given(odd_maps(), st.integers(1, 17))
-def test_what_a_file_keeps_is_cut_in_one_pass_with_the_same_bytes(maps, window):
-    maps[0, 0, 0, 0] = np.inf
-    expected = *heatmaps.windows(maps, window), *heatmaps.background(maps)
-    for one, other in zip(heatmaps.keep(maps, window), expected, strict=True):
-        assert one.dtype == other.dtype
-        assert one.shape == other.shape
-        assert one.tobytes() == other.tobytes()
+def test_a_background_has_the_means_of_its_map():
+    maps = heatmaps.draw(np.array([[12.3, 9.1], [30.0, 2.0], [17.5, 13.5]]), SIZE, sigma=5.0)  # wide, as of doubt
+    windows = np.zeros((3, 0, 1, 1), dtype=np.float16), np.zeros((3, 0, 2), dtype=int)
+    again = heatmaps.whole(*windows, *heatmaps.background(maps), SIZE)
+    means, found = (each.reshape(3, 6, 4, 8, 4).mean(axis=(2, 4)) for each in (maps, again))
+    np.testing.assert_allclose(found, means, atol=0.03)  # of a peak of 1; 0.12 without sharpening
+    assert np.abs(again - maps).max() < 0.11  # 0.16 without
 
 
 @settings(max_examples=50, deadline=None)

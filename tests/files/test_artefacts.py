@@ -227,6 +227,29 @@ def test_heatmaps_with_too_few_frames_are_not_written(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_heatmaps_of_more_frames_or_of_another_shape_are_refused(tmp_path):
+    block = [numbers(3, 2, 16, 2), numbers(3, 2, 16), numbers(3, 2, 2, 3), numbers(3, 2, 16, 2, 14, 14)]
+    block.append(np.zeros((3, 2, 16, 2, 2)))
+    with pytest.raises(ValueError, match="heatmaps of 3 frames were announced, and there are 6"):
+        with heatmaps.writing(tmp_path / "a.h5", KEYS, VIEWS, SKELETON, (24, 20)) as writer:
+            writer.append(*(np.concatenate([each, each]) for each in block))
+    with pytest.raises(ValueError, match=r"expected scores of \(2, 16\) a frame, got \(2, 15\)"):
+        with heatmaps.writing(tmp_path / "a.h5", KEYS, VIEWS, SKELETON, (24, 20)) as writer:
+            writer.append(block[0], block[0][:, :, :15, 0], *block[2:])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_heatmaps_are_written_alike_in_blocks_and_parts_of_any_size(tmp_path, monkeypatch):
+    write_heatmaps(tmp_path / "a.h5")
+    found = Heatmaps.read(tmp_path / "a.h5")
+    monkeypatch.setattr(heatmaps, "_AT_ONCE", 1000)
+    with heatmaps.writing(tmp_path / "b.h5", KEYS, VIEWS, SKELETON, (24, 20)) as writer:
+        for rows in (slice(0, 1), slice(1, 1), slice(1, 3)):
+            fields = found.points, found.scores, found.image_from_map, found.windows, found.corners
+            writer.append(*(each[rows] for each in fields), found.background[rows], found.background_scale[rows])
+    assert (tmp_path / "b.h5").read_bytes() == (tmp_path / "a.h5").read_bytes()
+
+
 def test_poses_say_how_uncertain_they_are_or_that_they_do_not_know(tmp_path):
     write_poses(tmp_path / "plain.h5")
     plain = Poses.read(tmp_path / "plain.h5")
