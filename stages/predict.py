@@ -151,7 +151,7 @@ def _read_boxes(path: Path) -> dict[str, list[tuple[np.ndarray, float]]]:
         numbers: list[Any] = [None]
         if isinstance(values, list) and len(values) == 4:
             numbers = [*values, entry.get("score", 1.0)]
-        if not all(isinstance(n, (int, float)) and not isinstance(n, bool) and np.isfinite(n) for n in numbers):
+        if not all(isinstance(n, (int, float)) and not isinstance(n, bool) and abs(n) < 1e9 for n in numbers):
             raise ValueError(f"{path}: entry {at} has no box (bbox: x, y, width, height in px, and a score)")
         x, y, width, height, score = (float(number) for number in numbers)
         if width <= 0 or height <= 0:

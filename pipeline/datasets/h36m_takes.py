@@ -159,7 +159,7 @@ def whole(value: Any, what: str, low: int, high: int) -> int:
     """A whole number, also out of an array of one or a text."""
     try:
         number = float(np.asarray(value, dtype=np.float64).reshape(()) if np.size(value) != 1 else np.ravel(value)[0])
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = np.nan
     if not low <= number <= high or number != int(number):
         raise ValueError(f"{what}: expected a whole number from {low} to {high}, got {value!r:.80}")
@@ -170,7 +170,7 @@ def numbers(value: Any, shape: tuple[int, ...], what: str) -> np.ndarray:
     """Finite numbers of a shape, up to axes of length 1: a (1, 3, 3) is a (3, 3)."""
     try:
         found = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{what}: expected numbers, got {value!r:.80}") from None
     if tuple(side for side in found.shape if side != 1) != tuple(side for side in shape if side != 1):
         raise ValueError(f"{what}: expected numbers of the shape {shape}, got {found.shape}")

@@ -133,7 +133,7 @@ def numbers(value: Any, shape: tuple[int, ...], name: str, what: str) -> np.ndar
     """
     try:
         found = np.array(value)
-    except (TypeError, ValueError):  # rows of different lengths
+    except (TypeError, ValueError, OverflowError):  # rows of different lengths
         raise ValueError(f"{what}: '{name}' holds something that is no number") from None
     if found.size and found.dtype.kind not in "iuf":
         raise ValueError(f"{what}: '{name}' holds something that is no number")

@@ -341,7 +341,7 @@ def _mend(sight: Sight, cameras: tuple[Camera, ...], rules: Rules) -> tuple[list
             whole = _again(whole, best.finding, cameras)
         sight, cameras = best.sight, best.cameras
     left = _cost(sight, cameras, rules, limit)
-    if np.isfinite(left) and left > 0.6 * limit:
+    if np.isfinite(left) and left > 0.75 * limit:
         share = 100 * float(np.isfinite(_triangulated(sight, cameras, rules)[..., 0]).mean())
         findings.append(
             Finding(
@@ -592,7 +592,7 @@ def _whole_rig(sight: Sight, cameras: tuple[Camera, ...]) -> Iterator[_Remedy]:
         cameras,
         0.0,
         0,
-        _MENDED,
+        0.85,
     )
     turned = np.stack([np.array(camera.size) - 1.0 for camera in cameras])[None, :, None]
     yield _Remedy(
@@ -601,7 +601,7 @@ def _whole_rig(sight: Sight, cameras: tuple[Camera, ...]) -> Iterator[_Remedy]:
         cameras,
         0.0,
         0,
-        _MENDED,
+        0.85,
     )
     yield _Remedy(
         Finding(
@@ -614,7 +614,7 @@ def _whole_rig(sight: Sight, cameras: tuple[Camera, ...]) -> Iterator[_Remedy]:
         tuple(replace(camera, R=camera.R.T, centre=-camera.R @ camera.translation) for camera in cameras),
         0.0,
         0,
-        _MENDED,
+        0.85,
     )
     for size in _SIZES:
         yield _Remedy(
@@ -629,7 +629,7 @@ def _whole_rig(sight: Sight, cameras: tuple[Camera, ...]) -> Iterator[_Remedy]:
             cameras,
             0.0,
             0,
-            _MENDED,
+            0.85,
         )
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.datasets import h36m, h36m_challenge, h36m_release, h36m_target, parallel, rig
+from pipeline.datasets import h36m, h36m_challenge, h36m_release, h36m_takes, h36m_target, parallel, rig
 from pipeline.datasets.h36m import Chosen, H36m
 from pipeline.datasets.h36m_takes import ACTIONS, Take, published_box
 from pipeline.geometry.triangulation import triangulate
@@ -681,6 +681,13 @@ def test_damaged_records_are_sentences(tmp_path, made, data):
             expected = made.takes[take.key][take.numbers - 1]
             known = np.isfinite(found)
             np.testing.assert_allclose(found[known], expected[known], atol=1)  # mm
+
+
+def test_a_number_beyond_all_floats_is_a_sentence() -> None:
+    with pytest.raises(ValueError, match="expected a whole number from 2 to 16"):
+        h36m_takes.whole(10**400, "action", 2, 16)
+    with pytest.raises(ValueError, match="expected numbers"):
+        h36m_takes.numbers([10**400] * 3, (3,), "T")
 
 
 @pytest.mark.parametrize("layout", ["metadata", "matlab"])
