@@ -4,8 +4,8 @@
     python -m benchmarks.rig_check --quick    # does it run at all?
 
 Rigs of three to eight cameras, moving people, detectors with noise and gross mistakes; one camera is broken in one way by one
-amount. Its thresholds were set on the embedded rig and on the recording, but for two (when a whole rig is called mirrored, and when
-contradictory) that were set after a first run on these rigs.
+amount. Its thresholds were set on the embedded rig and on the recording, but for two (when a whole rig is called mirrored, and
+when contradictory) that were set after a first run on these rigs.
 """
 
 import argparse
