@@ -42,28 +42,45 @@ class Fault:
     of_the_rig: bool = False
 
 
-def _camera(change: Callable[[Camera], Camera]) -> Broken:
-    return lambda sight, rig: (sight, (*rig[:_VIEW], change(rig[_VIEW]), *rig[_VIEW + 1 :]))
+def with_camera(rig: Rig, view: int, **changed: object) -> Rig:
+    return (*rig[:view], replace(rig[view], **changed), *rig[view + 1 :])  # type: ignore[arg-type]
 
 
-def _turned(degrees: float) -> Broken:
+def turned(rig: Rig, view: int, degrees: float) -> Rig:
     rotation = Rotation.from_rotvec([0, np.radians(degrees), 0]).as_matrix()
-    return _camera(lambda camera: replace(camera, R=rotation @ camera.R))
+    return with_camera(rig, view, R=rotation @ rig[view].R)
 
 
-def _zoomed(factor: float) -> Broken:
-    return _camera(lambda camera: replace(camera, K=camera.K * [[factor, factor, 1], [1, factor, 1], [1, 1, 1]]))
+def zoomed(rig: Rig, view: int, factor: float) -> Rig:
+    return with_camera(rig, view, K=rig[view].K * [[factor, factor, 1], [1, factor, 1], [1, 1, 1]])
 
 
-def _late(frames: int) -> Broken:
-    def change(sight: Sight, rig: Rig) -> tuple[Sight, Rig]:
-        points = sight.points[:, _VIEW].copy()
-        for name in np.unique(sight.sequence):
-            rows = np.flatnonzero(sight.sequence == name)
-            points[rows] = points[rows[np.clip(np.arange(len(rows)) - frames, 0, len(rows) - 1)]]
-        return sight.moved(_VIEW, points), rig
+def transposed(camera: Camera) -> Camera:
+    return replace(camera, R=camera.R.T, centre=-camera.R @ camera.translation)
 
-    return change
+
+def in_other_axes(rig: Rig, other_from_world: np.ndarray) -> Rig:
+    """The rig in a world of other axes: (3, 3), a rotation or a reflection. Pictures of a reflected world are mirrored."""
+    across = np.eye(3) if np.linalg.det(other_from_world) > 0 else np.diag([-1.0, 1.0, 1.0])
+    return tuple(
+        replace(camera, centre=other_from_world @ camera.centre, R=across @ camera.R @ other_from_world.T)
+        for camera in rig
+    )
+
+
+def late(sight: Sight, view: int, frames: int) -> Sight:
+    """The view began so many frames before the others: its frame `n + frames` shows their frame n."""
+    points = sight.points[:, view].copy()
+    for name in np.unique(sight.sequence):
+        rows = np.flatnonzero(sight.sequence == name)
+        points[rows] = points[rows[np.clip(np.arange(len(rows)) - frames, 0, len(rows) - 1)]]
+    return sight.moved(view, points)
+
+
+def exchanged(sight: Sight, a: int, b: int) -> Sight:
+    order = list(range(sight.points.shape[1]))
+    order[a], order[b] = b, a
+    return replace(sight, points=sight.points[:, order], scores=sight.scores[:, order])
 
 
 def _pictures(change: Callable[[np.ndarray], np.ndarray]) -> Broken:
@@ -79,36 +96,48 @@ def _pushed(px: float) -> Broken:
     return change
 
 
-def _exchanged(sight: Sight, rig: Rig) -> tuple[Sight, Rig]:
-    order = [0, 2, 1, *range(3, len(rig))]
-    return replace(sight, points=sight.points[:, order], scores=sight.scores[:, order]), rig
-
-
-def _everywhere(change: Callable[[Camera], Camera]) -> Broken:
-    return lambda sight, rig: (sight, tuple(change(camera) for camera in rig))
-
-
 _OVER, _MIRROR = np.diag([1.0, -1.0, -1.0]), np.diag([-1.0, 1.0, 1.0])
 FAULTS = (
-    *(Fault(f"turned by {each:g} degrees", ("moved",), _turned(each)) for each in (0.5, 1, 2, 5)),
-    *(Fault(f"zoomed {each:g} times", ("focal_length", "picture_size"), _zoomed(each)) for each in (1.05, 1.1, 1.25)),
-    *(Fault(f"late by {each} frames of 25 a second", ("time",), _late(each)) for each in (1, 2, 5, 10)),
+    *(
+        Fault(
+            f"turned by {each:g} degrees", ("moved",), lambda sight, rig, each=each: (sight, turned(rig, _VIEW, each))
+        )
+        for each in (0.5, 1, 2, 5)
+    ),
+    *(
+        Fault(
+            f"zoomed {each:g} times",
+            ("focal_length", "picture_size"),
+            lambda sight, rig, each=each: (sight, zoomed(rig, _VIEW, each)),
+        )
+        for each in (1.05, 1.1, 1.25)
+    ),
+    *(
+        Fault(
+            f"late by {each} frames of 25 a second",
+            ("time",),
+            lambda sight, rig, each=each: (late(sight, _VIEW, each), rig),
+        )
+        for each in (1, 2, 5, 10)
+    ),
     *(Fault(f"pushed by {each} px half way", ("pushed",), _pushed(each)) for each in (5, 10, 20)),
     Fault("picture mirrored", ("mirrored",), _pictures(lambda points: points * [-1, 1] + [511, 0])),
     Fault("picture upside down", ("picture_size",), _pictures(lambda points: 511 - points)),
     Fault("picture of half the size", ("picture_size",), _pictures(lambda points: points / 2)),
-    Fault("two cameras exchanged", ("exchanged",), _exchanged),
-    Fault("rotation transposed", ("transposed",), _camera(lambda c: replace(c, R=c.R.T, centre=-c.R @ c.translation))),
-    Fault("all in m", ("units",), _everywhere(lambda c: replace(c, centre=c.centre / 1000)), True),
+    Fault("two cameras exchanged", ("exchanged",), lambda sight, rig: (exchanged(sight, _VIEW, _VIEW + 1), rig)),
     Fault(
-        "world upside down", ("up",), _everywhere(lambda c: replace(c, centre=_OVER @ c.centre, R=c.R @ _OVER)), True
+        "rotation transposed",
+        ("transposed",),
+        lambda sight, rig: (sight, (*rig[:_VIEW], transposed(rig[_VIEW]), *rig[_VIEW + 1 :])),
     ),
     Fault(
-        "world mirrored",
-        ("mirrored",),
-        _everywhere(lambda c: replace(c, centre=_MIRROR @ c.centre, R=_MIRROR @ c.R @ _MIRROR)),
+        "all in m",
+        ("units",),
+        lambda sight, rig: (sight, tuple(replace(c, centre=c.centre / 1000) for c in rig)),
         True,
     ),
+    Fault("world upside down", ("up",), lambda sight, rig: (sight, in_other_axes(rig, _OVER)), True),
+    Fault("world mirrored", ("mirrored",), lambda sight, rig: (sight, in_other_axes(rig, _MIRROR)), True),
 )
 
 

@@ -42,21 +42,47 @@ def leave_one_view_out(
     if len(cameras) < 3:
         return px, mm
     for view, camera in enumerate(cameras):
-        others = points.copy()
-        others[:, view] = np.nan
-        joints = ransac.triangulate(
-            others,
+        joints = triangulated(
+            points,
             scores,
             cameras,
+            without=view,
             confidence_threshold=confidence_threshold,
             reproj_threshold_px=reproj_threshold_px,
-            min_inliers=2,
             min_ray_angle_deg=min_ray_angle_deg,
-        ).joints
+        )
         px[:, view] = np.linalg.norm(camera.project(joints) - points[:, view], axis=-1)
         depth = camera.camera_from_world(joints)[..., 2]
         mm[:, view] = px[:, view] * depth / ((camera.K[0, 0] + camera.K[1, 1]) / 2)
     return px, mm
+
+
+def triangulated(
+    points: np.ndarray,
+    scores: np.ndarray,
+    cameras: tuple[Camera, ...],
+    *,
+    without: int | None = None,
+    confidence_threshold: float,
+    reproj_threshold_px: float,
+    min_ray_angle_deg: float,
+) -> np.ndarray:
+    """(frames, joints, 3) world mm that two or more views agree on, NaN elsewhere; one view may be left out.
+
+    The rest as in `leave_one_view_out`.
+    """
+    if without is not None:
+        points = points.copy()
+        points[:, without] = np.nan
+    return ransac.triangulate(
+        points,
+        scores,
+        cameras,
+        confidence_threshold=confidence_threshold,
+        reproj_threshold_px=reproj_threshold_px,
+        min_inliers=2,
+        min_ray_angle_deg=min_ray_angle_deg,
+    ).joints
 
 
 def truncated(errors: np.ndarray, present: np.ndarray, limit: float) -> np.ndarray:

@@ -6,15 +6,15 @@ are taken from other frames are late, those that do when the camera is turned an
 What is wrong with all cameras together, units and axes, shows in the body only: its size, its stance, which way its knees bend.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import combinations, permutations
 
 import numpy as np
 from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
-from pipeline.geometry import ransac
 from pipeline.geometry.camera import Camera
 from pipeline.metrics import labelfree
 from pipeline.skeleton import Skeleton
@@ -31,6 +31,7 @@ _LOOSE = 0.003  # of the diagonal; a shift of all joints by more is the calibrat
 _MENDED = 0.6  # of the error is left, at most, by what is really wrong
 _SHIFTED = 0.4  # of the noise, that a camera's move has to shift its joints by
 _LOST = 0.02  # of the diagonal; cameras that were taken for others, or whole rigs in other axes, are off by more
+_WORST = 0.1  # of the diagonal, what a joint counts at most, and one that the other views say nothing of
 _LATE = 0.9  # the same for frames: who moves slowly is hardly displaced
 _PUSHED = 4.0  # times the scatter from one part of a recording to the next, by which a camera that was pushed jumps
 _PARTS = 24
@@ -92,6 +93,12 @@ class Sight:
         changed = self.points.copy()
         changed[:, view] = points
         return replace(self, points=changed)
+
+    @property
+    def step(self) -> int:
+        """From one frame's number to the next one's."""
+        steps = np.diff(self.number)[self.sequence[1:] == self.sequence[:-1]]
+        return int(np.median(steps)) if len(steps) else 1
 
 
 @dataclass(frozen=True)
@@ -252,94 +259,106 @@ def _outside(sight: Sight, cameras: Sequence[Camera]) -> Iterator[Finding]:
 # --- what cameras say of one another ---------------------------------------------------------------------------------
 
 
-def _triangulated(sight: Sight, cameras: tuple[Camera, ...], rules: Rules, without: Sequence[int] = ()) -> np.ndarray:
-    """(frames, joints, 3) world mm by the views that agree, some left out; NaN where too few do."""
-    points = sight.points
-    if len(without):
-        points = points.copy()
-        points[:, list(without)] = np.nan
-    return ransac.triangulate(
-        points,
+def _triangulated(sight: Sight, cameras: tuple[Camera, ...], rules: Rules, without: int | None = None) -> np.ndarray:
+    """(frames, joints, 3) world mm by the views that agree, one left out or none; NaN where too few do."""
+    return labelfree.triangulated(
+        sight.points,
         sight.scores,
         cameras,
+        without=without,
         confidence_threshold=rules.confidence_threshold,
         reproj_threshold_px=rules.reproj_threshold_px,
-        min_inliers=2,
         min_ray_angle_deg=rules.min_ray_angle_deg,
-    ).joints
+    )
+
+
+def _aside(sight: Sight, cameras: tuple[Camera, ...], rules: Rules, view: int) -> np.ndarray:
+    """(frames, joints, 2) px from where a view sees the joints to where the other views say that they are."""
+    return cameras[view].project(_triangulated(sight, cameras, rules, view)) - sight.points[:, view]
 
 
 def _figures(sight: Sight, cameras: tuple[Camera, ...], rules: Rules) -> dict[str, dict[str, float]]:
     if len(cameras) < 3:
         return {camera.name: {} for camera in cameras}
-    found = {}
+    limit = _WORST * _diagonal(cameras)
+    found, cost = {}, np.full(len(cameras), limit)
     for view, camera in enumerate(cameras):
-        residual = camera.project(_triangulated(sight, cameras, rules, [view])) - sight.points[:, view]
-        bias = np.nanmedian(residual.reshape(-1, 2), axis=0) if np.isfinite(residual).any() else np.full(2, np.nan)
+        aside = _aside(sight, cameras, rules, view)
+        off = np.linalg.norm(aside, axis=-1)
         found[camera.name] = {
-            "off_px": _median(np.linalg.norm(residual, axis=-1)),
-            "bias_px": float(np.linalg.norm(bias)),
-            "known": 100 * float(np.isfinite(residual[..., 0]).mean()),
+            "off_px": _median(off),
+            "bias_px": float(np.linalg.norm(_middle(aside))),
+            "known": 100 * float(np.isfinite(off).mean()),
         }
-    limit = 0.1 * float(np.median([np.hypot(*camera.size) for camera in cameras]))
-    cost = np.array([_cost(sight, cameras, rules, limit, [view]) for view in range(len(cameras))])
-    cost = np.where(np.isfinite(cost), cost, limit)
+        seen = np.isfinite(sight.points[:, view, :, 0])
+        if seen.any():
+            cost[view] = _bounded(off, limit)[seen].mean()
     for camera, each in zip(cameras, cost / max(cost.sum(), 1e-9), strict=True):
         found[camera.name]["share"] = 100 * float(each)
     return found
 
 
-def _cost(
-    sight: Sight, cameras: tuple[Camera, ...], rules: Rules, limit: float, views: Sequence[int] | None = None
-) -> float:
+def _diagonal(cameras: Sequence[Camera]) -> float:
+    """px, of the usual picture."""
+    return float(np.median([np.hypot(*camera.size) for camera in cameras]))
+
+
+def _bounded(off: np.ndarray, limit: float) -> np.ndarray:
+    """px, at most `limit`, which is also what counts where nothing is known."""
+    return np.minimum(np.where(np.isfinite(off), off, limit), limit)
+
+
+def _cost(sight: Sight, cameras: tuple[Camera, ...], rules: Rules, limit: float) -> float:
     """px, the mean distance of joints from what the other views say; what these do not know counts `limit`."""
     total, count = 0.0, 0
-    for view in range(len(cameras)) if views is None else views:
-        off = np.linalg.norm(
-            cameras[view].project(_triangulated(sight, cameras, rules, [view])) - sight.points[:, view], axis=-1
-        )
+    for view in range(len(cameras)):
         seen = np.isfinite(sight.points[:, view, :, 0])
-        total += float(np.minimum(np.where(np.isfinite(off), off, limit), limit)[seen].sum())
+        off = np.linalg.norm(_aside(sight, cameras, rules, view), axis=-1)
+        total += float(_bounded(off, limit)[seen].sum())
         count += int(seen.sum())
     return total / count if count else np.inf
 
 
+def _as_they_are(sight: Sight) -> Sight:
+    return sight
+
+
 @dataclass(frozen=True, eq=False)
 class _Remedy:
-    """What would put a camera, or the rig, right: then `sight` and `cameras` are what they should have been."""
+    """What would put a camera, or the rig, right: then `cameras` are what they should have been, and what they saw, changed.
+
+    Attributes:
+        freedom: how many numbers it may choose; of two that do as well the plainer is right.
+        enough: what it must leave of the whole rig's error, at most, as a share.
+        change: of any frames.
+    """
 
     finding: Finding
-    sight: Sight
     cameras: tuple[Camera, ...]
-    left: float  # of the error, as a share
-    freedom: int  # how many numbers it may choose; of two that do as well the plainer is right
-    enough: float  # what it must leave of the whole rig's error, at most
+    freedom: int
+    enough: float
+    change: Callable[[Sight], Sight] = _as_they_are
 
 
 def _mend(sight: Sight, cameras: tuple[Camera, ...], rules: Rules) -> tuple[list[Finding], Sight, tuple[Camera, ...]]:
     """Find what is wrong by what puts it right, the gravest first, until nothing more is clearly wrong."""
     whole, sight = sight, sight.take(_some(sight))
-    diagonal = float(np.median([np.hypot(*camera.size) for camera in cameras]))
-    limit, findings = 0.1 * diagonal, list[Finding]()
+    diagonal = _diagonal(cameras)
+    limit, findings = _WORST * diagonal, list[Finding]()
     for _ in range(2 * len(cameras)):
         before = _cost(sight, cameras, rules, limit)
         if not np.isfinite(before) or before < 0.25 * _FLOOR * diagonal:
             break
         good = []
         for remedy in _remedies(sight, cameras, rules, diagonal):
-            after = _cost(remedy.sight, remedy.cameras, rules, limit) / before
+            after = _cost(remedy.change(sight), remedy.cameras, rules, limit) / before
             if after < remedy.enough:
                 good.append((after * 1.05**remedy.freedom, remedy))
         if not good:
             break
         _, best = min(good, key=lambda pair: pair[0])
         findings.append(best.finding)
-        if best.finding.kind == "time":
-            view = [camera.name for camera in cameras].index(best.finding.camera)
-            whole = whole.moved(view, _shifted(whole, whole.points[:, view], int(best.finding.figures["rows"])))
-        elif best.sight is not sight:
-            whole = _again(whole, best.finding, cameras)
-        sight, cameras = best.sight, best.cameras
+        sight, whole, cameras = best.change(sight), best.change(whole), best.cameras
     left = _cost(sight, cameras, rules, limit)
     if np.isfinite(left) and left > 0.75 * limit:
         share = 100 * float(np.isfinite(_triangulated(sight, cameras, rules)[..., 0]).mean())
@@ -366,7 +385,7 @@ def _some(sight: Sight) -> np.ndarray:
 
 def _remedies(sight: Sight, cameras: tuple[Camera, ...], rules: Rules, diagonal: float) -> Iterator[_Remedy]:
     """All that may be wrong and would explain what is seen, of single cameras and of the rig."""
-    others = [_triangulated(sight, cameras, rules, [view]) for view in range(len(cameras))]
+    others = [_triangulated(sight, cameras, rules, view) for view in range(len(cameras))]
     base = np.array([_off(camera, others[v], sight.points[:, v]) for v, camera in enumerate(cameras)])
     for view, camera in enumerate(cameras):
         own, joints = sight.points[:, view], others[view]
@@ -375,30 +394,31 @@ def _remedies(sight: Sight, cameras: tuple[Camera, ...], rules: Rules, diagonal:
         yield from _late(sight, cameras, rules, view, joints, base[view])
         if not base[view] > _FLOOR * diagonal:
             continue
-        for finding, points in _other_pictures(camera, own):
-            left = _off(camera, joints, points) / base[view]
-            if left < _MENDED:
-                yield _Remedy(finding, sight.moved(view, points), cameras, left, 0, 0.9)
+        for finding, change in _other_pictures(camera):
+            if _off(camera, joints, change(own)) / base[view] < _MENDED:
+                yield _Remedy(finding, cameras, 0, 0.9, partial(_changed, view=view, change=change))
         for finding, changed, freedom in _other_cameras(camera, joints, own):
             left = _off(changed, joints, own) / base[view]
             if _is_mended(finding, left, base[view], diagonal):
-                yield _Remedy(
-                    finding,
-                    sight,
-                    (*cameras[:view], changed, *cameras[view + 1 :]),
-                    left,
-                    freedom,
-                    0.98 if freedom <= 1 else 0.95,
-                )
+                changed_rig = (*cameras[:view], changed, *cameras[view + 1 :])
+                yield _Remedy(finding, changed_rig, freedom, 0.98 if freedom <= 1 else 0.95)
     lost = [view for view in range(len(cameras)) if not base[view] < _LOST * diagonal]
     for pair in combinations(lost, 2):
-        yield _exchanged(sight, cameras, pair)
+        yield _exchanged(cameras, pair)
     if len(lost) <= 5:
         for first, *others_of_ring in permutations(lost, 3):
             if first < min(others_of_ring):
-                yield _exchanged(sight, cameras, (first, *others_of_ring))
+                yield _exchanged(cameras, (first, *others_of_ring))
     if len(lost) > len(cameras) / 2:
-        yield from _whole_rig(sight, cameras)
+        yield from _whole_rig(cameras)
+
+
+def _changed(sight: Sight, view: int, change: Callable[[np.ndarray], np.ndarray]) -> Sight:
+    return sight.moved(view, change(sight.points[:, view]))
+
+
+def _late_by(sight: Sight, view: int, shift: int) -> Sight:
+    return sight.moved(view, _shifted(sight, view, shift))
 
 
 def _is_mended(finding: Finding, left: float, base: float, diagonal: float) -> bool:
@@ -422,7 +442,7 @@ def _late(
 ) -> Iterator[_Remedy]:
     off = {}
     for shift in range(-rules.most_shift, rules.most_shift + 1):
-        points = _shifted(sight, sight.points[:, view], shift)
+        points = _shifted(sight, view, shift)
         if np.isfinite(points[..., 0]).sum() >= 0.5 * np.isfinite(sight.points[:, view, :, 0]).sum():
             off[shift] = _off(cameras[view], joints, points)
     known = {shift: each for shift, each in off.items() if np.isfinite(each)}
@@ -431,8 +451,7 @@ def _late(
     shift = min(known, key=lambda each: (known[each], abs(each)))
     if shift == 0 or known[shift] > _LATE * base:
         return
-    steps = np.diff(sight.number)[sight.sequence[1:] == sight.sequence[:-1]]
-    step = int(np.median(steps)) if len(steps) else 1
+    step = sight.step
     word = "early" if shift > 0 else "late"
     finding = Finding(
         "time",
@@ -441,55 +460,51 @@ def _late(
         f"{known[shift]:.1f} px then; set target.offsets to {cameras[view].name}: {shift * step:+d}, or synchronise the cameras",
         {"rows": shift, "frames": shift * step, "off_px": base, "off_px_then": known[shift]},
     )
-    points = _shifted(sight, sight.points[:, view], shift)
-    yield _Remedy(finding, sight.moved(view, points), cameras, known[shift] / base, 1, 0.97)
+    yield _Remedy(finding, cameras, 1, 0.97, partial(_late_by, view=view, shift=shift))
 
 
-def _shifted(sight: Sight, points: np.ndarray, shift: int) -> np.ndarray:
+def _shifted(sight: Sight, view: int, shift: int) -> np.ndarray:
     """What a view showed `shift` rows later in the same sequence; NaN where there is none, or numbers are missing."""
+    points = sight.points[:, view]
     count = len(points)
     rows = np.arange(count) + shift
     inside = (rows >= 0) & (rows < count)
     rows = np.clip(rows, 0, max(count - 1, 0))
-    steps = np.diff(sight.number)[sight.sequence[1:] == sight.sequence[:-1]]
-    step = int(np.median(steps)) if len(steps) else 1
-    same = inside & (sight.sequence[rows] == sight.sequence) & (sight.number[rows] - sight.number == shift * step)
+    same = inside & (sight.sequence[rows] == sight.sequence) & (sight.number[rows] - sight.number == shift * sight.step)
     return np.where(same[:, None, None], points[rows], np.nan)
 
 
-def _other_pictures(camera: Camera, points: np.ndarray) -> Iterator[tuple[Finding, np.ndarray]]:
-    """The joints if the pictures had been mirrored, turned or of another size."""
+def _other_pictures(camera: Camera) -> Iterator[tuple[Finding, Callable[[np.ndarray], np.ndarray]]]:
+    """What would happen to joints, (..., 2) px, had the pictures been mirrored, turned or of another size."""
     far = np.array(camera.size) - 1
-    turns: list[tuple[str, np.ndarray]] = [
-        ("mirrored left to right", points * [-1, 1] + far * [1, 0]),
-        ("mirrored top to bottom", points * [1, -1] + far * [0, 1]),
-        ("turned by 180 degrees", far - points),
-        ("turned by 90 degrees", np.stack([points[..., 1], far[1] - points[..., 0]], axis=-1)),
-        ("turned by 270 degrees", np.stack([far[0] - points[..., 1], points[..., 0]], axis=-1)),
+    turns: list[tuple[str, Callable[[np.ndarray], np.ndarray]]] = [
+        ("mirrored left to right", lambda points: points * [-1, 1] + far * [1, 0]),
+        ("mirrored top to bottom", lambda points: points * [1, -1] + far * [0, 1]),
+        ("turned by 180 degrees", lambda points: far - points),
+        ("turned by 90 degrees", lambda points: np.stack([points[..., 1], far[1] - points[..., 0]], axis=-1)),
+        ("turned by 270 degrees", lambda points: np.stack([far[0] - points[..., 1], points[..., 0]], axis=-1)),
     ]
-    for how, changed in turns:
+    for how, change in turns:
         kind = "mirrored" if how.startswith("mirrored") else "picture_size"
         sentence = (
             f"its pictures seem to be {how} against the calibration: record and calibrate with the same settings of the "
             "camera, or turn the pictures back"
         )
-        yield Finding(kind, camera.name, sentence), changed
+        yield Finding(kind, camera.name, sentence), change
     for size in _SIZES:
-        changed = (points + 0.5) * size - 0.5
         sentence = (
             f"its pictures seem to be {1 / size:.3g} times as large as those that it was calibrated with: state the "
             f"calibrated size, or multiply its matrix's first two rows by {1 / size:.3g}"
         )
-        yield Finding("picture_size", camera.name, sentence, {"times": 1 / size}), changed
+        yield Finding("picture_size", camera.name, sentence, {"times": 1 / size}), partial(_resized, times=size)
 
 
 def _other_cameras(camera: Camera, joints: np.ndarray, points: np.ndarray) -> Iterator[tuple[Finding, Camera, int]]:
     """The camera if its rotation is the inverse, its lens another one, or if it has moved; with the numbers fitted."""
-    transposed = replace(camera, R=camera.R.T, centre=-camera.R @ camera.translation)
     sentence = (
         "its rotation seems to be transposed (world-from-camera): write camera-from-world, or see target.extrinsics"
     )
-    yield Finding("transposed", camera.name, sentence), transposed, 0
+    yield Finding("transposed", camera.name, sentence), _transposed(camera), 0
     if camera.distortion.any():
         sentence = (
             f"its distortion {np.round(camera.distortion, 3).tolist()} does worse than none: coefficients in another order, or "
@@ -561,7 +576,7 @@ def _placed(camera: Camera, world: np.ndarray, seen: np.ndarray, free: int) -> C
     return at(fitted.x)
 
 
-def _exchanged(sight: Sight, cameras: tuple[Camera, ...], ring: Sequence[int]) -> _Remedy:
+def _exchanged(cameras: tuple[Camera, ...], ring: Sequence[int]) -> _Remedy:
     """Two cameras in each other's place, or three in a ring: what the first sees fits the second's calibration, and so on."""
     swapped = list(cameras)
     for here, there in zip(ring, (*ring[1:], ring[0]), strict=True):
@@ -575,80 +590,64 @@ def _exchanged(sight: Sight, cameras: tuple[Camera, ...], ring: Sequence[int]) -
             f"seems to have changed places with two others: what they see fits other calibrations, {', '.join(fits)}"
         )
     finding = Finding("exchanged", first.name, f"{sentence}; exchange their names, or their videos")
-    return _Remedy(finding, sight, tuple(swapped), 0.0, 0, 0.85)
+    return _Remedy(finding, tuple(swapped), 0, 0.85)
 
 
-def _whole_rig(sight: Sight, cameras: tuple[Camera, ...]) -> Iterator[_Remedy]:
+def _whole_rig(cameras: tuple[Camera, ...]) -> Iterator[_Remedy]:
     """What is wrong with all cameras alike."""
-    mirror = np.stack([np.array([camera.size[0] - 1.0, 0.0]) for camera in cameras])[None, :, None]
-    yield _Remedy(
-        Finding(
-            "mirrored",
-            "",
-            "the cameras agree only if every picture is mirrored left to right: either the pictures are (a setting of the "
-            "cameras, or of the conversion), or the calibration's world is left-handed; mend what is mirrored",
-        ),
-        replace(sight, points=sight.points * [-1, 1] + mirror),
-        cameras,
-        0.0,
-        0,
-        0.85,
-    )
-    turned = np.stack([np.array(camera.size) - 1.0 for camera in cameras])[None, :, None]
-    yield _Remedy(
-        Finding("picture_size", "", "the cameras agree only if every picture is turned by 180 degrees: turn them back"),
-        replace(sight, points=turned - sight.points),
-        cameras,
-        0.0,
-        0,
-        0.85,
-    )
-    yield _Remedy(
-        Finding(
-            "transposed",
-            "",
-            "the cameras agree only if every rotation is transposed: the calibration holds world-from-camera rotations; set "
-            "target.extrinsics",
-        ),
-        sight,
-        tuple(replace(camera, R=camera.R.T, centre=-camera.R @ camera.translation) for camera in cameras),
-        0.0,
-        0,
-        0.85,
-    )
-    for size in _SIZES:
-        yield _Remedy(
+    far = np.array([camera.size for camera in cameras])[:, None] - 1  # (views, 1, 2) px
+    changes: list[tuple[Finding, Callable[[np.ndarray], np.ndarray]]] = [
+        (
             Finding(
-                "picture_size",
+                "mirrored",
                 "",
-                f"the cameras agree only if every picture is {1 / size:.3g} times as large as those that were calibrated: state "
-                "the calibrated sizes, or calibrate at this size",
-                {"times": 1 / size},
+                "the cameras agree only if every picture is mirrored left to right: either the pictures are (a setting of the "
+                "cameras, or of the conversion), or the calibration's world is left-handed; mend what is mirrored",
             ),
-            replace(sight, points=(sight.points + 0.5) * size - 0.5),
-            cameras,
-            0.0,
-            0,
-            0.85,
+            lambda points: points * [-1, 1] + far * [1, 0],
+        ),
+        (
+            Finding(
+                "picture_size", "", "the cameras agree only if every picture is turned by 180 degrees: turn them back"
+            ),
+            lambda points: far - points,
+        ),
+    ]
+    for size in _SIZES:
+        sentence = (
+            f"the cameras agree only if every picture is {1 / size:.3g} times as large as those that were calibrated: state "
+            "the calibrated sizes, or calibrate at this size"
         )
+        changes.append((Finding("picture_size", "", sentence, {"times": 1 / size}), partial(_resized, times=size)))
+    for finding, change in changes:
+        yield _Remedy(finding, cameras, 0, 0.85, partial(_changed_everywhere, change=change))
+    sentence = (
+        "the cameras agree only if every rotation is transposed: the calibration holds world-from-camera rotations; set "
+        "target.extrinsics"
+    )
+    yield _Remedy(Finding("transposed", "", sentence), tuple(_transposed(camera) for camera in cameras), 0, 0.85)
 
 
-def _again(whole: Sight, finding: Finding, cameras: tuple[Camera, ...]) -> Sight:
-    """The same change of the pictures as in a remedy, for all frames."""
-    if not finding.camera:
-        options = {each.finding.sentence: each.sight for each in _whole_rig(whole, cameras)}
-        return options[finding.sentence]
-    view = [camera.name for camera in cameras].index(finding.camera)
-    changed = {each.sentence: points for each, points in _other_pictures(cameras[view], whole.points[:, view])}
-    return whole.moved(view, changed[finding.sentence])
+def _changed_everywhere(sight: Sight, change: Callable[[np.ndarray], np.ndarray]) -> Sight:
+    return replace(sight, points=change(sight.points))
+
+
+def _resized(points: np.ndarray, times: float) -> np.ndarray:
+    """(..., 2) px of a picture -> of it at another size."""
+    return (points + 0.5) * times - 0.5
+
+
+def _transposed(camera: Camera) -> Camera:
+    """The camera if its file meant the inverse rotation, with the same translation."""
+    return replace(camera, R=camera.R.T, centre=-camera.R @ camera.translation)
 
 
 def _of_two(sight: Sight, cameras: tuple[Camera, ...], rules: Rules) -> Iterator[Finding]:
     """Of two cameras nobody can say which is wrong, and only what leads off the other's epipolar lines is seen at all."""
-    diagonal = float(np.median([np.hypot(*camera.size) for camera in cameras]))
+    diagonal = _diagonal(cameras)
     apart: dict[int, float] = {}
     for shift in range(-rules.most_shift, rules.most_shift + 1):
-        points = sight.moved(1, _shifted(sight, sight.points[:, 1], shift)).points
+        points = _late_by(sight, 1, shift).points
         distance = labelfree.pair_distances(points, np.isfinite(points).all(axis=-1), cameras)
         if np.isfinite(distance).sum() >= _LEAST:
             apart[shift] = _median(distance)
@@ -682,20 +681,19 @@ def _pushed(sight: Sight, cameras: tuple[Camera, ...], rules: Rules) -> tuple[li
     if parts < 6:
         return findings, sight
     part = np.arange(count) * parts // count
-    limit = 0.1 * float(np.median([np.hypot(*camera.size) for camera in cameras]))
+    limit = _WORST * _diagonal(cameras)
     before = _cost(sight, cameras, rules, limit)
     for _ in cameras:
         jumps = []
-        for view, camera in enumerate(cameras):
-            residual = sight.points[:, view] - camera.project(_triangulated(sight, cameras, rules, [view]))
-            aside = np.array([_middle(residual[part == each]) for each in range(parts)])  # (parts, 2) px
-            jumps.append(_jump(aside))
+        for view in range(len(cameras)):
+            aside = _aside(sight, cameras, rules, view)
+            jumps.append(_jump(np.array([_middle(aside[part == each]) for each in range(parts)])))
         trials = []
         for view, (split, step, scatter) in enumerate(jumps):
             size = float(np.linalg.norm(step))
             if size > max(_FLOOR * float(np.hypot(*cameras[view].size)), _PUSHED * scatter):
                 back = sight.moved(
-                    view, sight.points[:, view] - np.where(part >= split, 1.0, 0.0)[:, None, None] * step
+                    view, sight.points[:, view] + np.where(part >= split, 1.0, 0.0)[:, None, None] * step
                 )
                 trials.append((_cost(back, cameras, rules, limit), view, split, size, back))
         if not trials:
@@ -745,21 +743,20 @@ def _middle(vectors: np.ndarray) -> np.ndarray:
 def _loose(sight: Sight, cameras: tuple[Camera, ...], rules: Rules) -> Iterator[Finding]:
     """Cameras whose joints are all aside by the same: not the detector's noise, and not enough to be called moved."""
     for view, camera in enumerate(cameras):
-        residual = (camera.project(_triangulated(sight, cameras, rules, [view])) - sight.points[:, view]).reshape(-1, 2)
-        residual = residual[np.isfinite(residual).all(axis=-1)]
-        if len(residual) < _LEAST:
+        aside = _aside(sight, cameras, rules, view)
+        if np.isfinite(aside[..., 0]).sum() < _LEAST:
             continue
-        bias = np.median(residual, axis=0)
-        noise = float(np.median(np.linalg.norm(residual - bias, axis=-1)))
-        aside = float(np.linalg.norm(bias))
-        if aside > _LOOSE * np.hypot(*camera.size) and aside > 0.5 * noise:
+        bias = _middle(aside)
+        noise = _median(np.linalg.norm(aside - bias, axis=-1))
+        length = float(np.linalg.norm(bias))
+        if length > _LOOSE * np.hypot(*camera.size) and length > 0.5 * noise:
             yield Finding(
                 "loose",
                 camera.name,
-                f"its joints are all about {aside:.0f} px aside ({bias[0]:+.0f}, {bias[1]:+.0f}) of what the other cameras "
+                f"its joints are all about {length:.0f} px aside ({bias[0]:+.0f}, {bias[1]:+.0f}) of what the other cameras "
                 f"say, and {noise:.0f} px around that: the calibration is loose; calibrate anew, or keep thresholds in px well "
                 "above that",
-                {"bias_px": aside, "noise_px": noise},
+                {"bias_px": length, "noise_px": noise},
                 serious=False,
             )
 

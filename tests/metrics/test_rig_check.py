@@ -10,6 +10,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from benchmarks.evidence import SKELETON, Mistakes, detect, scene
+from benchmarks.rig_check import exchanged, in_other_axes, late, transposed, turned, with_camera, zoomed
 from pipeline import params
 from pipeline.files.cameras import write_cameras
 from pipeline.files.detections import Detections
@@ -39,41 +40,8 @@ def said(found: Checked) -> list[tuple[str, str]]:
     return [(finding.kind, finding.camera) for finding in found.findings if finding.serious]
 
 
-def with_camera(rig: Rig, view: int, **changed: object) -> Rig:
-    return (*rig[:view], replace(rig[view], **changed), *rig[view + 1 :])
-
-
-def turned(rig: Rig, view: int, degrees: float) -> Rig:
-    rotation = Rotation.from_rotvec([0, np.radians(degrees), 0]).as_matrix()
-    return with_camera(rig, view, R=rotation @ rig[view].R)
-
-
-def zoomed(rig: Rig, view: int, factor: float) -> Rig:
-    return with_camera(
-        rig, view, K=np.diag([factor, factor, 1.0]) @ rig[view].K * [[1, 1, 1 / factor]] * [[1], [1], [1]]
-    )
-
-
-def reflected(rig: Rig) -> Rig:
-    mirror = np.diag([-1.0, 1.0, 1.0])
-    return tuple(replace(camera, centre=mirror @ camera.centre, R=mirror @ camera.R @ mirror) for camera in rig)
-
-
-def transposed(camera: Camera) -> Camera:
-    return replace(camera, R=camera.R.T, centre=-camera.R @ camera.translation)
-
-
 def seen(sight: Sight, view: int, change: Callable[[np.ndarray], np.ndarray]) -> Sight:
     return sight.moved(view, change(sight.points[:, view]))
-
-
-def late(sight: Sight, view: int, frames: int) -> Sight:
-    """The view began so many frames before the others: its frame `n + frames` shows their frame n."""
-    points = sight.points[:, view].copy()
-    for name in np.unique(sight.sequence):
-        rows = np.flatnonzero(sight.sequence == name)
-        points[rows] = points[rows[np.clip(np.arange(len(rows)) - frames, 0, len(rows) - 1)]]
-    return sight.moved(view, points)
 
 
 @pytest.mark.parametrize("cameras", [3, 4, 6, 9])
@@ -96,10 +64,7 @@ def test_units(four: tuple[Sight, Rig], factor: float, unit: str) -> None:
 
 def test_a_world_upside_down(four: tuple[Sight, Rig]) -> None:
     sight, rig = four
-    over = np.diag([1.0, -1.0, -1.0])
-    found = check(
-        sight, tuple(replace(camera, centre=over @ camera.centre, R=camera.R @ over) for camera in rig), RULES
-    )
+    found = check(sight, in_other_axes(rig, np.diag([1.0, -1.0, -1.0])), RULES)
     assert said(found) == [("up", "")]
     assert "-z" in found.findings[0].sentence
 
@@ -107,15 +72,13 @@ def test_a_world_upside_down(four: tuple[Sight, Rig]) -> None:
 def test_a_world_on_its_side(four: tuple[Sight, Rig]) -> None:
     sight, rig = four
     y_up = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # new axes from old: up becomes y
-    found = check(
-        sight, tuple(replace(camera, centre=y_up @ camera.centre, R=camera.R @ y_up.T) for camera in rig), RULES
-    )
+    found = check(sight, in_other_axes(rig, y_up), RULES)
     assert said(found) == [("up", "")]
     assert "to be y" in found.findings[0].sentence or "to be -y" in found.findings[0].sentence
 
 
 def test_a_mirrored_world(four: tuple[Sight, Rig]) -> None:
-    assert ("mirrored", "") in said(check(four[0], reflected(four[1]), RULES))
+    assert ("mirrored", "") in said(check(four[0], in_other_axes(four[1], np.diag([-1.0, 1.0, 1.0])), RULES))
 
 
 def test_a_mirrored_person_in_a_consistent_world(four: tuple[Sight, Rig]) -> None:
@@ -154,9 +117,7 @@ def test_transposed_rotations(four: tuple[Sight, Rig]) -> None:
 
 def test_cameras_that_changed_places(four: tuple[Sight, Rig]) -> None:
     sight, rig = four
-    order = [1, 0, 2, 3]
-    changed = replace(sight, points=sight.points[:, order], scores=sight.scores[:, order])
-    found = check(changed, rig, RULES)
+    found = check(exchanged(sight, 0, 1), rig, RULES)
     assert said(found) == [("exchanged", rig[0].name)]
     assert rig[1].name in found.findings[0].sentence
 
