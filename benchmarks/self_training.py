@@ -229,7 +229,7 @@ def true_labels(frames: Path, cameras: Path, truth: Path) -> Labels:
     wanted = np.isfinite(points).all(-1) & (seen.keys.split == "train")[:, None, None] & seen.present[..., None]
     points[~wanted] = np.nan
     reason = np.where(wanted, Reason.ACCEPTED, Reason.NO_POSE)
-    return Labels(seen.keys, seen.views, true.skeleton, points, wanted.astype(np.float32), reason, seen.box)
+    return Labels(seen.keys, seen.views, true.skeleton, points, wanted.astype(np.float32), reason, seen.rectangle)
 
 
 def _figures(row: dict[str, Any]) -> dict[str, Any]:

@@ -17,11 +17,12 @@ from benchmarks.timing import Row, at_least, at_most, table
 from pipeline import params, skeleton
 from pipeline.files import pictures
 from pipeline.models import build
-from pipeline.models.inference import as_input, predict
-from pipeline.runtime import Runtime, half_precision, start_torch
+from pipeline.models.inference import as_input
+from pipeline.runtime import Runtime, half_precision, has_spare_processor, start_torch
 from pipeline.training.batches import Batch, Pool, batches
 from pipeline.training.loop import Schedule, train
 from pipeline.training.losses import Loss, loss_against_targets
+from stages.prepare_source import Source
 from stages.pretrain import Pretrain
 
 _PEOPLE = 512
@@ -33,7 +34,7 @@ def main(steps: int, deep: bool) -> None:
     device = start_torch(runtime)
     half = half_precision(runtime, device)
     settings, network = params.load(Pretrain), params.load(build.Network)
-    pool = _people(network.input_size, skeleton.get(network.skeleton))
+    pool = _people(params.load(Source), skeleton.get(network.skeleton))
     rows = _input_rows(network, settings, pool, runtime.seed, steps, device, half)
     if deep:
         wide = build.Network("poseresnet", "bottleneck", (3, 4, 6, 3), 64, 256, 256, network.skeleton)
@@ -53,9 +54,8 @@ def _input_rows(
     """The default network at its own work, against the same fed with constants, against the input alone."""
 
     def prepared(count: int) -> Iterator[Batch]:
-        return batches(
-            [pool], range(count), settings.batch_size, network.picture_size, settings.sigma, settings.augment, seed
-        )
+        given = (settings.batch_size, network.picture_size, settings.sigma, settings.augment, seed)
+        return batches([pool], range(count), *given, beside=has_spare_processor(device))
 
     (constant,) = prepared(1)
     model = build.build(network)
@@ -114,16 +114,16 @@ def _precision_rows(network: build.Network, device: torch.device) -> list[Row]:
         if device.type == "cuda":
             torch.cuda.synchronize()
 
-    def infer(half: bool) -> None:
-        model.eval()
-        with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            predict(model, images, device)
+    def infer(half: bool, layout: torch.memory_format) -> None:
+        model.eval().to(memory_format=layout)  # type: ignore[call-overload]
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=half):
+            model(as_input(images, device).contiguous(memory_format=layout)).float().cpu()
 
     contestants = {
         "step float32": partial(step, False, torch.contiguous_format),
         "step bfloat16": partial(step, True, torch.channels_last),
-        "inference float32": partial(infer, False),
-        "inference bfloat16": partial(infer, True),
+        "inference float32": partial(infer, False, torch.contiguous_format),
+        "inference bfloat16": partial(infer, True, torch.channels_last),
     }
     spent: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(3):
@@ -140,16 +140,16 @@ def _precision_rows(network: build.Network, device: torch.device) -> list[Row]:
     return rows
 
 
-def _people(size: int, names: skeleton.Skeleton) -> Pool:
+def _people(source: Source, names: skeleton.Skeleton) -> Pool:
     """Stored crops as prepare_source keeps them, of noise that compresses like a picture."""
     rng = np.random.default_rng(0)
-    side = int(1.5 * size * 1.4)
+    side = int(source.cache_size * (1 + source.cache_margin))
     stored = []
     for _ in range(16):
         rough = rng.integers(0, 255, (side // 8, side // 8, 3), dtype=np.uint8)
-        stored.append(pictures.encode(np.kron(rough, np.ones((8, 8, 1), dtype=np.uint8))))
+        stored.append(pictures.encode(np.kron(rough, np.ones((8, 8, 1), dtype=np.uint8)), source.jpeg_quality))
     affine = np.tile(np.eye(3)[:2], (_PEOPLE, 1, 1))
-    margin = side / 7
+    margin = (side - source.cache_size) / 2
     box = np.tile([margin, margin, side - margin, side - margin], (_PEOPLE, 1))
     joints = rng.uniform(margin, side - margin, (_PEOPLE, len(names), 2))
     weights = np.ones((_PEOPLE, len(names)), dtype=np.float32)

@@ -6,6 +6,8 @@ is the box (-0.5, -0.5, width - 0.5, height - 0.5). A crop of `size` px has the 
 points `(x + 0.5) / 2 - 0.5`, and nothing drifts by half a pixel between crops, heatmaps and pictures.
 """
 
+import math
+
 import cv2
 import numpy as np
 
@@ -132,7 +134,8 @@ def warp(picture: np.ndarray, affine: np.ndarray, size: int | tuple[int, int], a
         (height, width, 3) uint8.
     """
     target = (size, size) if isinstance(size, (int, np.integer)) else size
-    factor = int(1 / np.sqrt(abs(np.linalg.det(affine[:, :2]))) + 1e-6)
+    (a, b, _), (c, d, _) = affine.tolist()  # np.linalg.det takes as long as a third of the warp
+    factor = int(1 / math.sqrt(abs(a * d - b * c)) + 1e-6)
     if averaged and factor >= 2:
         picture, image_from_small = _reduce(picture, affine, target, factor)
         affine = compose(affine, image_from_small)

@@ -99,6 +99,9 @@ def decode_soft(maps: np.ndarray, radius: int = 3, beta: float = 10.0) -> tuple[
     return peaks.reshape(*maps.shape[:-2], 2), scores.reshape(maps.shape[:-2])
 
 
+DECODERS = {"dark": decode_dark, "quarter": decode_quarter, "soft": decode_soft}  # as parameters call them
+
+
 def windows(maps: np.ndarray, window: int, floor: float = 1e-4) -> tuple[np.ndarray, np.ndarray]:
     """What is worth keeping of a map: its values around the best peak, and around the best of the rest.
 

@@ -21,13 +21,13 @@ import numpy as np
 from pipeline import cli, crops, heatmaps, skeleton
 from pipeline.files.atomic import replacing, write_json
 from pipeline.files.samples import Samples
-from pipeline.metrics import oks, pck
+from pipeline.metrics import mpjpe, oks, pck
 from pipeline.models import checkpoints
 from pipeline.models.build import REGRESSORS
-from pipeline.models.inference import predict
+from pipeline.models.inference import predict, predict_places
 from pipeline.runtime import Runtime, start_torch
 from pipeline.training import occlusion
-from pipeline.training.validation import detect
+from pipeline.training.validation import detect, lift
 
 # The columns of the published tables.
 _MPII = {
@@ -52,6 +52,14 @@ _COCO = {
     "AR .75": "AR75",
     "AR (M)": "ARm",
     "AR (L)": "ARl",
+}
+
+
+# Of networks that give depth, on sets that were measured in 3D; the first as published.
+_ONE_PICTURE = {
+    "MPJPE": "mpjpe_one_picture_root_counted",
+    "without root": "mpjpe_one_picture_root_left_out",
+    "PA-MPJPE": "mpjpe_one_picture_pa",
 }
 
 
@@ -132,15 +140,23 @@ def main(
     hide = _hiding(config.occlusion, samples, rows, source)
     device = start_torch(runtime)
     net.to(device).eval()
-    decode = {"dark": heatmaps.decode_dark, "quarter": heatmaps.decode_quarter, "soft": heatmaps.decode_soft}
     flipped = names.flipped if config.flip_test else None
     shift = loaded.shift if config.shift is None else config.shift
-    maps_of = partial(predict, net, device=device, flipped=flipped, shift=shift)
-    how = (network.picture_size, decode[config.decode], network.stride, loaded.published, hide)
-    points, scores = detect(maps_of, samples, rows, *how)
-
     values: dict[str, float] = {}
     tables, by_joint = [], {}
+    relative, has_depth = hasattr(net, "relative"), network.name in REGRESSORS
+    if network.name == "integral" and network.depth_bins == 0:
+        has_depth = False
+    if has_depth and samples.space is not None:
+        places_of = partial(predict_places, net, device=device, flipped=flipped)
+        lifted = lift(places_of, samples, rows, names, network.picture_size, network.stride, relative, hide)
+        values = _one_picture(lifted, samples.space.rows(rows).joints, samples.skeleton.root)
+        tables.append(_table({title: values[name] for title, name in _ONE_PICTURE.items()}, 1))
+    in_picture = not (relative and values)  # else joints have no place in it, and nothing more can be measured
+    if in_picture:
+        maps_of = partial(predict, net, device=device, flipped=flipped, shift=shift)
+        how = (network.picture_size, heatmaps.DECODERS[config.decode], network.stride, loaded.published, hide)
+        points, scores = detect(maps_of, samples, rows, *how)
     if for_coco:
         seen = crops.fitted(samples.rectangle[rows], network.picture_size)
         area = np.prod(seen[:, 2:] - seen[:, :2], axis=-1)
@@ -166,7 +182,7 @@ def main(
                 }
                 values |= {f"coco_AP_{name}": value for name, value in by_joint.items()}
                 tables.append(_table(by_joint, 1))
-    if np.isfinite(samples.head[rows]).any():
+    if in_picture and np.isfinite(samples.head[rows]).any():
         truth = skeleton.reorder(samples.joints[rows], names, samples.skeleton)
         if {"head_top", "left_ankle", "right_ankle"} <= {*names.joints}:
             table = pck.mpii_table(points, truth, samples.head[rows], names)
@@ -189,6 +205,23 @@ def main(
     print(*tables, sep="\n\n")
     if loaded.score is not None:
         print(f"published: {loaded.score}")
+
+
+def _one_picture(found: np.ndarray, truth: np.ndarray, root: int) -> dict[str, float]:
+    """MPJPE of single pictures, mm, as integral regression was published with: both roots together, whose zero counts.
+
+    Args:
+        found, truth: (persons, joints, 3) mm in the camera's frame.
+    """
+    distances = mpjpe.relative_distances(found, truth, root)
+    counted = distances.copy()
+    counted[np.isfinite(truth[:, root]).all(axis=-1), root] = 0.0
+    aligned = mpjpe.aligned_distances(found, truth)
+    return {
+        "mpjpe_one_picture_root_counted": mpjpe.mean_known(counted),
+        "mpjpe_one_picture_root_left_out": mpjpe.mean_known(distances),
+        "mpjpe_one_picture_pa": mpjpe.mean_known(aligned),
+    }
 
 
 def _hiding(

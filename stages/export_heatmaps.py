@@ -56,7 +56,7 @@ def main(
     seen = Frames.read(frames)
     network, net = build.load(model)
     names = skeleton.get(network.skeleton)
-    box = seen.box
+    box = seen.rectangle
     if labels is not None:
         refined = Labels.read(labels)
         seen.keys.require_same(refined.keys, str(labels))

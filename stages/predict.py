@@ -81,13 +81,12 @@ def main(
     device = start_torch(runtime)
     net.to(device).eval()
     flipped = names.flipped if predict.flip_test else None
-    decode = {"dark": heatmaps.decode_dark, "quarter": heatmaps.decode_quarter, "soft": heatmaps.decode_soft}
     size, stride = network.picture_size, network.stride
     found: list[tuple[_Person, np.ndarray, np.ndarray]] = []
 
     def finish(waiting: list[tuple[_Person, np.ndarray, np.ndarray]]) -> None:
         maps = maps_of(net, np.stack([cut for _, cut, _ in waiting]), device, flipped, loaded.shift)
-        peaks, scores = decode[predict.decode](maps)
+        peaks, scores = heatmaps.DECODERS[predict.decode](maps)
         points = crops.transform(np.stack([affine for _, _, affine in waiting]), peaks)
         found.extend((person, *each) for (person, _, _), *each in zip(waiting, points, scores, strict=True))
 

@@ -119,6 +119,7 @@ def _write(out: Path, records: Records, config: Source, made: Path) -> tuple[np.
         records.score[kept],
         records.decoder,
         None if records.extent is None else records.extent[kept],
+        None if records.space is None else records.space.rows(kept),
     )
     return kept, inside
 

@@ -174,8 +174,9 @@ def _prepare(
         print(note)
     numbers = np.concatenate([recording.own_numbers() for recording in recordings]) - config.detections_offset
     seen = _detections(calibration, detections, keys, numbers, rigs, config)
+    extent = None
     if target.truth_boxes is None:
-        box, source = _boxes(calibration, detections, seen, keys, numbers, rigs, config)
+        box, extent, source = _boxes(calibration, detections, seen, keys, numbers, rigs, config)
     else:
         known = np.isfinite(target.truth_boxes).all(axis=-1)
         box = target.truth_boxes if known.all() else _volume_boxes(keys, rigs, config)
@@ -184,7 +185,7 @@ def _prepare(
         for doubt in found.doubts:
             raise ValueError(doubt)
     used = recordings[0].views
-    _write_frames(out, recordings, keys, rigs, box, _stored_sides(box, source, keys, rigs, config), config)
+    _write_frames(out, recordings, keys, rigs, box, extent, _stored_sides(box, source, keys, rigs, config), config)
     notes = [note.replace(str(calibration), calibration.name) for found in rigs.values() for note in found.notes]
     write_rigs(cameras, {sequence: found.cameras for sequence, found in rigs.items()}, list(dict.fromkeys(notes)))
     seen.write(joints)
@@ -339,11 +340,16 @@ def _boxes(
     numbers: np.ndarray,
     rigs: dict[str, Calibration],
     config: Target,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The person's square in every (frame, view): (frames, views, 4) px, and (frames, views) text, where it is from."""
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """The person's square in every (frame, view), and where it is from.
+
+    Returns:
+        (frames, views, 4) px; (frames, views, 2) px, width and height of the person's own rectangle, None where nobody knows
+        it; and (frames, views) text.
+    """
     if config.boxes == "volume":
         box = _volume_boxes(keys, rigs, config)
-        return box, np.full(box.shape[:2], "volume")
+        return box, None, np.full(box.shape[:2], "volume")
     if (folder / "boxes.json").is_file():
         found, score = boxes.read_coco(folder / "boxes.json", keys, seen.views, config.min_box_score, numbers)
         for rows, calibrated in _of_rigs(rigs, keys):
@@ -373,7 +379,7 @@ def _boxes(
     if blank.any():  # a view without one box in the whole sequence
         filled = np.where(blank[..., None], _volume_boxes(keys, rigs, config), filled)
         source[blank] = "volume"
-    return filled, source
+    return filled, boxes.shares(box, kept, keys) * (filled[..., 2:] - filled[..., :2]), source
 
 
 def _volume_boxes(keys: FrameKeys, rigs: dict[str, Calibration], config: Target) -> np.ndarray:
@@ -424,6 +430,7 @@ def _write_frames(
     keys: FrameKeys,
     rigs: dict[str, Calibration],
     box: np.ndarray,
+    extent: np.ndarray | None,
     sides: np.ndarray,
     config: Target,
 ) -> None:
@@ -472,7 +479,9 @@ def _write_frames(
     known = _fingerprint(recordings, rigs, cuts, affines, crop_px)
     with scratch.open(__file__, [], known, config.jpeg_quality, decoder) as folder:
         jpegs = (jpeg for jpeg, _ in journal.kept(folder / "crops", make))
-        frames.write(out, keys, tuple(view.camera.name for view in recordings[0].views), box, affines, jpegs, decoder)
+        frames.write(
+            out, keys, tuple(view.camera.name for view in recordings[0].views), box, affines, jpegs, decoder, extent
+        )
 
 
 def _fingerprint(

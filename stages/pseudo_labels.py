@@ -166,7 +166,7 @@ def main(
     reason[~np.broadcast_to(present[train][..., None], reason.shape)] = Reason.VIEW_MISSING
     accepted = reason == Reason.ACCEPTED
 
-    box = target.box
+    box = target.rectangle
     if config.boxes == "poses":
         (refined,) = rigs.each(
             seen.keys,

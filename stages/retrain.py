@@ -5,7 +5,6 @@ the maps before and after cross-view fusion are both taught; labelled pictures, 
 fusion layers begin in the first round and are kept by the later ones.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,27 +12,25 @@ from typing import Literal
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from pipeline import cli, skeleton
 from pipeline.files import scratch
-from pipeline.files.atomic import write_json
 from pipeline.files.cameras import read_rigs
 from pipeline.files.frames import Frames
 from pipeline.files.labels import Labels
 from pipeline.files.samples import Samples
-from pipeline.files.tables import write_table
 from pipeline.geometry.camera import Camera
 from pipeline.models import build
 from pipeline.models.inference import as_input, predict
-from pipeline.runtime import Runtime, half_precision, start_torch
+from pipeline.runtime import Runtime, half_precision, has_spare_processor, start_torch
 from pipeline.training import ranks, validation
 from pipeline.training.augment import Augment
-from pipeline.training.batches import Batch, batches, whole_moments
+from pipeline.training.batches import Batch, whole_moments
 from pipeline.training.epipolar import EpipolarLoss
 from pipeline.training.loop import Schedule, train
 from pipeline.training.losses import Loss, consistency_loss, loss_against_targets
 from pipeline.training.pools import Mix, pool_of_labels, pool_of_sets, set_files
+from pipeline.training.session import batches_from, write_records
 
 
 @dataclass(frozen=True)
@@ -137,14 +134,8 @@ def main(
     if retrain.target_share < 1:
         pools.append(pool_of_sets(sets, mix, names, runtime.seed, 1 - retrain.target_share))
 
-    def from_step(first: int) -> Iterator[Batch]:
-        last = schedule.steps * schedule.accumulate
-        steps = tqdm(
-            range(first, last), initial=first, total=last, desc="retrain", disable=None if ranks.first() else True
-        )
-        size, seed, part = network.picture_size, runtime.seed, ranks.rank_and_count()
-        given = (retrain.batch_size, size, retrain.sigma, retrain.augment, seed, part, network.stride)
-        return batches(pools, steps, *given)
+    shape = (network.picture_size, network.stride, runtime.seed, has_spare_processor(device))
+    coming = batches_from("retrain", pools, retrain, *shape)
 
     def loss_terms(stacks: list[torch.Tensor], batch: Batch) -> dict[str, torch.Tensor]:
         terms = {"heatmap": loss_against_targets(stacks, batch, retrain.loss, root)}
@@ -159,7 +150,7 @@ def main(
     kept = scratch.open(__file__, inputs, runtime, mix, retrain, str(device), half)
     with ranks.opened_by_the_first(kept) as folder:
         checkpoint, every = folder / "checkpoint.pt", max(1, schedule.steps // 20)
-        learning = (model, from_step, prepare, loss_terms, schedule, device, half, every, checkpoint)
+        learning = (model, coming, prepare, loss_terms, schedule, device, half, every, checkpoint)
         views = network.fusion_views if fusing else 0
         records = list(train(*learning, fused_views=views, compiled=runtime.compile))
         if ranks.first():
@@ -168,12 +159,7 @@ def main(
                 maps_of = partial(predict, model, device=device)
                 found = validation.source_pckh(maps_of, sets, names, network.picture_size, network.stride)
             build.save(out, network, whole.state_dict())
-            columns: dict[str, list[float]] = {"step": [r.step for r in records]}
-            columns["loss"] = [round(r.loss, 6) for r in records]
-            if len(records[0].terms) > 1:
-                columns |= {name: [round(r.terms[name], 6) for r in records] for name in records[0].terms}
-            write_table(curve, columns)
-            write_json(metrics, {"loss": records[-1].loss, "source_pckh_50": found, "steps": schedule.steps})
+            write_records(curve, metrics, records, found, schedule.steps)
             kind = f"{str(half or torch.float32).removeprefix('torch.')}, {device}"
             print(f"{out}: {schedule.steps} steps of {retrain.batch_size} ({kind}); source PCKh@0.5 {found:.1f} %")
     ranks.leave()

@@ -100,6 +100,31 @@ def repair(box: np.ndarray, keys: FrameKeys) -> tuple[np.ndarray, np.ndarray]:
     return filled, kept
 
 
+def shares(box: np.ndarray, kept: np.ndarray, keys: FrameKeys) -> np.ndarray:
+    """How wide and how high the person's rectangles are, as shares of their longer side.
+
+    Args:
+        box: (frames, views, 4) px, as detected; NaN where missing.
+        kept: (frames, views) bool, which detections are believed, as of `repair`.
+
+    Returns:
+        (frames, views, 2) in (0, 1]; between their neighbours' in time where a detection is not believed, and 1, a square,
+        where a view has none in the whole sequence.
+    """
+    sides = box[..., 2:] - box[..., :2]
+    found = np.ones_like(sides)
+    own = sides / sides.max(axis=-1, keepdims=True)
+    for sequence in np.unique(keys.sequence):
+        rows = np.flatnonzero(keys.sequence == sequence)
+        rows = rows[np.argsort(keys.number[rows], kind="stable")]
+        for view in range(box.shape[1]):
+            good = rows[kept[rows, view]]
+            if len(good):
+                time = (keys.number[rows], keys.number[good])
+                found[rows, view] = np.stack([np.interp(*time, own[good, view, axis]) for axis in (0, 1)], axis=-1)
+    return found
+
+
 def _repair_track(box: np.ndarray, time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(frames, 4) -> (frames, 4), (frames,) bool."""
     known = np.flatnonzero(np.isfinite(box).all(axis=-1))

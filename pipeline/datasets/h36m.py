@@ -30,6 +30,7 @@ from pipeline.datasets.h36m_takes import (
 )
 from pipeline.datasets.records import Records
 from pipeline.files.keys import FrameKeys
+from pipeline.files.space import Space
 
 
 @dataclass(frozen=True)
@@ -237,6 +238,8 @@ def labelled(chosen: Sequence[Chosen], files: Sequence[Path], notes: Sequence[st
     `keep` lives as long as the pictures.
     """
     image, split, joints, box = [], [], [], []
+    space: list[Space] = []
+    moments = 0
     wanted: dict[str, list[int]] = {}
     paths: dict[str, Path] = {}
     stills: Pictures | None = None
@@ -254,7 +257,9 @@ def labelled(chosen: Sequence[Chosen], files: Sequence[Path], notes: Sequence[st
                 image += [footage.names[number] for number in numbers]
             joints.append(labels.points[:, view])
             box.append(published_box(camera, roots))
+            space.append(Space.of(labels.joints, camera, moments + np.arange(len(numbers)), view))
             split += ["train" if each.split == "train" else "valid"] * len(numbers)
+        moments += len(each.rows)
     boxes_px, points = np.concatenate(box), np.concatenate(joints)
     known = np.isfinite(boxes_px).all(axis=1)
     rows = np.flatnonzero(known)
@@ -271,6 +276,7 @@ def labelled(chosen: Sequence[Chosen], files: Sequence[Path], notes: Sequence[st
         files=tuple(files),
         notes=tuple(notes),
         decoder=videos.decoder() if wanted else "",
+        space=Space.joined(space).rows(rows),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.datasets.archives import Pictures
+from pipeline.files.space import Space
 from pipeline.skeleton import Skeleton
 
 _FAR = 1e5  # px; no picture is so large, and a box beyond it would take all memory
@@ -32,6 +33,7 @@ class Records:
         notes: sentences about what was left out or decided.
         extent: (persons, 2) px, width and height of the person's rectangle about the box's centre, with the box's margin; None
             where the set speaks of squares.
+        space: where the joints are in 3D; None where the set was labelled in pictures alone.
         size: (persons, 2) px, width and height of the picture that the annotations speak of; None where they do not say.
         decoder: what takes the pictures out of videos; empty for picture files.
     """
@@ -50,6 +52,7 @@ class Records:
     size: np.ndarray | None = None
     decoder: str = ""
     extent: np.ndarray | None = None
+    space: Space | None = None
 
     def __post_init__(self) -> None:
         count = len(self.key)

@@ -40,7 +40,8 @@ class Labels:
         points: (frames, views, joints, 2) px of the full picture, as the lens shows it; NaN where there is no label.
         weights: (frames, views, joints) float32 >= 0; 0 where there is no label.
         reason: (frames, views, joints) uint8 `Reason`.
-        box: (frames, views, 4) px of the full picture, x1 y1 x2 y2, square; NaN where the view is missing.
+        box: (frames, views, 4) px of the full picture, x1 y1 x2 y2, the person's; networks see the smallest box of their own
+            shape that holds it. NaN where the view is missing.
     """
 
     keys: FrameKeys

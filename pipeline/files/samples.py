@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.files import hdf5, pictures
 from pipeline.files.pictures import Jpegs, decode
+from pipeline.files.space import Space
 from pipeline.skeleton import Skeleton, get
 
 KIND = "samples"
@@ -30,6 +31,7 @@ class Samples:
         crop_from_image: (samples, 2, 3) px of the stored crop from px of the full picture.
         extent: (samples, 2) px, width and height of the person's own rectangle, about the box's centre and with its margin; the
             longer one is the box's side. None where a set has squares of its own, such as MPII, and in older files.
+        space: where the joints are in 3D; None where the set was labelled in pictures alone.
         jpeg: (bytes,) uint8, sliced, and jpeg_start: (samples + 1,) int64, see files/pictures.py.
     """
 
@@ -45,6 +47,7 @@ class Samples:
     jpeg: Jpegs
     jpeg_start: np.ndarray
     extent: np.ndarray | None = None
+    space: Space | None = None
 
     def __len__(self) -> int:
         return len(self.key)
@@ -77,6 +80,7 @@ class Samples:
                 Jpegs(path, file["jpeg"]),
                 file["jpeg_start"][...],
                 file["extent"][...] if "extent" in file else None,
+                Space.read(file),
             )
 
 
@@ -94,6 +98,7 @@ def write(
     score: np.ndarray | None = None,
     decoder: str = "",
     extent: np.ndarray | None = None,
+    space: Space | None = None,
 ) -> None:
     """Write samples; fields as in `Samples`, no score for all 1.
 
@@ -120,3 +125,5 @@ def write(
         file.create_dataset("crop_from_image", data=np.asarray(crop_from_image, dtype=np.float64))
         if extent is not None:
             file.create_dataset("extent", data=np.asarray(extent, dtype=np.float64))
+        if space is not None:
+            space.write(file)

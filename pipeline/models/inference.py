@@ -77,6 +77,33 @@ def predict_views(model: nn.Module, pictures: np.ndarray, device: torch.device, 
     return fused.float().cpu().numpy()
 
 
+@torch.inference_mode()
+def predict_places(
+    model: nn.Module, pictures: np.ndarray, device: torch.device, flipped: Sequence[int] | None = None
+) -> np.ndarray:
+    """Coordinates of a network that gives these: (batch, joints, 3) px of the heatmap, x, y and the depth from the root on.
+
+    Args:
+        model, pictures, flipped: as of `predict`; coordinates of mirrored pictures are averaged in.
+
+    Returns:
+        Of kinematic regression, x and y count from the pelvis on; depth is NaN where a network has none.
+    """
+    tensor = as_input(pictures, device, getattr(model, "preprocessing", "centred"))
+    width, height = (side // _STRIDE for side in (tensor.shape[-1], tensor.shape[-2]))
+    relative = hasattr(model, "relative")
+    points = model(tensor).float()
+    if flipped is not None:
+        mirrored = model(tensor.flip(-1)).float()[:, list(flipped)]
+        mirrored[..., 0] = -mirrored[..., 0] - (0 if relative else 1 / width)
+        points = (points + mirrored) / 2
+    places = torch.full((*points.shape[:-1], 3), torch.nan, device=points.device)
+    places[..., : points.shape[-1]] = points + (
+        0 if relative else points.new_tensor([0.5, 0.5, 0.0])[: points.shape[-1]]
+    )
+    return (places * places.new_tensor([width, width if relative else height, width])).cpu().numpy()
+
+
 def _drawn(model: nn.Module, tensor: torch.Tensor, flipped: Sequence[int] | None) -> torch.Tensor:
     """Heatmaps of a network that gives coordinates. The flip test averages these, not maps, as published."""
     height, width = tensor.shape[-2] // _STRIDE, tensor.shape[-1] // _STRIDE

@@ -33,12 +33,12 @@ def inside(points: np.ndarray, cameras: tuple[Camera, ...]) -> np.ndarray:
 
 
 def boxes(joints: np.ndarray, cameras: tuple[Camera, ...], margin: float) -> np.ndarray:
-    """Square boxes around the projected poses.
+    """Boxes around the projected poses.
 
     Args:
         joints: (frames, joints, 3) world mm; NaN where not known. Joints far off the others are left out.
         cameras: one a view.
-        margin: of the longer side, added to it, half on either end.
+        margin: of each side, added to it, half on either end.
 
     Returns:
         (frames, views, 4) px of the full picture, x1 y1 x2 y2; NaN where less than half of the joints are shown.
@@ -52,5 +52,5 @@ def boxes(joints: np.ndarray, cameras: tuple[Camera, ...], margin: float) -> np.
     high = np.where(visible, shown, -np.inf).max(axis=2)
     enough = visible.mean(axis=2) >= _KNOWN_SHARE  # (frames, views, 1)
     low, high = np.where(enough, low, np.nan), np.where(enough, high, np.nan)
-    centre, half = (low + high) / 2, (high - low).max(axis=-1, keepdims=True) * (1 + margin) / 2
+    centre, half = (low + high) / 2, (high - low) * (1 + margin) / 2
     return np.concatenate([centre - half, centre + half], axis=-1)

@@ -1,6 +1,7 @@
 """Augmentation of person crops: one affine for the picture and its joints, then light and noise."""
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -11,6 +12,8 @@ from pipeline.training.occlusion import Occlusion
 _HALF_LEAST = 8  # labelled joints; nobody with fewer is cut in half
 _LEGS = ("hip", "knee", "ankle", "pelvis", "toe", "heel")
 _UPPER_SHARE = 0.69  # the published draw is a normal number below 0.5
+_BLURRED, _NOISY = 0.3, 0.3  # share of the pictures, where `blur` and `noise` are above 0
+_STORED_NOISE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -56,31 +59,83 @@ class Augment:
                 raise ValueError(f"augment.{key}: a probability is at most 1, got {getattr(self, key)}")
 
 
-def vary_crop(
-    crop_from_image: np.ndarray, size: tuple[int, int], augment: Augment, rng: np.random.Generator
-) -> tuple[np.ndarray, bool]:
-    """Turn, scale, shift and flip a crop.
+@dataclass(frozen=True, eq=False)
+class Variation:
+    """How each of some pictures is varied, as it was drawn; a row a picture.
+
+    Attributes:
+        linear: (n, 2, 2) what turns, scales and mirrors a crop about its middle.
+        shift: (n, 2) of its middle, as a share of the crop's sides.
+        mirrored: (n,) bool; left and right are exchanged.
+        light: (n, 3, 4) float32; a pixel's new channels from its channels and 1.
+        blur: (n,) px, standard deviation; 0: none.
+        noise: (n,) grey values, standard deviation; 0: none.
+        noise_from: (n,) in [0, 1), where in the stored noise a picture's begins.
+        erased: (n, 4) top, left, height, width as shares of the picture; NaN: nothing is painted over.
+        paint: (n, 3) grey values.
+    """
+
+    linear: np.ndarray
+    shift: np.ndarray
+    mirrored: np.ndarray
+    light: np.ndarray
+    blur: np.ndarray
+    noise: np.ndarray
+    noise_from: np.ndarray
+    erased: np.ndarray
+    paint: np.ndarray
+
+    def rows(self, chosen: np.ndarray | slice) -> "Variation":
+        """Of some of the pictures only."""
+        return Variation(**{name: values[chosen] for name, values in vars(self).items()})
+
+
+def draw_variation(augment: Augment, count: int, rng: np.random.Generator) -> Variation:
+    """Draw how `count` pictures are varied, all of them at once: one by one it would cost more than decoding them."""
+    angle, scale, *shift = np.clip(rng.standard_normal((4, count)), -2, 2)  # nobody is half outside the crop
+    angle = np.deg2rad(augment.rotation) * angle * (rng.random(count) < augment.turned)
+    scale = np.exp(augment.scale * scale)
+    mirrored = rng.random(count) < augment.flip
+    mirror, cosine, sine = np.where(mirrored, -1.0, 1.0), scale * np.cos(angle), scale * np.sin(angle)
+    linear = np.moveaxis(np.array([[mirror * cosine, -mirror * sine], [sine, cosine]]), -1, 0)
+
+    contrast, colour = rng.standard_normal((count, 1)), rng.standard_normal((count, 3))
+    gains = np.exp(augment.contrast * contrast + augment.colour * colour)
+    light = np.zeros((count, 3, 4), dtype=np.float32)
+    light[:, range(3), range(3)] = gains
+    light[:, :, 3] = 128 * (1 - gains) + 255 * augment.brightness * rng.standard_normal((count, 1))
+
+    blurred, noisy = rng.random(count) < _BLURRED * (augment.blur > 0), rng.random(count) < _NOISY
+    sides = rng.uniform(0.1, 0.35, (count, 2))
+    corner = rng.random((count, 2)) * (1 - sides)
+    erased = rng.random((count, 1)) < augment.erase
+    return Variation(
+        linear=linear,
+        shift=augment.shift * np.stack(shift, axis=-1),
+        mirrored=mirrored,
+        light=light,
+        blur=blurred * (0.3 + augment.blur * rng.random(count)),
+        noise=noisy * (255 * augment.noise * rng.random(count)),
+        noise_from=rng.random(count),
+        erased=np.where(erased, np.concatenate([corner, sides], axis=-1), np.nan),
+        paint=rng.uniform(0, 255, (count, 3)),
+    )
+
+
+def vary_crops(crop_from_image: np.ndarray, size: tuple[int, int], variation: Variation) -> np.ndarray:
+    """Turn, scale, shift and mirror crops.
 
     Args:
-        crop_from_image: (2, 3) the crop's affine.
-        size: (width, height) px of the crop.
+        crop_from_image: (n, 2, 3) the crops' affines.
+        size: (width, height) px of the crops.
 
     Returns:
-        The varied (2, 3) affine, and whether left and right are exchanged.
+        (n, 2, 3) the varied affines.
     """
-    angle = np.deg2rad(augment.rotation * np.clip(rng.standard_normal(), -2, 2))
-    if augment.turned < 1 and rng.random() >= augment.turned:
-        angle = 0.0
-    scale = np.exp(augment.scale * np.clip(rng.standard_normal(), -2, 2))
-    shift = augment.shift * np.array(size) * np.clip(rng.standard_normal(2), -2, 2)
-    flipped = bool(rng.random() < augment.flip)
     middle = (np.array(size) - 1) / 2
-    linear = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    if flipped:
-        linear = np.diag([-1.0, 1.0]) @ linear
-    varied = linear @ crop_from_image
-    varied[:, 2] += middle - linear @ middle + shift
-    return varied, flipped
+    varied = variation.linear @ crop_from_image
+    varied[..., 2] += middle - variation.linear @ middle + variation.shift * size
+    return varied
 
 
 def half_body(
@@ -112,28 +167,24 @@ def half_body(
     return np.concatenate([low - extra, high + extra])
 
 
-def vary_pixels(picture: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.ndarray:
+def vary_pixels(picture: np.ndarray, variation: Variation, row: int) -> np.ndarray:
     """Vary light, colour, focus and noise of a (height, width, 3) uint8 picture; returns uint8."""
-    gains = np.exp(augment.contrast * rng.standard_normal() + augment.colour * rng.standard_normal(3))
-    offset = 255 * augment.brightness * rng.standard_normal()
-    # 256 values a channel, looked up: a third of the time of computing them for every pixel
-    table = (np.arange(256, dtype=np.float32)[:, None] - 128) * gains.astype(np.float32) + np.float32(128 + offset)
-    values: np.ndarray | None = None
-    if augment.blur > 0 and rng.random() < 0.3:
-        values = cv2.GaussianBlur(cv2.LUT(picture, table[None]), (0, 0), 0.3 + augment.blur * rng.random())
-    if augment.noise > 0 and rng.random() < 0.3:
-        spread = np.float32(255 * augment.noise * rng.random())
-        noise = rng.standard_normal(picture.shape, dtype=np.float32)
-        noise *= spread
-        noise += cv2.LUT(picture, table[None]) if values is None else values
-        values = noise
-    if values is None:
-        varied: np.ndarray = cv2.LUT(picture, np.clip(table, 0, 255).astype(np.uint8)[None])
-    else:
-        varied = np.clip(values, 0, 255, out=values).astype(np.uint8)
-    if augment.erase > 0 and rng.random() < augment.erase:
+    varied: np.ndarray = cv2.transform(picture, variation.light[row])
+    if variation.blur[row] > 0:
+        varied = cv2.GaussianBlur(varied, (0, 0), variation.blur[row])
+    if variation.noise[row] > 0:
+        stored = _noise(varied.size)
+        first = int(variation.noise_from[row] * (len(stored) - varied.size))
+        noise = stored[first : first + varied.size].reshape(varied.shape) * np.float32(variation.noise[row])
+        varied = cv2.add(varied, noise, dtype=cv2.CV_8U)
+    if np.isfinite(variation.erased[row, 0]):
         height, width, _ = varied.shape
-        tall, wide = (rng.uniform(0.1, 0.35, 2) * (height, width)).astype(int)
-        top, left = int(rng.integers(0, height - tall)), int(rng.integers(0, width - wide))
-        varied[top : top + tall, left : left + wide] = rng.uniform(0, 255, 3)
+        top, left, tall, wide = (variation.erased[row] * (height, width, height, width)).astype(int)
+        varied[top : top + tall, left : left + wide] = variation.paint[row]
     return varied
+
+
+@lru_cache(maxsize=1)
+def _noise(size: int) -> np.ndarray:
+    """Standard normal numbers, many more than `size`, always the same ones: drawing them anew is slower than decoding a JPEG."""
+    return np.random.default_rng(0).standard_normal(max(_STORED_NOISE, 4 * size), dtype=np.float32)

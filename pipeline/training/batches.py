@@ -7,17 +7,19 @@ had happened, and threads that prepare batches ahead change nothing.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, Protocol
+from functools import cached_property, partial
+from itertools import islice
+from typing import Protocol
 
 import numpy as np
 
 from pipeline import crops, heatmaps
 from pipeline.skeleton import Skeleton
 from pipeline.training import occlusion
-from pipeline.training.augment import Augment, half_body, vary_crop, vary_pixels
+from pipeline.training.augment import Augment, draw_variation, half_body, vary_crops, vary_pixels
 
 _AHEAD = 4  # batches that are prepared while one is trained on
+_TURN = 6_000_000  # px of the pictures that are prepared before the first is trained on, where both take turns
 _THREADS = 2  # OpenCV and NumPy leave the interpreter's lock for most of their work
 
 
@@ -38,6 +40,7 @@ class Pool:
         joints: (rows, joints, 2) px of the full picture; NaN where there is no label.
         weights: (rows, joints) >= 0.
         skeleton: what the joints are called.
+        depth: (rows, joints) px of the full picture, as of `Space.depth_px`; NaN where not known, None where nowhere.
         share: how much of each batch comes from this pool.
         moments: rows that come together into a batch, the views of one moment each; None: every row comes alone.
         view: (rows,) which camera took the picture, where `moments` says that it is one of several; else None.
@@ -56,9 +59,15 @@ class Pool:
     view: np.ndarray | None = None
     order: Indexed | None = None
     still: bool = False
+    depth: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.box)
+
+    @cached_property
+    def image_from_stored(self) -> np.ndarray:
+        """(rows, 2, 3) px of the full picture from px of the stored crop."""
+        return crops.inverse(self.stored_from_image)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +83,7 @@ class Batch:
         moment: (batch,) int, the same for the views of one moment; -1 for a picture that stands alone.
         view: (batch,) int, which camera took the picture; -1 for a picture that stands alone.
         points: (batch, joints, 2) float32 px of the heatmap, what the targets are drawn at; NaN where unknown.
+        depth: (batch, joints) float32 px of the heatmap, how much farther away than the root; NaN where unknown.
     """
 
     pictures: np.ndarray
@@ -84,6 +94,7 @@ class Batch:
     moment: np.ndarray
     view: np.ndarray
     points: np.ndarray
+    depth: np.ndarray
 
 
 def batches(
@@ -96,6 +107,7 @@ def batches(
     seed: int,
     part: tuple[int, int] = (0, 1),
     stride: int = 4,
+    beside: bool = True,
 ) -> Iterator[Batch]:
     """The batches of some steps, in order.
 
@@ -108,6 +120,8 @@ def batches(
         sigma: map px, of the targets.
         stride: input px of a map's px.
         part: which process this is, and of how many that share every batch; each makes its own pictures of it.
+        beside: prepare batches while others are trained on; else some at a time, in turns. Where a training computes on all
+            processors, each of its loops waits for its slowest thread, and work beside it takes twice its own time.
 
     Raises:
         ValueError: a batch has fewer pictures, or moments, than there are processes.
@@ -120,21 +134,28 @@ def batches(
         raise ValueError(f"batch_size: {ranks} processes share a batch, which has only {batch_size} pictures")
 
     def make(step: int) -> Batch:
-        made: list[tuple[Any, ...]] = []
+        made: list[tuple[np.ndarray, ...]] = []
+        first = 0
         for i, (pool, (units, count), order) in enumerate(zip(pools, drawn, orders, strict=True)):
-            for k in range(count):
-                place = step * count + k
-                if (k + i) % ranks != rank:
-                    continue
-                first = len(made)
-                for number, row in enumerate(units[order[place]], start=1):
-                    rng = np.random.default_rng([seed, i, place, number])
-                    moment, view = (-1, -1) if pool.view is None else (first, pool.view[row])
-                    *seen, points = example(pool, row, size, sigma, augment, rng, stride)
-                    made.append((*seen, moment, view, points))
-        return Batch(*(np.stack(column) for column in zip(*made, strict=True)))
+            together = [units[order[step * count + k]] for k in range(count)]
+            unit = np.repeat(np.arange(count), [len(rows) for rows in together])
+            mine = (unit + i) % ranks == rank
+            if mine.any():
+                chosen = np.concatenate(together)
+                seen = examples(pool, chosen, size, sigma, augment, (seed, i, step), stride, mine)
+                chosen, unit = chosen[mine], unit[mine]
+                alone = np.full(len(chosen), -1)
+                moment, view = (alone, alone) if pool.view is None else (first + unit, pool.view[chosen])
+                made.append((*seen[:5], moment, view, *seen[5:]))
+            first += count
+        return Batch(*(np.concatenate(column) for column in zip(*made, strict=True)))
 
     with ThreadPoolExecutor(_THREADS) as executor:
+        if not beside:
+            coming, together = iter(steps), max(_THREADS, _TURN // (batch_size * size[0] * size[1]))
+            while turn := list(islice(coming, together)):
+                yield from list(executor.map(make, turn))
+            return
         waiting: list[Future[Batch]] = []
         try:
             for step in steps:
@@ -148,37 +169,60 @@ def batches(
                 future.cancel()
 
 
-def example(
+def examples(
     pool: Pool,
-    row: int,
+    rows: np.ndarray,
     size: tuple[int, int],
     sigma: float,
     augment: Augment,
-    rng: np.random.Generator,
+    seed: tuple[int, ...],
     stride: int = 4,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool, np.ndarray]:
-    """One varied picture: the first five fields of a `Batch` and its points, without the axis of the batch."""
+    made: np.ndarray | slice = slice(None),
+) -> tuple[np.ndarray, ...]:
+    """Varied pictures: the first five fields of a `Batch`, its points and its depth.
+
+    Args:
+        seed: of everything that is drawn.
+        made: which of the rows are; what is drawn for these does not depend on it.
+    """
     if pool.still:
         augment = replace(augment, rotation=0.0, scale=0.0, shift=0.0, flip=0.0, half_body=0.0)
-    box = crops.fitted(half_body(pool.box[row], pool.joints[row], pool.skeleton, augment, rng), size)
-    crop_from_image, mirrored = vary_crop(crops.crop_from_image(box, size), size, augment, rng)
-    crop_from_stored = crops.compose(crop_from_image, crops.inverse(pool.stored_from_image[row]))
-    picture = crops.warp(pool.picture(row), crop_from_stored, size)
-    points = crops.transform(crop_from_image, pool.joints[row])  # (joints, 2)
-    weights = pool.weights[row]
-    if mirrored:
-        points, weights = points[list(pool.skeleton.flipped)], weights[list(pool.skeleton.flipped)]
-    if augment.occlusion.cutmix > 0 and rng.random() < augment.occlusion.cutmix:
-        donor = partial(_somebody, pool, rng)
-        picture, points = occlusion.exchange(picture, points, pool.skeleton, donor, augment.occlusion, rng)
-    picture = vary_pixels(picture, augment, rng)
-    picture, points = occlusion.occlude(picture, points, pool.skeleton, augment.occlusion, rng)
+    variation = draw_variation(augment, len(rows), np.random.default_rng([*seed, 1])).rows(made)  # 0 is an order's
+    numbers, rows = np.arange(2, len(rows) + 2)[made], rows[made]
+    alone = augment.half_body > 0 or augment.occlusion.ever
+    rngs = [np.random.default_rng([*seed, number] if alone else 0) for number in numbers]
+
+    box = pool.box[rows]
+    if augment.half_body > 0:
+        each = zip(box, pool.joints[rows], rngs, strict=True)
+        box = np.stack([half_body(own, joints, pool.skeleton, augment, rng) for own, joints, rng in each])
+    crop_from_image = vary_crops(crops.crop_from_image(crops.fitted(box, size), size), size, variation)
+    crop_from_stored = crops.compose(crop_from_image, pool.image_from_stored[rows])
+    points = crops.transform(crop_from_image, pool.joints[rows])  # (rows, joints, 2)
+    weights = pool.weights[rows]
+    depth = np.full(weights.shape, np.nan) if pool.depth is None else pool.depth[rows]
+    depth = depth * np.sqrt(np.abs(np.linalg.det(crop_from_image[..., :2])))[:, None] / stride
+    exchanged, other = variation.mirrored[:, None], list(pool.skeleton.flipped)
+    points = np.where(exchanged[..., None], points[:, other], points)
+    weights, depth = (np.where(exchanged, values[:, other], values) for values in (weights, depth))
+
+    pictures = np.empty((len(rows), size[1], size[0], 3), dtype=np.uint8)
+    for k, (row, rng) in enumerate(zip(rows, rngs, strict=True)):
+        picture = crops.warp(pool.picture(int(row)), crop_from_stored[k], size)
+        if augment.occlusion.cutmix > 0 and rng.random() < augment.occlusion.cutmix:
+            donor = partial(_somebody, pool, rng)
+            picture, points[k] = occlusion.exchange(picture, points[k], pool.skeleton, donor, augment.occlusion, rng)
+        picture = vary_pixels(picture, variation, k)
+        picture, points[k] = occlusion.occlude(picture, points[k], pool.skeleton, augment.occlusion, rng)
+        pictures[k] = picture
+
     inside = ((points > -0.5) & (points < np.array(size) - 0.5)).all(axis=-1)  # NaN is not inside
     on_map = map_from_crop(points, stride)
     targets = heatmaps.draw(on_map, (size[0] // stride, size[1] // stride), sigma)
     image_from_map = crops.compose(crops.inverse(crop_from_image), crop_from_map(stride))
     weights = (weights * inside).astype(np.float32)
-    return picture, targets.astype(np.float32), weights, image_from_map, mirrored, on_map.astype(np.float32)
+    placed = (on_map.astype(np.float32), depth.astype(np.float32))
+    return pictures, targets, weights, image_from_map, variation.mirrored, *placed
 
 
 def _somebody(pool: Pool, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -62,15 +62,22 @@ def loss_against_targets(stacks: list[torch.Tensor], batch: Batch, loss: Loss, r
 
 
 def _on_coordinates(stacks: list[torch.Tensor], batch: Batch, loss: Loss, root: int | None) -> torch.Tensor:
-    """Depth, which labels in pictures do not have, counts for nothing, as published for such pictures."""
+    """Depth is a share of the crop's width, from the root on; where it is not known it counts for nothing, as published."""
     height, width = batch.targets.shape[-2:]
     places = torch.from_numpy(np.nan_to_num(batch.points)).to(stacks[0].device)  # (batch, joints, 2)
     places = places / places.new_tensor([width, height]) - 0.5
     weights = torch.from_numpy(batch.weights).to(places.device)
     if root is not None:
         places, weights = places - places[:, root, None], weights * weights[:, root, None]
+    deep, known = np.nan_to_num(batch.depth) / width, np.isfinite(batch.depth).astype(np.float32)
+    places = torch.cat([places, torch.from_numpy(deep).to(places)[..., None]], -1)  # (batch, joints, 3)
+    in_depth = weights * torch.from_numpy(known).to(places)
+    weights = torch.stack([weights, weights, in_depth], -1)
     order: Literal["L1", "L2"] = "L1" if loss.name == "integral_l1" else "L2"
-    each = [coordinate_loss(points[..., :2], places, weights[..., None], order) for points in stacks]
+    each = [
+        coordinate_loss(points, places[..., : points.shape[-1]], weights[..., : points.shape[-1]], order)
+        for points in stacks
+    ]
     return each[0] if len(each) == 1 else torch.stack(each).sum()
 
 

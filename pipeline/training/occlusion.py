@@ -50,6 +50,11 @@ class Occlusion:
     forget: bool = True
     swapped_axes: bool = False
 
+    @property
+    def ever(self) -> bool:
+        """Whether anything is ever hidden."""
+        return max(self.blur, self.cutout, self.cutmix, self.multiple) > 0
+
     def __post_init__(self) -> None:
         for key in ("blur", "cutout", "cutmix", "multiple"):
             if not 0 <= getattr(self, key) <= 1:

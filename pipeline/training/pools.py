@@ -85,8 +85,44 @@ def pool_of_sets(sets: Mapping[str, Samples], mix: Mix, names: Skeleton, seed: i
         box=np.concatenate([pool.box for pool in pools]),
         joints=np.concatenate([pool.joints for pool in pools]),
         weights=np.concatenate([pool.weights for pool in pools]),
+        depth=np.concatenate(
+            [np.full(pool.weights.shape, np.nan) if pool.depth is None else pool.depth for pool in pools]
+        ),
         order=MixedOrder(sizes, [mix.weights[name] for name in sets], mix.epoch or sum(sizes), seed),
     )
+
+
+def pools_of_moments(sets: Mapping[str, Samples], mix: Mix, names: Skeleton, seed: int, views: int) -> list[Pool]:
+    """The labelled persons for learning cross-view fusion: of a set of several cameras the views of a moment come together.
+
+    Args:
+        views: how many cameras are fused.
+
+    Returns:
+        A pool of the set that several cameras took, in still pictures, and one of all others, if there are any.
+
+    Raises:
+        ValueError: no set is of several cameras, or more than one; fusion learns one rig. No moment has all its views.
+    """
+    measured = {name: samples for name, samples in sets.items() if samples.space is not None}
+    if len(measured) != 1:
+        found = ", ".join(measured) or "none"
+        raise ValueError(
+            f"pretrain.fuse: expected one labelled set of several cameras, such as Human3.6M; there is {found}"
+        )
+    ((name, samples),) = measured.items()
+    others = {other: samples for other, samples in sets.items() if other != name}
+    share = mix.weights[name] / sum(mix.weights[each] for each in sets)
+    space = samples.space.rows(samples.split == "train")  # type: ignore[union-attr]
+    order = np.lexsort([space.view, space.moment])
+    moments = np.split(order, np.flatnonzero(np.diff(space.moment[order])) + 1)
+    whole = [rows for rows in moments if np.array_equal(space.view[rows], np.arange(views))]
+    if not whole:
+        raise ValueError(
+            f"pretrain.fuse: no moment of '{name}' has the {views} views of network.fusion_views, and no others"
+        )
+    together = replace(pool_of_samples(samples, "train", names, share), moments=whole, view=space.view, still=True)
+    return [together, *([pool_of_sets(others, mix, names, seed, 1 - share)] if others else [])]
 
 
 class MixedOrder:
@@ -142,6 +178,10 @@ def pool_of_samples(samples: Samples, split: str, names: Skeleton, share: float 
     known = np.isfinite(joints).all(axis=-1)  # (rows, joints)
     if not known.any():
         raise ValueError(f"the source has no labelled joint in its split '{split}'; nothing can be learned from it")
+    depth = None
+    if samples.space is not None:
+        measured = samples.space.rows(rows).depth_px(samples.skeleton.root)
+        depth = reorder(measured[..., None], names, samples.skeleton)[..., 0]
     return Pool(
         picture=lambda row: samples.picture(rows[row]),
         stored_from_image=samples.crop_from_image[rows],
@@ -150,6 +190,7 @@ def pool_of_samples(samples: Samples, split: str, names: Skeleton, share: float 
         weights=known.astype(np.float32),
         skeleton=names,
         share=share,
+        depth=depth,
     )
 
 

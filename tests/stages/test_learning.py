@@ -209,7 +209,7 @@ def test_the_epipolar_loss_teaches_something_else_and_its_course_is_written(worl
     assert header == "step,loss,heatmap,epipolar"
     _, loss, heatmap, epipolar = (float(cell) for cell in lines[-1].split(","))
     assert epipolar > 0
-    assert loss == pytest.approx(heatmap + epipolar, abs=2e-6)
+    assert loss == pytest.approx(heatmap + epipolar, abs=2e-4)  # the table has 4 digits
 
 
 def test_two_processes_learn_what_one_does(world):

@@ -147,6 +147,26 @@ def test_a_box_that_the_views_do_not_agree_on_is_filled_from_its_neighbours(raw,
     assert json.loads((raw.out / "target.json").read_text())["boxes"] == {"detection": 22, "filled": 2}
 
 
+def test_a_portrait_network_sees_a_person_as_large_as_a_square_one_does(raw, monkeypatch):
+    """The detector's rectangle goes on beside its square, filled where its box is."""
+    entries = json.loads((raw.detections / "boxes.json").read_text())
+    gone = next(entry for entry in entries if entry["image_id"] == "cam02/000003")
+    (raw.detections / "boxes.json").write_text(json.dumps([entry for entry in entries if entry is not gone]))
+    raw.prepare_target(monkeypatch, box_margin=0.2)
+    frames = Frames.read(raw.out / "target.h5")
+    sides = frames.rectangle[..., 2:] - frames.rectangle[..., :2]
+    for entry in entries:
+        camera, number = entry["image_id"].split("/")
+        row, view = np.flatnonzero(frames.keys.number == int(number))[0], int(camera[-1]) - 1
+        tolerance = 0.1 if entry is gone else 1e-6
+        np.testing.assert_allclose(sides[row, view], 1.2 * np.array(entry["bbox"][2:]), rtol=tolerance)
+    tall = sides[..., 1] > sides[..., 0] * 4 / 3
+    assert tall.any()
+    portrait = crops.fitted(frames.rectangle, (192, 256))
+    np.testing.assert_allclose((portrait[..., 3] - portrait[..., 1])[tall], sides[tall][:, 1])  # px
+    np.testing.assert_allclose(crops.fitted(frames.rectangle, (256, 256)), frames.box, atol=1e-9)
+
+
 def test_the_capture_volume_holds_the_person(raw, monkeypatch):
     shutil.rmtree(raw.detections)
     raw.detections.mkdir()

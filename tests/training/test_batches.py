@@ -4,12 +4,17 @@ import pytest
 from pipeline import crops, heatmaps
 from pipeline.skeleton import get
 from pipeline.training.augment import Augment
-from pipeline.training.batches import Pool, batches, example, map_from_crop, network_input
+from pipeline.training.batches import Pool, batches, examples, map_from_crop, network_input
 
 NONE = Augment(0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 STRONG = Augment(20, 0.2, 0.05, 0.5, 0.1, 0.2, 0.1, 0.05, 1.0, 0.5)
 SIZE = 64
 INPUT = (SIZE, SIZE)
+
+
+def example(pool, row, size, augment, seed, stride=4, sigma=1.5):
+    """One varied picture: picture, targets, weights, image_from_map, mirrored, points, depth."""
+    return [values[0] for values in examples(pool, np.array([row]), size, sigma, augment, (seed,), stride)]
 
 
 @pytest.fixture
@@ -38,9 +43,9 @@ def test_pictures_of_any_shape_and_stride_show_the_joint_where_the_target_and_th
     wrists = [names.index(f"{side}_wrist") for side in ("right", "left")]
     augment = Augment(25, 0.2, 0.05, 0.5, 0, 0, 0, 0, 0, 0)
     for k in range(24):
-        varied = example(pool, k % 12, size, 1.5, augment, np.random.default_rng(k), stride)
-        picture, targets, weights, image_from_map, mirrored, points = varied
-        wrist = wrists[mirrored]
+        varied = example(pool, k % 12, size, augment, k, stride)
+        picture, targets, weights, image_from_map, mirrored, points, _ = varied
+        wrist = wrists[int(mirrored)]
         assert picture.shape == (size[1], size[0], 3)
         assert targets.shape[1:] == (size[1] // stride, size[0] // stride)
         if not weights[wrist]:
@@ -57,7 +62,7 @@ def test_the_target_peaks_where_the_picture_shows_the_joint_however_it_is_turned
     names = get("mpii_16")
     sides = set()
     for k in range(40):
-        picture, targets, weights, *_ = example(pool, k % 12, INPUT, 1.5, augment, np.random.default_rng(k))
+        picture, targets, weights, *_ = example(pool, k % 12, INPUT, augment, k)
         (joint,) = np.flatnonzero(weights)
         sides.add(names.joints[joint])
         bright = picture[..., 0].astype(float)
@@ -74,7 +79,7 @@ def test_the_target_peaks_where_the_picture_shows_the_joint_however_it_is_turned
 
 def test_a_joint_outside_the_picture_counts_for_nothing(pool):
     pool.joints[3, :] = [500.0, 500.0]
-    _, targets, weights, *_ = example(pool, 3, INPUT, 1.5, NONE, np.random.default_rng(0))
+    _, targets, weights, *_ = example(pool, 3, INPUT, NONE, 0)
     assert weights.sum() == 0
     assert targets.max() < 1e-3
 
@@ -127,9 +132,7 @@ def test_the_views_of_a_moment_come_together_and_every_moment_comes_once(pool):
 
 def test_a_varied_picture_says_where_its_map_lies_in_the_full_one(pool):
     for k in range(12):
-        _, targets, weights, image_from_map, mirrored, _ = example(
-            pool, k, INPUT, 1.0, STRONG, np.random.default_rng(k)
-        )
+        _, targets, weights, image_from_map, mirrored, *_ = example(pool, k, INPUT, STRONG, k, sigma=1.0)
         joint = int(np.argmax(weights))
         y, x = np.unravel_index(targets[joint].argmax(), targets[joint].shape)
         own = pool.skeleton.flipped[joint] if mirrored else joint
@@ -179,7 +182,7 @@ def test_half_of_a_person_fills_the_crop():
     names, halves = person.skeleton, []
     for seed in range(60):
         augment = replace(NONE, half_body=1.0)
-        _, _, weights, image_from_map, *_ = example(person, 0, INPUT, 1.5, augment, np.random.default_rng(seed))
+        _, _, weights, image_from_map, *_ = example(person, 0, INPUT, augment, seed)
         corners = crops.transform(image_from_map, np.array([[0.0, 0.0], [15.0, 15.0]]))
         halves.append("lower" if corners.mean(axis=0)[1] > 50 else "upper")
         assert weights[names.index("left_knee" if halves[-1] == "lower" else "left_elbow")] == 1
@@ -194,7 +197,7 @@ def test_a_hidden_part_is_not_asked_for():
     augment = replace(NONE, occlusion=Occlusion(cutout=1.0, target="part", fill="black"))
     hidden = 0
     for seed in range(20):
-        picture, _, weights, *_ = example(_person(), 0, INPUT, 1.5, augment, np.random.default_rng(seed))
+        picture, _, weights, *_ = example(_person(), 0, INPUT, augment, seed)
         hidden += (picture == 0).any()
         assert 4 < weights.sum() < 16
     assert hidden >= 15
@@ -202,7 +205,49 @@ def test_a_hidden_part_is_not_asked_for():
 
 def test_points_are_where_the_targets_are_drawn(pool):
     for k in range(6):
-        _, targets, weights, *_, points = example(pool, k, INPUT, 1.5, STRONG, np.random.default_rng(k))
+        _, targets, weights, _, _, points, _ = example(pool, k, INPUT, STRONG, k)
         found = heatmaps.decode_dark(targets)[0]
         middle = (weights > 0) & ((points > 2) & (points < SIZE / 4 - 3)).all(-1)
         np.testing.assert_allclose(found[middle], points[middle], atol=0.05)  # map px
+
+
+def test_depth_is_measured_with_the_ruler_of_the_picture(pool):
+    """A joint as far behind the root as it is beside it stays so, however the crop is turned, scaled and mirrored."""
+    from dataclasses import replace
+
+    names = pool.skeleton
+    joints = np.tile(np.array([50.0, 50.0]), (12, len(names), 1))
+    depth = np.full((12, len(names)), np.nan)
+    beside, behind = names.index("right_wrist"), names.index("right_ankle")
+    joints[:, beside] += [12.0, 0.0]
+    depth[:, behind], depth[:, names.index("pelvis")] = 12.0, 0.0
+    deep = replace(pool, joints=joints, weights=np.ones((12, len(names)), dtype=np.float32), depth=depth)
+    both = set()
+    for k in range(12):
+        *_, mirrored, points, found = example(deep, k, INPUT, STRONG, k)
+        both.add(bool(mirrored))
+        wrist, ankle = (names.flipped[joint] if mirrored else joint for joint in (beside, behind))
+        away = np.linalg.norm(points[wrist] - points[names.index("pelvis")])
+        np.testing.assert_allclose(found[ankle], away, rtol=1e-5)  # map px
+        assert np.isfinite(found).sum() == 2
+    assert both == {False, True}
+
+
+@pytest.mark.parametrize("occlusion", [{}, {"cutout": 0.7, "target": "joint"}])
+def test_processes_that_share_a_batch_make_the_pictures_that_one_would(pool, occlusion):
+    from dataclasses import replace
+
+    from pipeline.training.occlusion import Occlusion
+
+    augment = replace(STRONG, half_body=0.5, occlusion=Occlusion(**occlusion))
+    (whole,) = batches([pool], range(1), 6, INPUT, 1.5, augment, seed=1)
+    parts = [next(batches([pool], range(1), 6, INPUT, 1.5, augment, seed=1, part=(rank, 2))) for rank in (0, 1)]
+    np.testing.assert_array_equal(parts[0].pictures, whole.pictures[::2])
+    np.testing.assert_array_equal(parts[1].points, whole.points[1::2])
+
+
+def test_batches_made_in_turns_are_those_made_beside_the_training(pool):
+    beside, turns = (list(batches([pool], range(11), 4, INPUT, 1.5, STRONG, 3, beside=each)) for each in (True, False))
+    assert len(turns) == 11
+    for one, other in zip(beside, turns, strict=True):
+        np.testing.assert_array_equal(one.pictures, other.pictures)

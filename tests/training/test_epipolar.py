@@ -36,7 +36,15 @@ def _seen(joints, shift=0.0):
         maps,
         points,
         Batch(
-            empty, empty, weights, crops.inverse(map_from_image), mirrored, np.zeros(4, dtype=int), np.arange(4), empty
+            empty,
+            empty,
+            weights,
+            crops.inverse(map_from_image),
+            mirrored,
+            np.zeros(4, dtype=int),
+            np.arange(4),
+            empty,
+            empty,
         ),
     )
 

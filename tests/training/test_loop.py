@@ -36,7 +36,15 @@ def _batches(first):
         targets, weights = rng.random((4, 1, 4, 4), dtype=np.float32), np.ones((4, 1), dtype=np.float32)
         alone = np.full(4, -1)
         yield Batch(
-            pictures, targets, weights, np.zeros((4, 2, 3)), np.zeros(4, dtype=bool), alone, alone, np.zeros((4, 1, 2))
+            pictures,
+            targets,
+            weights,
+            np.zeros((4, 2, 3)),
+            np.zeros(4, dtype=bool),
+            alone,
+            alone,
+            np.zeros((4, 1, 2)),
+            alone,
         )
 
 
@@ -149,7 +157,17 @@ def _moments(first):
         pictures = rng.integers(0, 255, (5, 16, 16, 3)).astype(np.uint8)
         targets, weights = rng.random((5, 1, 4, 4), dtype=np.float32), np.ones((5, 1), dtype=np.float32)
         moment, view = np.array([0, 0, -1, 3, 3]), np.array([0, 1, -1, 1, 0])
-        yield Batch(pictures, targets, weights, targets, np.zeros(5, dtype=bool), moment, view, np.zeros((5, 1, 2)))
+        yield Batch(
+            pictures,
+            targets,
+            weights,
+            targets,
+            np.zeros(5, dtype=bool),
+            moment,
+            view,
+            np.zeros((5, 1, 2)),
+            np.zeros((5, 1)),
+        )
 
 
 def test_an_interrupted_training_with_fusion_ends_with_the_bytes_of_an_undisturbed_one(tmp_path):

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -40,7 +42,7 @@ def test_the_loss_by_hand():
 def test_the_sum_over_joints_is_twice_their_number_times_the_mean(published):
     maps, targets, weights = (tensor.float() for tensor in published)
     none = np.zeros(0)
-    batch = Batch(none, targets.numpy(), weights.numpy(), none, none, none, none, none)
+    batch = Batch(none, targets.numpy(), weights.numpy(), none, none, none, none, none, none)
     mean = loss_against_targets([maps], batch, Loss("joints_mse"))
     assert loss_against_targets([maps], batch, Loss("summed_mse")).item() == pytest.approx(2 * 17 * mean.item())
     expected = sum(((maps[:, j] - targets[:, j]) * weights[:, j, None, None]).square().mean() for j in range(17))
@@ -50,7 +52,7 @@ def test_the_sum_over_joints_is_twice_their_number_times_the_mean(published):
 def test_every_stack_of_a_network_is_taught(published):
     maps, targets, weights = (tensor.float() for tensor in published)
     none = np.zeros(0)
-    batch = Batch(none, targets.numpy(), weights.numpy(), none, none, none, none, none)
+    batch = Batch(none, targets.numpy(), weights.numpy(), none, none, none, none, none, none)
     one, other = (loss_against_targets([each], batch, Loss()) for each in (maps, targets))
     assert loss_against_targets([maps, targets], batch, Loss()).item() == pytest.approx((one + other).item())
 
@@ -72,13 +74,19 @@ def test_coordinates_are_compared_with_the_points_that_targets_are_drawn_at_and_
     targets, weights = np.zeros((1, 3, 4, 8), np.float32), np.array([[1.0, 0.5, 0.0]], np.float32)
     points = np.array([[[4.0, 1.0], [0.0, 2.0], [np.nan, np.nan]]], np.float32)
     none = np.zeros(0)
-    batch = Batch(none, targets, weights, none, none, none, none, points)
+    unknown = np.full((1, 3), np.nan, np.float32)
+    batch = Batch(none, targets, weights, none, none, none, none, points, unknown)
     given = torch.zeros(1, 3, 3)  # the middle of the picture, at some depth
     # joint 0 is off by (4 / 8 - .5, 1 / 4 - .5), joint 1 by (-.5, 0) and counts half
     assert loss_against_targets([given], batch, Loss("integral_l1")).item() == pytest.approx(0.25 + 0.25)
     assert loss_against_targets([given], batch, Loss("integral_l2")).item() == pytest.approx(0.25**2 + 0.25**2)
     relative = loss_against_targets([given], batch, Loss("integral_l1"), root=0)
     assert relative.item() == pytest.approx(0.5 * (0.5 + 0.25))
+    # known depth counts as x does: joint 0 is a quarter of the width farther than the root, joint 1 half of it nearer
+    deep = dataclasses.replace(batch, depth=np.array([[2.0, -4.0, np.nan]], np.float32))
+    assert loss_against_targets([given], deep, Loss("integral_l1")).item() == pytest.approx(0.5 + 0.25 + 0.5 * 0.5)
+    flat = loss_against_targets([given[..., :2]], deep, Loss("integral_l1"))
+    assert flat.item() == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(("loss", "coordinates"), [("foreground", True), ("integral_l1", False)])

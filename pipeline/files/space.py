@@ -1,0 +1,94 @@
+"""Where labelled persons stand in front of their cameras, of sets that were measured in 3D by several."""
+
+from dataclasses import dataclass
+
+import h5py
+import numpy as np
+
+from pipeline.geometry.camera import Camera, Convention
+
+_GROUP = "space"
+_COLUMNS = ("joints", "K", "distortion", "own_lens", "moment", "view")
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """A row a sample.
+
+    Attributes:
+        joints: (samples, joints, 3) mm in the camera's frame; NaN where not known.
+        K: (samples, 3, 3) image_from_camera, px of the full picture.
+        distortion: (samples, 5) k1 k2 p1 p2 k3.
+        own_lens: (samples,) bool; the distortion is in Human3.6M's own formula, not in OpenCV's, see geometry/camera.py.
+        moment: (samples,) int, the same for the views of one person at one time.
+        view: (samples,) int, which camera of the rig.
+    """
+
+    joints: np.ndarray
+    K: np.ndarray
+    distortion: np.ndarray
+    own_lens: np.ndarray
+    moment: np.ndarray
+    view: np.ndarray
+
+    @staticmethod
+    def of(joints: np.ndarray, camera: Camera, moment: np.ndarray, view: int) -> "Space":
+        """(samples, joints, 3) world mm, all seen by one camera, which is the rig's `view`-th."""
+        count = len(joints)
+        K, distortion = np.tile(camera.K, (count, 1, 1)), np.tile(camera.distortion, (count, 1))
+        own_lens = np.full(count, camera.convention == "h36m")
+        return Space(camera.camera_from_world(joints), K, distortion, own_lens, moment, np.full(count, view))
+
+    @staticmethod
+    def joined(parts: "list[Space]") -> "Space":
+        """One after the other."""
+        return Space(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS})
+
+    def rows(self, chosen: np.ndarray) -> "Space":
+        """Of some of the samples only."""
+        return Space(**{name: getattr(self, name)[chosen] for name in _COLUMNS})
+
+    def mm_per_px(self, root: int) -> np.ndarray:
+        """(samples,) mm that a px of the full picture is as far from the camera as the root; NaN without a root."""
+        return self.joints[:, root, 2] / ((self.K[:, 0, 0] + self.K[:, 1, 1]) / 2)
+
+    def depth_px(self, root: int) -> np.ndarray:
+        """(samples, joints) how much farther than the root, in px of the full picture at the root's depth; NaN: not known.
+
+        So depth is measured with the same ruler as x and y, as integral regression (Sun 2018) learns it.
+        """
+        depth: np.ndarray = self.joints[..., 2] - self.joints[:, root, None, 2]
+        return depth / self.mm_per_px(root)[:, None]
+
+    def lifted(self, points: np.ndarray, depth_px: np.ndarray, root: int) -> np.ndarray:
+        """Joints in the picture, with their depth, where they are in the camera's frame when the root's depth is known.
+
+        Args:
+            points: (samples, joints, 2) px of the full picture.
+            depth_px: (samples, joints) as of `depth_px`.
+
+        Returns:
+            (samples, joints, 3) mm.
+        """
+        depth = self.joints[:, root, None, 2] + depth_px * self.mm_per_px(root)[:, None]
+        found = np.full((*points.shape[:-1], 3), np.nan)
+        lenses = np.concatenate([self.K.reshape(-1, 9), self.distortion, self.own_lens[:, None]], axis=-1)
+        for lens in np.unique(lenses, axis=0):
+            own = (lenses == lens).all(axis=-1)
+            K = lens[:9].reshape(3, 3)
+            formula: Convention = "h36m" if lens[14] else "opencv"
+            camera = Camera("lens", (0, 0), K, np.eye(3), np.zeros(3), lens[9:14], formula)
+            px = camera.undistort(points[own])
+            rays = np.concatenate([px, np.ones_like(px[..., :1])], axis=-1) @ np.linalg.inv(K).T
+            found[own] = rays * depth[own, :, None]
+        return found
+
+    def write(self, file: h5py.Group) -> None:
+        group = file.create_group(_GROUP)
+        for name in _COLUMNS:
+            group.create_dataset(name, data=getattr(self, name))
+
+    @staticmethod
+    def read(file: h5py.Group) -> "Space | None":
+        """None where the set is of pictures alone."""
+        return Space(**{name: file[_GROUP][name][...] for name in _COLUMNS}) if _GROUP in file else None
