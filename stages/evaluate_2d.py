@@ -21,6 +21,7 @@ import numpy as np
 from pipeline import cli, crops, heatmaps, skeleton
 from pipeline.files.atomic import replacing, write_json
 from pipeline.files.samples import Samples
+from pipeline.geometry.alignment import align
 from pipeline.metrics import mpjpe, oks, pck
 from pipeline.models import checkpoints
 from pipeline.models.build import REGRESSORS
@@ -59,8 +60,11 @@ _COCO = {
 _ONE_PICTURE = {
     "MPJPE": "mpjpe_one_picture_root_counted",
     "without root": "mpjpe_one_picture_root_left_out",
+    "rigid": "mpjpe_one_picture_pa_noscale_root_counted",
     "PA-MPJPE": "mpjpe_one_picture_pa",
+    "challenge": "mpjpe_one_picture_challenge",
 }
+_CHALLENGE_MM = 4502.881  # the mean total length of the limbs of the challenge's labels
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,7 @@ def main(
     if has_depth and samples.space is not None:
         places_of = partial(predict_places, net, device=device, flipped=flipped)
         lifted = lift(places_of, samples, rows, names, network.picture_size, network.stride, relative, hide)
-        values = _one_picture(lifted, samples.space.rows(rows).joints, samples.skeleton.root)
+        values = _one_picture(lifted, samples.space.rows(rows).joints, samples.skeleton)
         tables.append(_table({title: values[name] for title, name in _ONE_PICTURE.items()}, 1))
     in_picture = not (relative and values)  # else joints have no place in it, and nothing more can be measured
     if in_picture:
@@ -207,21 +211,31 @@ def main(
         print(f"published: {loaded.score}")
 
 
-def _one_picture(found: np.ndarray, truth: np.ndarray, root: int) -> dict[str, float]:
-    """MPJPE of single pictures, mm, as integral regression was published with: both roots together, whose zero counts.
+def _one_picture(found: np.ndarray, truth: np.ndarray, names: skeleton.Skeleton) -> dict[str, float]:
+    """MPJPE of single pictures, mm, in the ways that are published.
+
+    Roots together, whose zero counts (integral regression's "17j") or does not; the same after a rigid motion, roots together
+    again (its "17j_align", there fitted on the thorax as well); after a similarity (PA-MPJPE); and the ECCV'18 challenge's,
+    limbs scaled to the challenge's total length first, which needs no distance of the root.
 
     Args:
         found, truth: (persons, joints, 3) mm in the camera's frame.
+        names: the set's joints.
     """
+    root = names.root
     distances = mpjpe.relative_distances(found, truth, root)
-    counted = distances.copy()
-    counted[np.isfinite(truth[:, root]).all(axis=-1), root] = 0.0
-    aligned = mpjpe.aligned_distances(found, truth)
-    return {
-        "mpjpe_one_picture_root_counted": mpjpe.mean_known(counted),
-        "mpjpe_one_picture_root_left_out": mpjpe.mean_known(distances),
-        "mpjpe_one_picture_pa": mpjpe.mean_known(aligned),
+    rigid = mpjpe.relative_distances(align(found, truth, scale=False), truth, root)
+    counted = [np.where(np.arange(len(names)) == root, 0.0, each) for each in (distances, rigid)]
+    known = np.isfinite(truth[:, root]).all(axis=-1)
+    challenge = mpjpe.challenge_distances(found, truth, root, names.parents, _CHALLENGE_MM)
+    values = {
+        "root_counted": counted[0][known],
+        "root_left_out": distances,
+        "pa_noscale_root_counted": counted[1][known],
+        "pa": mpjpe.aligned_distances(found, truth),
+        "challenge": challenge,
     }
+    return {f"mpjpe_one_picture_{name}": mpjpe.mean_known(each) for name, each in values.items()}
 
 
 def _hiding(

@@ -2,7 +2,8 @@
 
 A pose is 17 lines of x, y, z mm from the pelvis, in the camera's axes. There are no cameras and no 2D labels. As published
 systems do, the 2D joints are the pose's x and y, turned, scaled and shifted onto what a 2D network saw: a COCO
-results file beside Train, whose `image_id` is `Train/00001`, `keypoints` 17 times x, y, score in Human3.6M's order.
+results file beside Train, whose `image_id` is `Train/00001`, `keypoints` 17 times x, y, score in Human3.6M's order. Depth comes
+at the same scale: every picture is taken to be seen from far away.
 """
 
 from collections.abc import Sequence
@@ -15,11 +16,14 @@ import numpy as np
 from pipeline.datasets import archives, images
 from pipeline.datasets.h36m_takes import SKELETON, numbers
 from pipeline.datasets.records import Records, load_json
+from pipeline.files.space import Space
+from pipeline.geometry.camera import Camera
 
 PUBLISHED = {"Train": 35832, "Val": 19312, "Test": 24416}
 _SPLITS = {"Train": "train", "Val": "valid"}
 _BOX = 1.25  # times the aligned joints' bounds
 _LEAST = 3  # joints that an alignment needs
+_FAR_MM = 1e7
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,12 +84,15 @@ def read(folder: Path, detections: str = "detections.json") -> Records:
             "results, image_id 'Train/00001', keypoints in Human3.6M's order)"
         )
     seen = _detections(path)
-    rows, joints, boxes = [], [], []
+    rows: list[int] = []
+    joints, boxes, spaces = [], [], []
     labelled = np.flatnonzero(poses.part != "Test")
     for row in labelled.tolist():
         found = seen.get(f"{poses.part[row]}/{Path(str(poses.image[row])).stem}")
-        shown = None if found is None else aligned(poses.joints[row, :, :2], found)
-        if shown is not None:
+        fit = None if found is None else fitted(poses.joints[row, :, :2], found)
+        if fit is not None:
+            shown = fit.shown(poses.joints[row, :, :2])
+            spaces.append(_from_far(poses.joints[row], fit, len(rows)))
             low, high = shown.min(axis=0), shown.max(axis=0)
             half = np.full(2, (high - low).max() * _BOX / 2)
             rows.append(row)
@@ -108,10 +115,25 @@ def read(folder: Path, detections: str = "detections.json") -> Records:
         pictures=archives.Pictures({"": archives.Folder(folder)}),
         files=(path,),
         notes=notes,
+        space=Space.joined(spaces),
     )
 
 
-def aligned(pose: np.ndarray, seen: np.ndarray) -> np.ndarray | None:
+@dataclass(frozen=True, eq=False)
+class Similarity:
+    """px of a picture from mm of a pose: `scale * points @ turn + offset`."""
+
+    scale: float
+    turn: np.ndarray
+    offset: np.ndarray
+
+    def shown(self, points: np.ndarray) -> np.ndarray:
+        """(..., 2) mm -> (..., 2) px."""
+        found: np.ndarray = self.scale * points @ self.turn + self.offset
+        return found
+
+
+def fitted(pose: np.ndarray, seen: np.ndarray) -> Similarity | None:
     """Lay a pose onto detections, by the similarity that brings it nearest to them (Procrustes).
 
     Args:
@@ -119,7 +141,7 @@ def aligned(pose: np.ndarray, seen: np.ndarray) -> np.ndarray | None:
         seen: (joints, 3) px and score; a joint with score 0 has no say.
 
     Returns:
-        (joints, 2) px; None where there is too little to go by.
+        None where there is too little to go by.
     """
     say = seen[:, 2] > 0
     if say.sum() < _LEAST:
@@ -132,8 +154,18 @@ def aligned(pose: np.ndarray, seen: np.ndarray) -> np.ndarray | None:
     if spread == 0 or not stretch.any():
         return None
     turn = U @ np.diag(sign) @ Vt
-    scale = (stretch * sign).sum() / spread
-    return scale * (pose - source.mean(axis=0)) @ turn + target.mean(axis=0)
+    scale = float((stretch * sign).sum() / spread)
+    return Similarity(scale, turn, target.mean(axis=0) - scale * source.mean(axis=0) @ turn)
+
+
+def _from_far(pose: np.ndarray, fit: Similarity, number: int) -> Space:
+    """A pose, (17, 3) mm, before a camera so far away that it shows it as the similarity does; turned as that turns it."""
+    focal, middle = _FAR_MM * fit.scale, fit.shown(pose[SKELETON.root, :2])
+    pose = pose - pose[SKELETON.root]
+    turned = np.concatenate([pose[:, :2] @ fit.turn, pose[:, 2:]], axis=-1)
+    K = np.array([[focal, 0, middle[0]], [0, focal, middle[1]], [0, 0, 1]])
+    camera = Camera("far", (0, 0), K, np.eye(3), np.array([0, 0, -_FAR_MM]), np.zeros(5))
+    return Space.of(turned[None], camera, np.array([number]), 0)
 
 
 def _pose(path: Path) -> np.ndarray:

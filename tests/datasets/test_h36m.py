@@ -639,8 +639,9 @@ def test_an_alignment_is_the_similarity_that_made_it():
     turn = np.array([[0.8, -0.6], [0.6, 0.8]])
     seen = np.concatenate([0.2 * pose @ turn + [120, 80], np.ones((17, 1))], axis=1)
     seen[3] = [0, 0, 0]  # not seen
-    np.testing.assert_allclose(h36m_challenge.aligned(pose, seen), 0.2 * pose @ turn + [120, 80], atol=1e-9)
-    assert h36m_challenge.aligned(pose, seen * [1, 1, 0]) is None
+    found = h36m_challenge.fitted(pose, seen)
+    np.testing.assert_allclose(found.shown(pose), 0.2 * pose @ turn + [120, 80], atol=1e-9)
+    assert h36m_challenge.fitted(pose, seen * [1, 1, 0]) is None
 
 
 @pytest.mark.parametrize("text", ["", "1,2,3\n" * 16, "a,b,c\n" * 17, "1,2\n" * 17, "1,2,nan\n" * 17])

@@ -1,6 +1,7 @@
 """What a labelled set of several calibrated cameras teaches beside places in pictures: depth, and cross-view fusion."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from ruamel.yaml import YAML
 
 from pipeline import cli, skeleton
+from pipeline.datasets import h36m_challenge
 from pipeline.files.samples import Samples
 from pipeline.models import build
 from pipeline.training.validation import lift
@@ -75,6 +77,30 @@ def test_a_joint_in_the_picture_with_its_depth_is_where_it_was(root):
     assert views == [(moment, view) for moment in sorted(set(space.moment.tolist())) for view in range(4)]
 
 
+def test_the_challenges_poses_are_seen_from_far_away(root):
+    """x, y and depth of a pose have one scale in its picture, and come back from it as they were, turned with it."""
+    folder, made = root / "challenge", h36m_world.world()
+    h36m_world.write_challenge(folder, made)
+    entries = [
+        {"image_id": f"{part}/{at:05}", "keypoints": np.insert(shown, 2, 1, axis=1).ravel().tolist()}
+        for part, key in (("Train", (1, 2, 1)), ("Val", (9, 2, 1)))
+        for at, shown in enumerate(made.points(key)[:, 0], start=1)
+    ]
+    (folder / "detections.json").write_text(json.dumps(entries))
+    records = h36m_challenge.read(folder)
+    poses = h36m_challenge.read_poses(folder).joints[: len(records)]
+    space, pelvis = records.space, records.skeleton.root
+    found = space.lifted(records.joints, space.depth_px(pelvis), pelvis)
+    np.testing.assert_allclose(found, space.joints, atol=0.5)  # mm
+    off = found - found[:, [pelvis]]
+    poses = poses - poses[:, [pelvis]]
+    np.testing.assert_allclose(off[..., 2], poses[..., 2], atol=0.5)
+    np.testing.assert_allclose(np.linalg.norm(off, axis=-1), np.linalg.norm(poses, axis=-1), atol=0.5)
+    beside = np.linalg.norm(records.joints - records.joints[:, [pelvis]], axis=-1)  # px
+    scale = (beside / np.maximum(np.linalg.norm(poses[..., :2], axis=-1), 1))[:, 3]
+    np.testing.assert_allclose(space.depth_px(pelvis), poses[..., 2] * scale[:, None], atol=0.05)
+
+
 @pytest.mark.parametrize("relative", [False, True])
 def test_a_network_that_is_right_has_no_error(root, relative):
     """What the targets are drawn at, given back as if a network had found it, leads to the measured joints."""
@@ -103,6 +129,12 @@ def test_a_network_that_is_right_has_no_error(root, relative):
 
     found = lift(network, samples, rows, names, (64, 64), relative=relative)
     np.testing.assert_allclose(found, samples.space.joints, atol=0.5)  # mm
+    measured = evaluate_2d._one_picture(found, samples.space.joints, samples.skeleton)
+    assert max(value for name, value in measured.items() if not name.endswith("challenge")) < 0.5
+    limbs = np.array(samples.skeleton.limbs).T
+    total = np.linalg.norm(np.subtract(*(samples.space.joints[:, ends] for ends in limbs)), axis=-1).sum(-1)[:, None]
+    reach = np.linalg.norm(samples.space.joints - samples.space.joints[:, [0]], axis=-1)
+    assert measured["mpjpe_one_picture_challenge"] == pytest.approx((reach * abs(4502.881 / total - 1)).mean(), abs=0.5)
 
 
 @pytest.mark.parametrize("name", ["integral", "direct", "kinematic"])
@@ -119,7 +151,7 @@ def test_depth_is_learned_and_measured(root, name, capsys):
         assert after[f"mpjpe_one_picture_{key}"] < 0.75 * before[f"mpjpe_one_picture_{key}"], (before, after)
     counted, left_out = (after[f"mpjpe_one_picture_{key}"] for key in ("root_counted", "root_left_out"))
     assert counted == pytest.approx(left_out * 16 / 17)
-    assert "| MPJPE | without root | PA-MPJPE |" in capsys.readouterr().out.replace("  ", " ").replace("  ", " ")
+    assert "| MPJPE | without root | rigid | PA-MPJPE | challenge |" in re.sub(" +", " ", capsys.readouterr().out)
     assert ("mpii_pckh_50" in after) == (name != "kinematic")
     change(root, evaluate_2d={"flip_test": True})
     assert measure(root)["mpjpe_one_picture_root_counted"] < before["mpjpe_one_picture_root_counted"]
