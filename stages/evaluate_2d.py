@@ -148,10 +148,8 @@ def main(
     shift = loaded.shift if config.shift is None else config.shift
     values: dict[str, float] = {}
     tables, by_joint = [], {}
-    relative, has_depth = hasattr(net, "relative"), network.name in REGRESSORS
-    if network.name == "integral" and network.depth_bins == 0:
-        has_depth = False
-    if has_depth and samples.space is not None:
+    relative, flat = hasattr(net, "relative"), network.name == "integral" and network.depth_bins == 0
+    if network.name in REGRESSORS and not flat and samples.space is not None:
         places_of = partial(predict_places, net, device=device, flipped=flipped)
         lifted = lift(places_of, samples, rows, names, network.picture_size, network.stride, relative, hide)
         values = _one_picture(lifted, samples.space.rows(rows).joints, samples.skeleton)

@@ -4,6 +4,7 @@ A person walks on a circle; pictures are grey with a bright dot at every joint. 
 """
 
 import io
+import json
 import pickle
 import shutil
 import tarfile
@@ -310,6 +311,16 @@ def write_matlab(root: Path, made: World) -> Path:
 
 def _line(label: str, values: np.ndarray) -> str:
     return " ".join([label, *map(repr, np.asarray(values, dtype=float).tolist())])
+
+
+def write_challenge_detections(root: Path, made: World) -> None:
+    """What a 2D network saw in the pictures of `write_challenge`: where the joints are."""
+    entries = [
+        {"image_id": f"{part}/{at:05}", "keypoints": np.insert(shown, 2, 1, axis=1).ravel().tolist()}
+        for part, key in (("Train", (1, 2, 1)), ("Val", (9, 2, 1)))
+        for at, shown in enumerate(made.points(key)[:, 0], start=1)
+    ]
+    (root / "detections.json").write_text(json.dumps(entries))
 
 
 def write_challenge(root: Path, made: World) -> Path:

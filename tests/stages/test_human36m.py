@@ -234,12 +234,7 @@ def test_as_a_labelled_source(tmp_path, made, layout):
             worlds.write_pictures(folder, made)
         case "challenge":
             worlds.write_challenge(folder, made)
-            entries = [
-                {"image_id": f"{part}/{at:05}", "keypoints": np.insert(shown, 2, 1, axis=1).ravel().tolist()}
-                for part, key in (("Train", (1, 2, 1)), ("Val", (9, 2, 1)))
-                for at, shown in enumerate(made.points(key)[:, 0], start=1)
-            ]
-            (folder / "detections.json").write_text(json.dumps(entries))
+            worlds.write_challenge_detections(folder, made)
             labelled_set = {"path": str(folder), "layout": "h36m_challenge"}
     params = tmp_path / "params.yaml"
     source = {"cache_size": 96, "cache_margin": 0.4, "jpeg_quality": 95, "unreadable": "refuse"}

@@ -81,12 +81,7 @@ def test_the_challenges_poses_are_seen_from_far_away(root):
     """x, y and depth of a pose have one scale in its picture, and come back from it as they were, turned with it."""
     folder, made = root / "challenge", h36m_world.world()
     h36m_world.write_challenge(folder, made)
-    entries = [
-        {"image_id": f"{part}/{at:05}", "keypoints": np.insert(shown, 2, 1, axis=1).ravel().tolist()}
-        for part, key in (("Train", (1, 2, 1)), ("Val", (9, 2, 1)))
-        for at, shown in enumerate(made.points(key)[:, 0], start=1)
-    ]
-    (folder / "detections.json").write_text(json.dumps(entries))
+    h36m_world.write_challenge_detections(folder, made)
     records = h36m_challenge.read(folder)
     poses = h36m_challenge.read_poses(folder).joints[: len(records)]
     space, pelvis = records.space, records.skeleton.root
