@@ -30,6 +30,7 @@ from pipeline.files import atomic
 from pipeline.files.keys import FrameKeys
 from pipeline.geometry.association import agreement, associate
 from pipeline.geometry.timing import offsets, someone
+from pipeline.rig.plausibility import check_person_height
 from pipeline.skeleton import Skeleton, get
 
 Section = TypeVar("Section")
@@ -371,7 +372,7 @@ def _recording(
         box = people[:, :, 0]
         told.say(f"{detections}: {np.isfinite(box[..., 0]).mean():.0%} of the views of a moment have a box")
     if box is not None and np.isfinite(box).any():
-        tall = calibrations.check_person(box, found.cameras, detections or recording.views[0].path)
+        tall = check_person_height(box, found.cameras, detections or recording.views[0].path)
         told.say(f"{detections}: by their boxes the person is {tall / 1000:.2f} m tall (median)")
     rows, redder = [], []
     some = sorted({0, count // 2, count - 1})

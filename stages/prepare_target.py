@@ -18,7 +18,7 @@ from tqdm import tqdm
 from pipeline import cli, crops
 from pipeline.datasets import boxes, h36m, h36m_target, keypoints, parallel, rig, videos
 from pipeline.datasets import calibration as calibrations
-from pipeline.datasets.calibration import Calibration, check_agreement, check_person
+from pipeline.datasets.calibration import Calibration
 from pipeline.datasets.h36m import H36m
 from pipeline.datasets.lenses import Straightening
 from pipeline.files import atomic, frames, journal, pictures, scratch
@@ -29,6 +29,7 @@ from pipeline.files.keys import FrameKeys
 from pipeline.geometry.association import agreement, associate
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.timing import offsets, someone
+from pipeline.rig.plausibility import check_agreement, check_person_height
 from pipeline.skeleton import get
 
 # How far off an epipolar line one person's detections may be, as a fraction of the person's size: joints; boxes, of which
@@ -367,7 +368,8 @@ def _boxes(
             "target.boxes: volume needs none"
         )
     tall = [
-        check_person(box[rows], calibrated.cameras, calibration) / 1000 for rows, calibrated in _of_rigs(rigs, keys)
+        check_person_height(box[rows], calibrated.cameras, calibration) / 1000
+        for rows, calibrated in _of_rigs(rigs, keys)
     ]
     if np.isfinite(tall).any():
         print(

@@ -29,10 +29,11 @@ ARROWS = {
     "geometry": {"skeleton", "heatmaps", "compiled"},
     "crops": {"geometry.camera"},
     "files": {"geometry.camera", "skeleton", "heatmaps", "locks"},
-    "datasets": {"files", "crops", "geometry.camera", "skeleton"},
+    "datasets": {"files", "crops", "geometry.camera", "geometry.viewing", "rig.plausibility", "skeleton"},
     "models": {"heatmaps", "geometry", "skeleton", "params", "files.atomic"},
     "training": {"heatmaps", "geometry", "skeleton", "crops", "files", "metrics"},
     "pseudo": {"geometry", "skeleton", "heatmaps"},
+    "rig": {"geometry", "skeleton"},
     "metrics": {"geometry", "skeleton"},
     "report": {"files", "metrics", "skeleton", "geometry"},
 }

@@ -16,6 +16,7 @@ from pipeline.datasets import calibration_formats
 from pipeline.datasets.calibration_formats import Description, Written, simplified
 from pipeline.datasets.lenses import Lens, Straightening, straighten
 from pipeline.geometry.camera import Camera
+from pipeline.geometry.viewing import inside_image, transposed
 
 __all__ = ["Calibration", "Settings", "simplified"]
 
@@ -36,8 +37,6 @@ _AXES = {
     for name in "xyz"
     for sign in ("", "-")
 }
-# A person's box from its top to its bottom, half of the time: somebody lying down, and somebody with their arms up.
-_PERSON_MM = (350.0, 3500.0)
 _LOOKED_AT = 24  # cameras of a rig, spread over it, that its conventions are settled with
 
 
@@ -273,8 +272,8 @@ def _up(path: Path, cameras: Sequence[Camera], asked: Up, stated: str | None) ->
     if asked != "auto" or stated:
         return (asked if asked != "auto" else str(stated)), ""
     found = _clearly_up(cameras)
-    if found and found != "z" and _clearly_up([_transposed(camera) for camera in cameras]) == "z":
-        found = ""  # more likely the rotations are the wrong way round, which check_looks says
+    if found and found != "z" and _clearly_up([transposed(camera) for camera in cameras]) == "z":
+        found = ""  # more likely the rotations are the wrong way round, which rig/plausibility.py says
     if found:
         return found, ""
     return "z", f"{path}: nobody can tell which axis of the calibration's world points up; set target.up"
@@ -318,7 +317,7 @@ def common_place(cameras: Sequence[Camera]) -> tuple[np.ndarray, np.ndarray]:
     best, best_seen, best_key = (np.full(3, np.nan), np.zeros(len(cameras), dtype=bool), (1, np.inf))
     for a, b in combinations(cameras, 2):
         point = _nearest_to_axes([a, b])
-        seen = np.array([_in_picture(camera, point) for camera in cameras])
+        seen = np.array([inside_image(camera, point) for camera in cameras])
         angles = [_off_axis(camera, point) for camera, sees in zip(cameras, seen, strict=True) if sees]
         key = (int(seen.sum()), float(np.mean(angles)) if angles else np.inf)
         if key[0] > best_key[0] or (key[0] == best_key[0] and key[1] < best_key[1]):
@@ -326,7 +325,7 @@ def common_place(cameras: Sequence[Camera]) -> tuple[np.ndarray, np.ndarray]:
     if best_seen.sum() < 2:
         return np.full(3, np.nan), np.zeros(len(cameras), dtype=bool)
     refined = _nearest_to_axes([camera for camera, sees in zip(cameras, best_seen, strict=True) if sees])
-    seen = np.array([_in_picture(camera, refined) for camera in cameras])
+    seen = np.array([inside_image(camera, refined) for camera in cameras])
     return (refined, seen) if seen.sum() >= best_seen.sum() else (best, best_seen)
 
 
@@ -339,148 +338,6 @@ def chosen(cameras: Sequence[Camera], names: Sequence[str], path: Path) -> tuple
     return tuple(by_name[simplified(name)] for name in names)
 
 
-def check_person(box: np.ndarray, cameras: Sequence[Camera], path: Path) -> float:
-    """Refuse a calibration by which the person, as tall as their boxes, would be a dwarf or a giant.
-
-    Args:
-        box: (frames, views, 4) px, x1 y1 x2 y2 about the person; NaN where missing.
-        cameras: (views,) of the boxes.
-        path: where they are from, for messages.
-
-    Returns:
-        mm, how tall the person is at least half of the time; NaN where no two views have a box at one moment.
-    """
-    seen = np.flatnonzero(np.isfinite(box).all(axis=-1).sum(axis=1) >= 2)
-    if not len(seen):
-        return float("nan")
-    some = seen[np.unique(np.linspace(0, len(seen) - 1, 200).astype(int))]
-    middle = (box[some, :, :2] + box[some, :, 2:]) / 2
-    across, aside = np.zeros((len(some), 3, 3)), np.zeros((len(some), 3))
-    for view, camera in enumerate(cameras):
-        rays = np.concatenate([camera.undistort(middle[:, view]), np.ones((len(some), 1))], axis=-1)
-        rays = rays @ np.linalg.inv(camera.K).T @ camera.R  # world
-        rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
-        off = (
-            np.nan_to_num(np.eye(3) - rays[:, :, None] * rays[:, None, :])
-            * np.isfinite(rays).all(axis=-1)[:, None, None]
-        )
-        across, aside = across + off, aside + off @ camera.centre
-    good = np.linalg.cond(across) < 1e6
-    if not good.any():
-        return float("nan")
-    place = np.linalg.solve(across[good], aside[good][..., None])[..., 0]
-    tall = [
-        camera.camera_from_world(place)[:, 2]
-        / camera.K[1, 1]
-        * (box[some][good][:, view, 3] - box[some][good][:, view, 1])
-        for view, camera in enumerate(cameras)
-    ]
-    height = float(np.nanmedian(tall))
-    low, high = _PERSON_MM
-    if not low <= height <= high:
-        factor = 10.0 ** np.round(np.log10(1700.0 / max(abs(height), 1e-9)))
-        hint = f"; if its units were {factor:g} times as large, {height * factor / 1000:.2g} m" if height > 0 else ""
-        raise ValueError(
-            f"{path}: by their boxes the person is {height / 1000:.3g} m tall, expected {low / 1000:g} to {high / 1000:g}"
-            f"{hint}; see target.units"
-        )
-    return height
-
-
-_ADVICE = "expected the camera's axes from the world's, x_camera = R x_world + translation"
-
-
-def check_looks(cameras: Sequence[Camera], path: Path) -> None:
-    """Refuse a rig with a camera that shares its view with no other, or that would be upright with other rotations.
-
-    A rotation written the wrong way round (world axes from camera axes) is a proper rotation, and the world's origin stays
-    in the picture with it. But the camera then leans by its compass direction.
-    """
-    turned = [_transposed(camera) for camera in cameras]
-    blind = _alone(cameras)
-    if blind:
-        mends = "; with every rotation transposed, all do" if not _alone(turned) else ""
-        raise ValueError(
-            f"{path}: camera {cameras[blind[0]].name} sees nothing that another camera sees{mends}; {_ADVICE}; "
-            "target.views chooses among cameras"
-        )
-    suspects = [i for i, camera in enumerate(cameras) if _lean(camera) > 45 and _lean(turned[i]) < 30]
-    mended = [turned[i] if i in suspects else camera for i, camera in enumerate(cameras)]
-    if suspects and all(_lean(camera) < 45 for camera in mended):
-        raise ValueError(_refusal(cameras, suspects, path, "they stand upright with the rotation transposed"))
-
-
-def check_agreement(cameras: Sequence[Camera], path: Path, agreement: Callable[[Sequence[Camera]], float]) -> None:
-    """Refuse a rig that agrees much better with what its views see when some rotations are transposed.
-
-    Args:
-        cameras: the rig.
-        path: where it is from, for messages.
-        agreement: of a rig with the detections, the mean over its pairs of views, 0 to 1 (geometry/association.py).
-    """
-    turned = [_transposed(camera) for camera in cameras]
-    given = agreement(cameras)
-    nobody, everybody = frozenset[int](), frozenset(range(len(cameras)))
-    best, changed = max(_mended(cameras, turned, start, agreement) for start in (nobody, everybody))
-    # What changes is the pairs with a changed camera in them: these must gain, and the cameras not fall over.
-    views, kept = len(cameras), len(cameras) - len(changed)
-    share = 1 - kept * (kept - 1) / (views * (views - 1))
-    standing = all(_lean(turned[i]) <= max(_lean(cameras[i]), 30) for i in changed)
-    if changed and standing and best - given > 0.25 * share:
-        why = f"what the views see agrees at {best:.0%} then, at {given:.0%} now"
-        raise ValueError(_refusal(cameras, changed, path, why))
-
-
-def _mended(
-    cameras: Sequence[Camera],
-    turned: Sequence[Camera],
-    start: frozenset[int],
-    agreement: Callable[[Sequence[Camera]], float],
-) -> tuple[float, list[int]]:
-    """From some transposed cameras on, turn the one that helps most as long as one helps: agreement, who is turned."""
-
-    def of(which: frozenset[int]) -> float:
-        return agreement([turned[i] if i in which else camera for i, camera in enumerate(cameras)])
-
-    which, best = start, of(start)
-    while True:
-        trials = [(of(which ^ {i}), which ^ {i}) for i in range(len(cameras))]
-        score, trial = max(trials, key=lambda pair: pair[0])
-        if score <= best:
-            return best, sorted(which)
-        which, best = trial, score
-
-
-def _alone(cameras: Sequence[Camera]) -> list[int]:
-    """The cameras that have no point between 0.3 and 30 m ahead in common with any other camera."""
-    depths = np.geomspace(300.0, 30000.0, 24)
-    grid = np.stack(np.meshgrid([0.1, 0.5, 0.9], [0.1, 0.5, 0.9]), axis=-1).reshape(-1, 2)
-    alone = []
-    for i, camera in enumerate(cameras):
-        pixels = np.concatenate([grid * camera.size, np.ones((len(grid), 1))], axis=-1)
-        rays = pixels @ np.linalg.inv(camera.K).T
-        ahead = (rays[:, None] * depths[:, None]).reshape(-1, 3) @ camera.R + camera.centre  # world mm
-        if not any(_in_picture(other, ahead).any() for k, other in enumerate(cameras) if k != i):
-            alone.append(i)
-    return alone
-
-
-def _refusal(cameras: Sequence[Camera], indices: Sequence[int], path: Path, why: str) -> str:
-    names = ", ".join(cameras[i].name for i in indices)
-    which = f"the rotation of camera {names} seems" if len(indices) == 1 else f"the rotations of cameras {names} seem"
-    return f"{path}: {which} to be transposed ({why}); {_ADVICE}"
-
-
-def _lean(camera: Camera) -> float:
-    """Degrees between the picture's up and the world's, seen along the optical axis: 0 for a level camera."""
-    return float(np.degrees(np.abs(np.arctan2(camera.R[0, 2], -camera.R[1, 2]))))
-
-
-def _transposed(camera: Camera) -> Camera:
-    """The camera if its file meant the inverse rotation, with the same translation."""
-    return replace(camera, R=camera.R.T, centre=-camera.R @ camera.translation)
-
-
 def _nearest_to_axes(cameras: Sequence[Camera]) -> np.ndarray:
     """(3,) the point with the least sum of squared distances to the optical axes; NaN for parallel ones."""
     axes = np.stack([camera.R[2] for camera in cameras])
@@ -489,13 +346,6 @@ def _nearest_to_axes(cameras: Sequence[Camera]) -> np.ndarray:
     if np.linalg.cond(total) > 1e6:
         return np.full(3, np.nan)
     return np.linalg.solve(total, (off @ np.stack([camera.centre for camera in cameras])[..., None]).sum(axis=0))[:, 0]
-
-
-def _in_picture(camera: Camera, points: np.ndarray) -> np.ndarray:
-    """(..., 3) world mm -> (...) bool. Without distortion: far outside, the lens polynomial folds back into the picture."""
-    shown = camera.project(points, distorted=False)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(((shown >= -0.5) & (shown <= np.array(camera.size) - 0.5)).all(axis=-1))
 
 
 def _off_axis(camera: Camera, point: np.ndarray) -> float:

@@ -23,6 +23,7 @@ from pipeline.datasets import calibration as calibrations
 from pipeline.datasets import calibration_formats, images, parallel, videos
 from pipeline.datasets.calibration import Calibration, simplified
 from pipeline.geometry.camera import Camera
+from pipeline.rig.plausibility import check_orientations
 
 # Codecs pad or cut to multiples of 16, and exporters shrink by as much. More than that is another picture format.
 _SIZE_TOLERANCE = 16  # px
@@ -225,7 +226,7 @@ def calibrated(
     rigs = {}
     for name, found in whole.items():
         rigs[name] = replace(found, cameras=calibrations.chosen(found.cameras, names, files[name]))
-        calibrations.check_looks(rigs[name].cameras, files[name])
+        check_orientations(rigs[name].cameras, files[name])
     return rigs, recordings
 
 
