@@ -18,16 +18,16 @@ help:
 
 reproduce: $(INSTALLED)
 	@dvc repro
-	@python -m benchmarks.outcome
+	@python -m tools.outcome
 
 test: $(INSTALLED)
 	ruff format --check .
 	ruff check .
-	mypy pipeline stages
+	mypy pipeline stages tools
 	pytest -q
 
 check: $(INSTALLED)
-	python -m benchmarks.reproduce_check
+	python -m tools.reproduce_check
 
 lock: $(INSTALLED)
 	uv pip compile -q --universal --generate-hashes --extra dev --python-version 3.11 --no-header --no-emit-index-url \

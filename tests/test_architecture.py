@@ -1,5 +1,6 @@
 """Who may import whom, what dvc.yaml knows of the code, and that the truth reaches no stage that learns."""
 
+import ast
 import dataclasses
 import importlib
 import inspect
@@ -83,13 +84,30 @@ def test_no_stage_imports_another(path: Path) -> None:
     assert [name for name in imports(path) if name.split(".")[0] == "stages"] == []
 
 
-def test_the_library_imports_no_stage() -> None:
-    for path in (ROOT / "pipeline").rglob("*.py"):
-        assert [name for name in imports(path) if name.split(".")[0] in ("stages", "benchmarks", "tests")] == [], path
+@pytest.mark.parametrize(
+    ("folder", "never"),
+    [
+        ("pipeline", ("stages", "tools", "benchmarks", "tests")),
+        ("stages", ("tools", "benchmarks", "tests")),
+        ("tools", ("benchmarks", "tests")),
+    ],
+)
+def test_the_library_imports_no_program_and_a_stage_no_tool(folder: str, never: tuple[str, ...]) -> None:
+    for path in (ROOT / folder).rglob("*.py"):
+        assert [name for name in imports(path) if name.split(".")[0] in never] == [], path
+
+
+def test_a_tool_takes_nothing_of_a_stage_but_its_section() -> None:
+    for path in (ROOT / "tools").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "stages":
+                assert node.module != "stages" and all(name.name[0].isupper() for name in node.names), path
+            elif isinstance(node, ast.Import):
+                assert not any(name.name.split(".")[0] == "stages" for name in node.names), path
 
 
 def test_init_files_say_nothing() -> None:
-    inits = [*(ROOT / "pipeline").rglob("__init__.py"), ROOT / "stages" / "__init__.py"]
+    inits = [*(ROOT / "pipeline").rglob("__init__.py"), ROOT / "stages/__init__.py", ROOT / "tools/__init__.py"]
     assert [str(path.relative_to(ROOT)) for path in inits if says_something(path)] == []
 
 

@@ -13,9 +13,10 @@ from pipeline.datasets import h36m_challenge
 from pipeline.files.samples import Samples
 from pipeline.models import build
 from pipeline.training.validation import lift
-from stages import evaluate_2d, prepare_source, pretrain
+from stages import prepare_source, pretrain
 from tests import h36m_world
 from tests.pipeline_graph import read
+from tools import evaluate_2d
 
 CHOICE = {"train_subjects": [1], "test_subjects": [9], "train_every": 2, "test_every": 5, "damaged": "included"}
 

@@ -19,8 +19,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from benchmarks import preset
 from pipeline import params
+from tools import preset
 
 _ROOT = Path(__file__).resolve().parents[1]
 _TRAINING = ("pretrain", "retrain")  # their bytes depend on the processor

@@ -1,8 +1,8 @@
 """A preset, a few lines in the form of params.yaml: print it as DVC's overrides, or write it into a params file.
 
-dvc exp run $(python -m benchmarks.preset presets/small.yaml)
+dvc exp run $(python -m tools.preset presets/small.yaml)
 
-A preset may have variants, by name: python -m benchmarks.preset presets/baseline_coco.yaml resnet101 384x288
+A preset may have variants, by name: python -m tools.preset presets/baseline_coco.yaml resnet101 384x288
 """
 
 import argparse

@@ -3,7 +3,7 @@
 import copy
 from typing import Any
 
-from benchmarks import reproduce_check
+from tools import reproduce_check
 
 
 def lock(prepared: str = "1", model: str = "2", measured: str = "3") -> dict[str, Any]:

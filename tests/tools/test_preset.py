@@ -4,14 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import preset
 from pipeline import params
 from pipeline.datasets.labelled import LabelledSet
 from pipeline.models.build import REGRESSORS, Network
 from pipeline.training.pools import Mix
-from stages.evaluate_2d import Evaluate2D
 from stages.export_heatmaps import Export
-from stages.predict import Predict
 from stages.prepare_source import Source
 from stages.prepare_target import Target
 from stages.pretrain import Pretrain
@@ -20,6 +17,9 @@ from stages.retrain import Retrain
 from stages.rpsm import Rpsm
 from stages.triangulate import Triangulate
 from tests.pipeline_graph import ROOT
+from tools import preset
+from tools.evaluate_2d import Evaluate2D
+from tools.predict import Predict
 
 SECTIONS = {
     "evaluate_2d": Evaluate2D,
@@ -123,9 +123,7 @@ def test_each_preset_and_variant_fits_the_params(path: Path, variants: tuple[str
 def test_the_lines_that_run_a_published_experiment_name_it_and_its_variants(path: Path) -> None:
     if path.name.startswith("recording"):
         return
-    found = re.findall(
-        r"^#   dvc exp run .*\$\(python -m benchmarks\.preset (\S+)(.*)\)", path.read_text(), re.MULTILINE
-    )
+    found = re.findall(r"^#   dvc exp run .*\$\(python -m tools\.preset (\S+)(.*)\)", path.read_text(), re.MULTILINE)
     assert found
     for name, variants in found:
         assert ROOT / name == path

@@ -11,8 +11,8 @@ from pipeline import cli, params
 from pipeline.files import pictures, samples
 from pipeline.models import build
 from pipeline.skeleton import get
-from stages import evaluate_2d
 from tests.pipeline_graph import ROOT
+from tools import evaluate_2d
 
 PEOPLE = 10
 

@@ -9,8 +9,8 @@ import torch
 
 from pipeline import cli, params
 from pipeline.models import build, checkpoints
-from stages import predict
 from tests.pipeline_graph import ROOT
+from tools import predict
 
 
 @pytest.fixture(autouse=True)

@@ -29,7 +29,7 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         words = [str(word) for key, value in flags.items() for word in (f"--{key}", value)]
         monkeypatch.setattr(sys, "argv", ["check_data", *words, "--params", str(tmp_path / "params.yaml")])
         try:
-            runpy.run_module("stages.check_data", run_name="__main__")
+            runpy.run_module("tools.check_data", run_name="__main__")
             code = 0
         except SystemExit as ended:
             code = int(str(ended.code))

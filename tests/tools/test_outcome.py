@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from benchmarks.outcome import lines
+from tools.outcome import lines
 
 
 def test_the_first_round_against_the_last(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Check data: what lies there, told in words, before anything is prepared. No stage of the pipeline; run it by hand.
 
-    python -m stages.check_data                                    # all that params.yaml names
-    python -m stages.check_data --source data/raw/mpii --sheet sheet.png
-    python -m stages.check_data --target data/raw/rig/views --calibration Calib.toml --detections data/raw/rig/openpose
+    python -m tools.check_data                                    # all that params.yaml names
+    python -m tools.check_data --source data/raw/mpii --sheet sheet.png
+    python -m tools.check_data --target data/raw/rig/views --calibration Calib.toml --detections data/raw/rig/openpose
 
 A labelled set: what is there and missing beside what is published, damaged pictures, colours. A rig: what its calibration means,
 frames that do not belong together, who is seen. The contact sheet shows persons with their joints. Exit status 1 where something
