@@ -35,7 +35,7 @@ from pipeline.files.truth import Truth
 from pipeline.geometry import agreement, ransac
 from pipeline.geometry.camera import Camera
 from pipeline.metrics import mpjpe
-from pipeline.metrics.intervals import bootstrap
+from pipeline.metrics.intervals import bootstrap_interval
 from pipeline.skeleton import get
 from stages.quality import Quality, look
 from stages.synthesize import Synthesize
@@ -190,7 +190,7 @@ def examine(world: Scene, points: np.ndarray, scores: np.ndarray) -> tuple[Evide
 
 def _triangulated(points: np.ndarray, scores: np.ndarray, cameras: tuple[Camera, ...], least: int = 2) -> Any:
     config = params.load(Triangulate)
-    return ransac.triangulate(
+    return ransac.triangulate_ransac(
         points,
         scores,
         cameras,
@@ -251,7 +251,7 @@ def _rank(rows: list[dict[str, Any]], figure: str) -> Range:
             found.append(spearmanr(pair[:, 0], pair[:, 1])[0])
         else:
             found.append(0.0)  # a figure that does not move says nothing
-    low, high = bootstrap(np.array(found), np.arange(len(found)), np.random.default_rng(0))
+    low, high = bootstrap_interval(np.array(found), np.arange(len(found)), np.random.default_rng(0))
     return float(np.mean(found)), low, high
 
 

@@ -191,7 +191,7 @@ def _accuracy(frames: int) -> list[Row]:
     joints, maps, map_from_image, cameras = _world(frames, noise=0.05)
     peaks, scores = heatmaps.decode_dark(maps)
     points = crops.transform(crops.inverse(map_from_image), peaks)
-    rays = ransac.triangulate(
+    rays = ransac.triangulate_ransac(
         points, scores, cameras, confidence_threshold=0.3, reproj_threshold_px=15, min_inliers=2, min_ray_angle_deg=5
     )
     learned = limb_lengths(rays.joints, rays.inliers.sum(axis=1), np.array(["one"] * frames), _H36M)["one"].length_mm

@@ -123,8 +123,10 @@ def speed(rounds: int, frames: int) -> list[Row]:
         straight = np.stack([camera.undistort(points[:, v]).reshape(-1, 2) for v, camera in enumerate(cameras)])
         spent = interleaved(
             {
-                "ours": partial(ransac.triangulate, points, scores, cameras, **THRESHOLDS, threads=1),
-                "huber": partial(ransac.triangulate, points, scores, cameras, **THRESHOLDS, threads=1, huber_px=5.0),
+                "ours": partial(ransac.triangulate_ransac, points, scores, cameras, **THRESHOLDS, threads=1),
+                "huber": partial(
+                    ransac.triangulate_ransac, points, scores, cameras, **THRESHOLDS, threads=1, huber_px=5.0
+                ),
                 "opencv": partial(opencv_pairs, straight, cameras),
                 "plain": partial(plain, points[0, :, 0], cameras, 15.0),
             },
@@ -147,7 +149,7 @@ def accuracy(frames: int) -> list[Row]:
     found = []
     for views in (3, 4, 8):
         truth, points, scores, cameras = scene(views, frames, joints=3)
-        ours = ransac.triangulate(points, scores, cameras, **(THRESHOLDS | {"min_ray_angle_deg": 0.0}))
+        ours = ransac.triangulate_ransac(points, scores, cameras, **(THRESHOLDS | {"min_ray_angle_deg": 0.0}))
         theirs, inliers = np.full(truth.shape, np.nan), np.zeros(ours.inliers.shape, dtype=bool)
         for frame, joint in np.ndindex(truth.shape[:2]):
             theirs[frame, joint], inliers[frame, :, joint] = plain(points[frame, :, joint], cameras, 15.0)
@@ -163,7 +165,7 @@ def accuracy(frames: int) -> list[Row]:
 def growth(rounds: int) -> list[Row]:
     def timed(views: int, frames: int, joints: int) -> Any:
         _, points, scores, cameras = scene(views, frames, joints)
-        return lambda: ransac.triangulate(points, scores, cameras, **THRESHOLDS, threads=1)
+        return lambda: ransac.triangulate_ransac(points, scores, cameras, **THRESHOLDS, threads=1)
 
     spent = interleaved(
         {
@@ -186,7 +188,7 @@ def threads() -> list[Row]:
     results, wall, cpu = [], [], []
     for number in (1, 2):
         start, begun = time.perf_counter(), time.process_time()
-        found = ransac.triangulate(points, scores, cameras, **THRESHOLDS, threads=number)
+        found = ransac.triangulate_ransac(points, scores, cameras, **THRESHOLDS, threads=number)
         wall.append(time.perf_counter() - start)
         cpu.append(time.process_time() - begun)
         results.append(b"".join(part.tobytes() for part in (found.joints, found.inliers, found.error, found.status)))

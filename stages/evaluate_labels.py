@@ -36,7 +36,7 @@ def main(labels: Path, cameras: Path, truth: Path, metrics: Path, table: Path, p
     possible = reason != Reason.VIEW_MISSING
     accepted = reason == Reason.ACCEPTED
     keys = made.keys.take(train)
-    pictured = partial(pck.in_pictures, skeleton=made.skeleton)
+    pictured = partial(pck.keypoints_and_head_sizes, skeleton=made.skeleton)
     shown, head = rigs.each(keys, made.views, str(labels), pictured, real, wanted.head[train])
     if wanted.origin == "peer":
         shown = np.full_like(shown, np.nan)  # a peer's joint is no place where a label has to be

@@ -26,7 +26,7 @@ from pipeline.files.cameras import write_rigs
 from pipeline.files.detections import Detections
 from pipeline.files.journal import Item
 from pipeline.files.keys import FrameKeys
-from pipeline.geometry.association import agreement, associate
+from pipeline.geometry.association import associate, epipolar_agreement
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.timing import offsets, someone
 from pipeline.rig.plausibility import check_agreement, check_person_height
@@ -318,7 +318,7 @@ def _same_person(
         used = found.cameras
         some = rows[np.unique(np.linspace(0, len(rows) - 1, max(_DOUBTS // len(used), 8)).round().astype(int))]
         views, seen = points[some], scores[some]
-        check_agreement(used, calibration, lambda rig, v=views, s=seen: agreement(v, s, rig, agreement_slack))  # type: ignore[misc]
+        check_agreement(used, calibration, lambda rig, v=views, s=seen: epipolar_agreement(v, s, rig, agreement_slack))  # type: ignore[misc]
         for sequence in np.unique(keys.sequence[rows]):
             own = rows[keys.sequence[rows] == sequence]  # in the order of their numbers
             person[own] = associate(points[own], scores[own], used, slack)

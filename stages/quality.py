@@ -78,7 +78,7 @@ def main(
     if teacher is not None:
         before = Poses.read(teacher)
         seen.keys.require_same(before.keys, str(teacher))
-        values["label_churn"] = labelfree.churn(before.joints, pictorial.joints, quality.moved_mm)
+        values["label_churn"] = labelfree.label_churn(before.joints, pictorial.joints, quality.moved_mm)
     write_json(metrics, values)
     print(told)
 
@@ -108,10 +108,10 @@ def look(
             min_ray_angle_deg=quality.min_ray_angle_deg,
         )
         apart = labelfree.pair_distances(points, scores > quality.confidence_threshold, rig)
-        return px, mm, labelfree.swaps(points, joints, rig, skeleton), apart
+        return px, mm, labelfree.left_right_swaps(points, joints, rig, skeleton), apart
 
     px, mm, exchanged, apart = rigs.each(keys, poses.views, "cameras", compared, points, scores, poses.joints)
-    bounded = labelfree.truncated(mm, present, quality.limit_mm)
+    bounded = labelfree.clip_errors(mm, present, quality.limit_mm)
     stretch = np.minimum(labelfree.limb_deviations(poses.joints, keys.person, skeleton), 1.0)
     usual = labelfree.limb_medians(poses.joints, keys.person, skeleton)
     limbs = np.stack(list(usual.values())) if usual else np.empty((0, len(skeleton.limbs)))

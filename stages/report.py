@@ -20,7 +20,7 @@ from pipeline.files.labels import Labels
 from pipeline.files.poses import Poses
 from pipeline.files.tables import write_table
 from pipeline.files.truth import Truth
-from pipeline.metrics.pck import in_pictures
+from pipeline.metrics.pck import keypoints_and_head_sizes
 from pipeline.report import results
 from pipeline.report.page import render, scene_data
 from pipeline.report.sheets import frame_name, held_out_sheet, labelled_sheet
@@ -82,7 +82,7 @@ def main(
     real = Truth.read(truth).arranged(pictured.keys, last.skeleton)
 
     size = (config.views_shown, config.picture_px)
-    where = partial(in_pictures, skeleton=last.skeleton)
+    where = partial(keypoints_and_head_sizes, skeleton=last.skeleton)
     shown, head = rigs.each(pictured.keys, pictured.views, str(frames), where, real.joints, real.head)
     sheets = [held_out_sheet(pictured, seen, last, real, shown, head, *size)]
     labelled = [name for name in names if (data / name / "labels.h5").exists()]

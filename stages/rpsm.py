@@ -22,7 +22,7 @@ from pipeline.files.heatmaps import Heatmaps
 from pipeline.files.poses import Status
 from pipeline.geometry import agreement, pictorial
 from pipeline.geometry.camera import Camera
-from pipeline.geometry.limbs import Limbs, limb_lengths, spread_evenly
+from pipeline.geometry.limbs import Limbs, limb_lengths, sample_evenly
 from pipeline.pseudo.held_out import HeldOut
 from pipeline.skeleton import Skeleton
 
@@ -157,7 +157,7 @@ def _bodies(
 
 def _limbs(poses: Path, person: np.ndarray, skeleton: Skeleton) -> dict[str, Limbs]:
     """The limbs of every person, measured in some of their triangulated poses."""
-    wanted = spread_evenly(person, _MEASURED)
+    wanted = sample_evenly(person, _MEASURED)
     parts = [
         (joints[wanted[rows]], inliers[wanted[rows]].sum(axis=1))
         for rows, joints, inliers in pose_file.joint_blocks(poses)

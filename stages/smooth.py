@@ -122,7 +122,7 @@ def smooth(joints: np.ndarray, numbers: np.ndarray, covariance: np.ndarray, conf
                     f"smooth.cutoff_hz: expected at most {highest:g}, 0.4 of the frames that there are in a second,"
                     f" got {config.cutoff_hz}"
                 )
-            return smoothing.low_pass(joints, numbers, rate, config.cutoff_hz, gap)
+            return smoothing.butterworth(joints, numbers, rate, config.cutoff_hz, gap)
         case "local_polynomial":
             variances = np.trace(covariance, axis1=-2, axis2=-1)
             return smoothing.local_polynomial(joints, numbers, rate, config.window_s, gap, variances)

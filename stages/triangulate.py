@@ -72,7 +72,7 @@ def main(heatmaps: Path, cameras: Path, out: Path, metrics: Path, config: Triang
         )
 
     def triangulated(rig: tuple[Camera, ...], points: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, ...]:
-        found = ransac.triangulate(
+        found = ransac.triangulate_ransac(
             points,
             scores,
             rig,
@@ -100,7 +100,7 @@ def main(heatmaps: Path, cameras: Path, out: Path, metrics: Path, config: Triang
             statuses += np.bincount(status.ravel(), minlength=len(Status))
             agreeing += int(inliers.sum())
         if run is not None:
-            noise = uncertainty.noise(run, config.reproj_threshold_px)
+            noise = uncertainty.estimate_noise(run, config.reproj_threshold_px)
 
             def uncertain(
                 rig: tuple[Camera, ...], joints: np.ndarray, inliers: np.ndarray, points: np.ndarray

@@ -12,7 +12,7 @@ import numpy as np
 from pipeline import cli, params
 from pipeline.files.atomic import write_json
 from pipeline.files.evidence import Evidence
-from pipeline.metrics.verdict import UNSURE, Thresholds, Witness, judge
+from pipeline.metrics.verdict import UNSURE, HeldOutFigures, Thresholds, judge
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,12 @@ def compare(before: Evidence, after: Evidence, verdict: Verdict, name: str) -> d
     return judge(_witness(before, rows), _witness(after, rows), before.keys.sequence[rows], verdict, rng)
 
 
-def _witness(evidence: Evidence, rows: np.ndarray) -> Witness:
+def _witness(evidence: Evidence, rows: np.ndarray) -> HeldOutFigures:
     known = np.isfinite(evidence.disagreement[rows])
     count = known.sum(axis=1)
     mean = np.where(known, evidence.disagreement[rows], 0).sum(axis=1) / np.where(count > 0, count, np.nan)
     people = np.isin(evidence.people, np.unique(evidence.keys.person[rows]))
-    return Witness(
+    return HeldOutFigures(
         mean,
         evidence.stretch[rows],
         evidence.coverage[rows],

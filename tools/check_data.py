@@ -28,7 +28,7 @@ from pipeline.datasets.labelled import LabelledSet
 from pipeline.datasets.records import Records, census
 from pipeline.files import atomic
 from pipeline.files.keys import FrameKeys
-from pipeline.geometry.association import agreement, associate
+from pipeline.geometry.association import associate, epipolar_agreement
 from pipeline.geometry.timing import offsets, someone
 from pipeline.rig.plausibility import check_person_height
 from pipeline.skeleton import Skeleton, get
@@ -425,7 +425,7 @@ def _person(
     shares = ", ".join(f"{name} {share:.0%}" for name, share in zip(names, seen, strict=True))
     told.say(f"{detections}: the same person is found in {shares} of the moments")
     some = np.unique(np.linspace(0, len(points) - 1, 60).astype(int))
-    agrees = agreement(points[some], scores[some], found.cameras)
+    agrees = epipolar_agreement(points[some], scores[some], found.cameras)
     told.say(f"{detections}: what the views see agrees at {agrees:.0%} with the calibration (100 %: to the pixel)")
     if agrees < 0.2:
         told.problem(f"{detections}: the views hardly agree: is it this rig's calibration, and are the views in step?")

@@ -3,7 +3,7 @@
 import numpy as np
 
 from pipeline.geometry.camera import Camera
-from pipeline.geometry.triangulation import triangulate
+from pipeline.geometry.triangulation import triangulate_dlt
 
 
 def project(joints: np.ndarray, cameras: tuple[Camera, ...]) -> np.ndarray:
@@ -42,7 +42,7 @@ def leave_one_out_errors(points: np.ndarray, weights: np.ndarray, cameras: tuple
     for view, camera in enumerate(cameras):
         others = np.array(weights, dtype=np.float64)
         others[..., view, :] = 0
-        joints = triangulate(undistorted, image_from_world, others)
+        joints = triangulate_dlt(undistorted, image_from_world, others)
         errors[..., view, :] = np.linalg.norm(camera.project(joints) - points[..., view, :, :], axis=-1)
     return errors
 

@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 
 from pipeline.geometry.camera import Camera
-from pipeline.geometry.epipolar import fundamental, sampson_distance
+from pipeline.geometry.epipolar import fundamental_matrix, sampson_distance
 
 _MIN_JOINTS = 3  # that two detections must share to be compared
 _BLOCK = 256  # frames at a time, which bounds the memory
@@ -47,7 +47,7 @@ def associate(
     return _follow(found, supports, places) if frames else np.zeros((0, views), dtype=int)
 
 
-def agreement(
+def epipolar_agreement(
     points: np.ndarray, scores: np.ndarray, cameras: Sequence[Camera], slack: float = 0.04, min_score: float = 0.1
 ) -> float:
     """How well the views agree on somebody, over all frames: 1 when every two do to the pixel, 0 when no two do.
@@ -74,7 +74,9 @@ def _costs(
     costs = np.full((frames, views, views, people, people), np.nan)
     for a, b in combinations(range(views), 2):
         one, other = np.broadcast_arrays(straight[:, a, :, None], straight[:, b, None])
-        distance = sampson_distance(one, other, fundamental(cameras[a], cameras[b]))  # (frames, people, people, joints)
+        distance = sampson_distance(
+            one, other, fundamental_matrix(cameras[a], cameras[b])
+        )  # (frames, people, people, joints)
         allowed = slack * (size[:, a, :, None] + size[:, b, None]) / 2
         both = seen[:, a, :, None] & seen[:, b, None] & np.isfinite(distance)
         relative = np.where(both, np.minimum(distance / allowed[..., None], 2.0), 0.0)

@@ -54,7 +54,7 @@ class Camera:
         return self.K @ np.column_stack([self.R, self.translation])
 
     @cached_property
-    def reach(self) -> float:
+    def max_valid_radius(self) -> float:
         """How far from the axis, on the normalised image plane, the distortion polynomial describes a lens at all.
 
         Beyond it the radial term turns back, and what lies far outside of the picture would be shown inside.
@@ -71,22 +71,22 @@ class Camera:
     def project(self, points: np.ndarray, distorted: bool = True) -> np.ndarray:
         """(..., 3) world mm -> (..., 2) px.
 
-        NaN for points behind the camera, so far off its axis that the lens model ends (`reach`), and for NaN points.
+        NaN for points behind the camera, so far off its axis that the lens model ends (`max_valid_radius`), and for NaN points.
         """
         x, y, z = np.moveaxis(self.camera_from_world(points), -1, 0)
         ahead = np.where(z > 0, z, np.nan)
         normalised = np.stack([x / ahead, y / ahead], axis=-1)
         if distorted:
-            beyond = (normalised**2).sum(axis=-1) > self.reach**2
+            beyond = (normalised**2).sum(axis=-1) > self.max_valid_radius**2
             normalised = np.where(beyond[..., None], np.nan, self._distort(normalised))
         return self._image_from_normalised(normalised)
 
-    def project_with_slopes(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def project_with_jacobian(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(..., 3) world mm -> (..., 2) px as `project`, and (..., 2, 3) px per mm, its derivatives by x, y, z."""
         in_camera = self.camera_from_world(points)
         ahead = np.where(in_camera[..., 2:] > 0, in_camera[..., 2:], np.nan)
         normalised = in_camera[..., :2] / ahead
-        beyond = (normalised**2).sum(axis=-1, keepdims=True) > self.reach**2
+        beyond = (normalised**2).sum(axis=-1, keepdims=True) > self.max_valid_radius**2
         normalised[np.broadcast_to(beyond, normalised.shape)] = np.nan
         # d(x / z) = (dx - x / z dz) / z
         rays = (self.R[:2] - normalised[..., None] * self.R[2]) / ahead[..., None]  # (..., 2, 3)

@@ -5,7 +5,7 @@ import numpy as np
 from pipeline.geometry.camera import Camera
 
 
-def fundamental(a: Camera, b: Camera) -> np.ndarray:
+def fundamental_matrix(a: Camera, b: Camera) -> np.ndarray:
     """F with `x_b^T F x_a = 0` for the two images of every point (Hartley 2003, 9.2).
 
     Returns:
@@ -39,7 +39,7 @@ def sampson_distance(points_a: np.ndarray, points_b: np.ndarray, F: np.ndarray) 
     return np.abs(residual) / np.sqrt((line_b[..., :2] ** 2).sum(axis=-1) + (line_a[..., :2] ** 2).sum(axis=-1))
 
 
-def median_distances(points: np.ndarray, candidates: np.ndarray, cameras: tuple[Camera, ...]) -> np.ndarray:
+def median_epipolar_px(points: np.ndarray, candidates: np.ndarray, cameras: tuple[Camera, ...]) -> np.ndarray:
     """Each view's median Sampson distance to the candidate views other than itself.
 
     Of three views that do not agree, none is near both others, and all are far by this measure: it takes a fourth to
@@ -58,7 +58,7 @@ def median_distances(points: np.ndarray, candidates: np.ndarray, cameras: tuple[
     between = np.full((views, *points.shape[:-3], views, points.shape[-2]), np.nan)  # (view, ..., other view, joints)
     for a in range(views):
         for b in range(a + 1, views):
-            F = fundamental(cameras[a], cameras[b])
+            F = fundamental_matrix(cameras[a], cameras[b])
             distance = sampson_distance(undistorted[..., a, :, :], undistorted[..., b, :, :], F)
             between[a, ..., b, :] = np.where(candidates[..., b, :], distance, np.nan)
             between[b, ..., a, :] = np.where(candidates[..., a, :], distance, np.nan)

@@ -54,7 +54,7 @@ def limb_lengths(joints: np.ndarray, views: np.ndarray, person: np.ndarray, skel
     return {str(name): limbs for name, limbs in found.items()}
 
 
-def spread_evenly(person: np.ndarray, most: int) -> np.ndarray:
+def sample_evenly(person: np.ndarray, most: int) -> np.ndarray:
     """Which frames to measure limbs in, where there are many: (frames,) bool, at most so many of each person, evenly spread."""
     chosen = np.zeros(len(person), dtype=bool)
     for name in np.unique(person):

@@ -177,7 +177,8 @@ def lens_rows(cameras: tuple[Camera, ...]) -> np.ndarray:
     """(views, 19) what projects on the normalised image plane: R, centre, k1 k2 p1 p2 k3, tangential factor, reach^2."""
     factors = {"opencv": 2.0, "h36m": 1.0}
     return np.array(
-        [[*c.R.ravel(), *c.centre, *c.distortion, factors[c.convention], c.reach**2] for c in cameras], dtype=np.float64
+        [[*c.R.ravel(), *c.centre, *c.distortion, factors[c.convention], c.max_valid_radius**2] for c in cameras],
+        dtype=np.float64,
     )
 
 

@@ -49,7 +49,7 @@ class Triangulated:
     status: np.ndarray
 
 
-def triangulate(
+def triangulate_ransac(
     points: np.ndarray,
     scores: np.ndarray,
     cameras: tuple[Camera, ...],
@@ -143,7 +143,18 @@ def lens(camera: Camera) -> np.ndarray:
     (fx, skew, cx), (_, fy, cy) = camera.K[:2]
     tangential = 2.0 if camera.convention == "opencv" else 1.0
     return np.array(
-        [fx, skew, cx, fy, cy, *camera.R.ravel(), *camera.centre, *camera.distortion, tangential, camera.reach**2]
+        [
+            fx,
+            skew,
+            cx,
+            fy,
+            cy,
+            *camera.R.ravel(),
+            *camera.centre,
+            *camera.distortion,
+            tangential,
+            camera.max_valid_radius**2,
+        ]
     )
 
 

@@ -9,7 +9,9 @@ _SETTLING = (
 _LEAST_NEIGHBOURS = 5  # known moments, for a parabola and a say in what is noise
 
 
-def low_pass(joints: np.ndarray, frames: np.ndarray, rate: float, cutoff_hz: float, longest_gap_s: float) -> np.ndarray:
+def butterworth(
+    joints: np.ndarray, frames: np.ndarray, rate: float, cutoff_hz: float, longest_gap_s: float
+) -> np.ndarray:
     """Butterworth's filter of second order, forwards and backwards, so that nothing comes late (Winter 2009, 3.4.4.2).
 
     Args:
@@ -59,7 +61,7 @@ def local_polynomial(
         window_s: neighbours that are farther off have no say.
         variances: (frames, joints) mm^2, a neighbour's weight is one over it; NaN counts as the joint's median. None: all alike.
 
-    The other arguments are those of `low_pass`.
+    The other arguments are those of `butterworth`.
 
     Returns:
         (frames, joints, 3) mm. Neighbours beyond a longer gap have no say; a joint with few neighbours stays as it is.

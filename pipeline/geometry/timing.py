@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 
 from pipeline.geometry.camera import Camera
-from pipeline.geometry.epipolar import fundamental, sampson_distance
+from pipeline.geometry.epipolar import fundamental_matrix, sampson_distance
 
 _MOST = 30  # frames that views may be out of step to be noticed
 _GAIN = 0.93  # how much nearer to the lines the joints must come by each view's offset, at least
@@ -48,7 +48,7 @@ def offsets(points: np.ndarray, cameras: Sequence[Camera]) -> tuple[np.ndarray, 
     straight = np.stack([camera.undistort(points[:, view]) for view, camera in enumerate(cameras)], axis=1)
     cost = np.full((views, views, 2 * most + 1), np.nan)  # px, of a view's frame t and the other's t + shift
     for a, b in combinations(range(views), 2):
-        F = fundamental(cameras[a], cameras[b])
+        F = fundamental_matrix(cameras[a], cameras[b])
         for shift in range(-most, most + 1):
             first = straight[max(0, -shift) : frames - max(0, shift), a]
             second = straight[max(0, shift) : frames - max(0, -shift), b]

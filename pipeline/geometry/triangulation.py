@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def triangulate(
+def triangulate_dlt(
     points: np.ndarray, image_from_world: np.ndarray, weights: np.ndarray, min_views: int = 2
 ) -> np.ndarray:
     """Intersect the rays to one joint from several views, in the least-squares sense (weighted DLT, Hartley 2003, 12.2).

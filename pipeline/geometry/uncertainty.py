@@ -111,7 +111,7 @@ def tally(
     )
 
 
-def noise(run: Tally, reproj_threshold_px: float) -> Noise:
+def estimate_noise(run: Tally, reproj_threshold_px: float) -> Noise:
     """The scale of the noise behind a run's detections.
 
     The variance is a view's mean square on a joint over its degrees of freedom, less what mistakes spread evenly over the
@@ -186,7 +186,7 @@ def _linearised(
     """Around the joints: how the views' px follow them (frames, views, joints, 2, 3), the residuals (frames, views, joints,
     2) px, and the inverses of the inliers' normal matrices (frames, joints, 3, 3), NaN where a joint is not known.
     """
-    shown, slopes = zip(*(camera.project_with_slopes(joints) for camera in cameras), strict=True)
+    shown, slopes = zip(*(camera.project_with_jacobian(joints) for camera in cameras), strict=True)
     J = np.stack(slopes, axis=1)
     said = np.where(inliers[..., None, None], J, 0.0)
     normal = np.nan_to_num(_normal(said, said))

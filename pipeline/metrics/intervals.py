@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 
-def bootstrap(
+def bootstrap_interval(
     values: np.ndarray,
     groups: np.ndarray,
     rng: np.random.Generator,

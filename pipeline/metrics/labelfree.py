@@ -42,7 +42,7 @@ def leave_one_view_out(
     if len(cameras) < 3:
         return px, mm
     for view, camera in enumerate(cameras):
-        joints = triangulated(
+        joints = consensus_joints(
             points,
             scores,
             cameras,
@@ -57,7 +57,7 @@ def leave_one_view_out(
     return px, mm
 
 
-def triangulated(
+def consensus_joints(
     points: np.ndarray,
     scores: np.ndarray,
     cameras: tuple[Camera, ...],
@@ -74,7 +74,7 @@ def triangulated(
     if without is not None:
         points = points.copy()
         points[:, without] = np.nan
-    return ransac.triangulate(
+    return ransac.triangulate_ransac(
         points,
         scores,
         cameras,
@@ -85,7 +85,7 @@ def triangulated(
     ).joints
 
 
-def truncated(errors: np.ndarray, present: np.ndarray, limit: float) -> np.ndarray:
+def clip_errors(errors: np.ndarray, present: np.ndarray, limit: float) -> np.ndarray:
     """Errors in which what is not known counts as the worst, so that silence is no merit.
 
     Where fewer than three views have a picture, none can be compared with what two others say, whatever the model.
@@ -104,7 +104,7 @@ def truncated(errors: np.ndarray, present: np.ndarray, limit: float) -> np.ndarr
 
 
 def camera_shares(errors: np.ndarray) -> np.ndarray:
-    """How much of the views' error each camera explains: (frames, views, joints), of `truncated` -> (views,) percent.
+    """How much of the views' error each camera explains: (frames, views, joints), of `clip_errors` -> (views,) percent.
 
     A camera that was moved, or runs late, has far more than its fair share, 100 / views.
     """
@@ -132,7 +132,7 @@ def pair_distances(points: np.ndarray, candidates: np.ndarray, cameras: tuple[Ca
     seen = np.where(candidates[..., None], points, np.nan)
     straight = [camera.undistort(seen[:, view]) for view, camera in enumerate(cameras)]
     between = [
-        epipolar.sampson_distance(straight[a], straight[b], epipolar.fundamental(cameras[a], cameras[b]))
+        epipolar.sampson_distance(straight[a], straight[b], epipolar.fundamental_matrix(cameras[a], cameras[b]))
         for a, b in combinations(range(len(cameras)), 2)
     ]
     return np.stack(between, axis=1)
@@ -177,7 +177,9 @@ def asymmetry(limbs: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     return _nanmean(np.abs(left - right) / np.where(left + right > 0, (left + right) / 2, np.nan))
 
 
-def swaps(points: np.ndarray, joints: np.ndarray, cameras: tuple[Camera, ...], skeleton: Skeleton) -> np.ndarray:
+def left_right_swaps(
+    points: np.ndarray, joints: np.ndarray, cameras: tuple[Camera, ...], skeleton: Skeleton
+) -> np.ndarray:
     """Where a view takes left for right: both detections of a pair fit the 3D joints far better when exchanged.
 
     Args:
@@ -271,7 +273,7 @@ def upside_down(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     return np.where(np.isfinite(high + low), high < low, np.nan)
 
 
-def churn(before: np.ndarray, after: np.ndarray, moved_mm: float) -> float:
+def label_churn(before: np.ndarray, after: np.ndarray, moved_mm: float) -> float:
     """How much of what was taught would be taught otherwise now.
 
     Args:

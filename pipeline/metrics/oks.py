@@ -41,7 +41,7 @@ def oks(points: np.ndarray, others: np.ndarray, area: Any, other_area: Any, sigm
     return np.exp(-squared / (2 * (2 * sigmas) ** 2 * between[..., None])).mean(axis=-1)
 
 
-def rescored(box_scores: np.ndarray, scores: np.ndarray, least: float = 0.2) -> np.ndarray:
+def rescore(box_scores: np.ndarray, scores: np.ndarray, least: float = 0.2) -> np.ndarray:
     """A person's score: that of the box times the mean of the joints' scores above `least`; 0 where none is.
 
     Args:
@@ -53,7 +53,7 @@ def rescored(box_scores: np.ndarray, scores: np.ndarray, least: float = 0.2) -> 
     return box_scores * (total / np.maximum(sure.sum(axis=1), 1).astype(scores.dtype))
 
 
-def suppressed(
+def oks_nms(
     points: np.ndarray, area: np.ndarray, scores: np.ndarray, threshold: float = 0.9, sigmas: np.ndarray = COCO_SIGMAS
 ) -> np.ndarray:
     """OKS-NMS: of people who are more alike than the threshold, the one with the highest score.
@@ -75,10 +75,10 @@ def suppressed(
     return np.array(kept, dtype=int)
 
 
-def softly_suppressed(
+def soft_oks_nms(
     points: np.ndarray, area: np.ndarray, scores: np.ndarray, threshold: float = 0.9, sigmas: np.ndarray = COCO_SIGMAS
 ) -> np.ndarray:
-    """As `suppressed`, but nobody goes at once: a score falls by exp(-oks^2 / threshold) for each better one alike."""
+    """As `oks_nms`, but nobody goes at once: a score falls by exp(-oks^2 / threshold) for each better one alike."""
     order = np.argsort(scores, kind="stable")[::-1]
     scores = scores[order].astype(float)
     kept: list[int] = []
@@ -118,8 +118,8 @@ def coco_results(
     Returns:
         One dict a person: image_id, category_id, keypoints (x, y, score by turns), score.
     """
-    person = rescored(box_scores.astype(np.float32), scores.astype(np.float32), least_joint_score)
-    choose = softly_suppressed if soft else suppressed
+    person = rescore(box_scores.astype(np.float32), scores.astype(np.float32), least_joint_score)
+    choose = soft_oks_nms if soft else oks_nms
     found = []
     for image in dict.fromkeys(image_ids.tolist()):  # in the order of their first person
         rows = np.flatnonzero(image_ids == image)

@@ -9,7 +9,7 @@ from pipeline.skeleton import Skeleton
 _NOT_IN_MPII_MEAN = ("pelvis", "thorax")
 
 
-def shown_points(joints: np.ndarray, cameras: tuple[Camera, ...]) -> np.ndarray:
+def visible_keypoints(joints: np.ndarray, cameras: tuple[Camera, ...]) -> np.ndarray:
     """Where every picture shows the joints.
 
     Args:
@@ -54,11 +54,11 @@ def head_sizes(head: np.ndarray, joints: np.ndarray, cameras: tuple[Camera, ...]
     return np.stack(sizes, axis=1)
 
 
-def in_pictures(
+def keypoints_and_head_sizes(
     cameras: tuple[Camera, ...], joints: np.ndarray, head: np.ndarray, skeleton: Skeleton
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`shown_points` and `head_sizes` of the same frames, whose cameras these are."""
-    return shown_points(joints, cameras), head_sizes(head, joints, cameras, skeleton)
+    """`visible_keypoints` and `head_sizes` of the same frames, whose cameras these are."""
+    return visible_keypoints(joints, cameras), head_sizes(head, joints, cameras, skeleton)
 
 
 def head_distances(found: np.ndarray, truth: np.ndarray, head: np.ndarray) -> np.ndarray:

@@ -261,7 +261,7 @@ def _outside(sight: Sight, cameras: Sequence[Camera]) -> Iterator[Finding]:
 
 def _triangulated(sight: Sight, cameras: tuple[Camera, ...], rules: Rules, without: int | None = None) -> np.ndarray:
     """(frames, joints, 3) world mm by the views that agree, one left out or none; NaN where too few do."""
-    return labelfree.triangulated(
+    return labelfree.consensus_joints(
         sight.points,
         sight.scores,
         cameras,

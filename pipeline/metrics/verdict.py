@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.metrics.intervals import bootstrap
+from pipeline.metrics.intervals import bootstrap_interval
 
 ADOPT, REJECT, UNSURE = "adopt", "do_not_adopt", "not_enough_evidence"
 _BLOCKS = 16  # pieces of recordings that the intervals are made of, at least, where there are frames for it
@@ -46,7 +46,7 @@ class Thresholds:
 
 
 @dataclass(frozen=True, eq=False)
-class Witness:
+class HeldOutFigures:
     """One model's figures, of held-out frames only.
 
     Attributes:
@@ -67,7 +67,11 @@ class Witness:
 
 
 def judge(
-    before: Witness, after: Witness, sequence: np.ndarray, thresholds: Thresholds, rng: np.random.Generator
+    before: HeldOutFigures,
+    after: HeldOutFigures,
+    sequence: np.ndarray,
+    thresholds: Thresholds,
+    rng: np.random.Generator,
 ) -> dict[str, Any]:
     """Whether to adopt `after` in place of `before`.
 
@@ -87,7 +91,7 @@ def judge(
     if np.isfinite(before.disagreement + after.disagreement).sum() < thresholds.least_frames:
         why = "Too few held-out frames have three views: only then is there a view to compare with what two others say."
         return {"verdict": UNSURE, "reasons": [why], "figures": {}}
-    blocks = block_of(sequence)
+    blocks = bootstrap_blocks(sequence)
     figures: dict[str, dict[str, float]] = {}
     for name, old, new in (
         ("disagreement_mm", before.disagreement, after.disagreement),
@@ -98,7 +102,7 @@ def judge(
         figures[name] = {"before": _mean(old, np.nan), "after": _mean(new, np.nan), "gain": _gain(pair)}
         low, high = np.nan, np.nan
         if np.isfinite(figures[name]["gain"]):
-            low, high = bootstrap(pair, blocks, rng, _gain, thresholds.level, draws=500)
+            low, high = bootstrap_interval(pair, blocks, rng, _gain, thresholds.level, draws=500)
         figures[name] |= {"gain_low": low, "gain_high": high}
     for name, old, new in (
         ("coverage", before.coverage, after.coverage),
@@ -129,7 +133,7 @@ def judge(
     return {"verdict": ADOPT, "reasons": reasons, "figures": figures}
 
 
-def block_of(sequence: np.ndarray) -> np.ndarray:
+def bootstrap_blocks(sequence: np.ndarray) -> np.ndarray:
     """(frames,) int, which block a frame belongs to: sequences, cut into pieces where there are few of them."""
     names, counts = np.unique(sequence, return_counts=True)
     pieces = max(1, -(-_BLOCKS // len(names)))

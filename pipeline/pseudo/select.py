@@ -61,7 +61,7 @@ def by_triangulation(
         scores: (frames, views, joints) in [0, 1].
         cameras: one a view.
     """
-    found = ransac.triangulate(
+    found = ransac.triangulate_ransac(
         points,
         np.where(_confident(points, scores, cameras, thresholds), scores, -1.0),
         cameras,
@@ -118,5 +118,5 @@ def _confident(
     confident = (scores > thresholds.confidence) & np.isfinite(points).all(axis=-1)
     if thresholds.epipolar_px is not None:
         # NaN, where no other view is confident, is not below.
-        confident &= epipolar.median_distances(points, confident, cameras) < thresholds.epipolar_px
+        confident &= epipolar.median_epipolar_px(points, confident, cameras) < thresholds.epipolar_px
     return confident

@@ -61,7 +61,7 @@ class EpipolarLoss:
         for a in range(count):
             for b in range(count):
                 if a != b:
-                    fundamental[a, b] = epipolar.fundamental(cameras[a], cameras[b])
+                    fundamental[a, b] = epipolar.fundamental_matrix(cameras[a], cameras[b])
         self.fundamental = torch.from_numpy(fundamental)  # x_b^T F[a, b] x_a = 0
 
     def __call__(self, maps: torch.Tensor, batch: Batch) -> torch.Tensor:

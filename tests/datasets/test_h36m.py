@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pipeline.datasets import h36m, h36m_challenge, h36m_release, h36m_takes, h36m_target, parallel, rig
 from pipeline.datasets.h36m import Chosen, H36m
 from pipeline.datasets.h36m_takes import ACTIONS, Take, published_box
-from pipeline.geometry.triangulation import triangulate
+from pipeline.geometry.triangulation import triangulate_dlt
 from tests import h36m_world as worlds
 from tests.h36m_world import World
 
@@ -58,7 +58,7 @@ def require_right(takes: list[Take], made: World) -> None:
         np.testing.assert_allclose(labels.points, made.points(take.key), atol=1e-3)  # px
         undistorted = np.stack([c.undistort(labels.points[:, v]) for v, c in enumerate(take.cameras)], axis=1)
         rig = np.stack([camera.image_from_world for camera in take.cameras])
-        found = triangulate(undistorted, rig, np.ones(undistorted.shape[:-1]))
+        found = triangulate_dlt(undistorted, rig, np.ones(undistorted.shape[:-1]))
         np.testing.assert_allclose(found, made.takes[take.key], atol=0.05)  # mm
 
 

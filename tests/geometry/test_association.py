@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.geometry.association import agreement, associate
+from pipeline.geometry.association import associate, epipolar_agreement
 from pipeline.skeleton import get
 from tests import raw_world
 from tests.tiny_world import camera_ring
@@ -85,6 +85,6 @@ def test_many_people_in_many_views_take_no_combinations():
 
 def test_agreement_is_full_for_the_right_rig_and_little_for_another():
     points, scores, _, cameras = crowd(4)
-    right = agreement(points, scores, cameras)
+    right = epipolar_agreement(points, scores, cameras)
     assert right > 0.8
-    assert agreement(points, scores, (cameras[1], cameras[0], *cameras[2:])) < 0.5 * right
+    assert epipolar_agreement(points, scores, (cameras[1], cameras[0], *cameras[2:])) < 0.5 * right

@@ -83,7 +83,7 @@ def test_what_is_behind_the_camera_or_not_known_is_not_seen():
 def test_the_lens_model_does_not_fold_the_surroundings_into_the_picture():
     # x' = x (1 - 0.3 x^2) rises up to x = sqrt(1 / 0.9) = 1.054 and falls again: at x = 1.6 it is back at 0.37.
     eye = Camera("a", (9, 9), np.eye(3), np.eye(3), np.zeros(3), np.array([-0.3, 0, 0, 0, 0]))
-    assert eye.reach == pytest.approx(np.sqrt(1 / 0.9))
+    assert eye.max_valid_radius == pytest.approx(np.sqrt(1 / 0.9))
     shown = eye.project(np.array([[0.9, 0, 1], [1.6, 0, 1]]))
     np.testing.assert_allclose(shown[0], [0.9 * (1 - 0.3 * 0.81), 0])
     assert np.isnan(shown[1]).all()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.geometry.limbs import limb_lengths, spread_evenly
+from pipeline.geometry.limbs import limb_lengths, sample_evenly
 from pipeline.skeleton import get
 
 MPII = get("mpii_16")
@@ -84,7 +84,7 @@ def test_people_are_told_apart_and_who_never_shows_a_limb_gets_the_median_of_the
 
 def test_long_recordings_are_thinned_evenly_and_short_ones_are_not():
     person = np.array((["ann"] * 100 + ["bob"] * 3) * 10)
-    chosen = spread_evenly(person, 100)
+    chosen = sample_evenly(person, 100)
     assert chosen[person == "bob"].all()
     assert chosen[person == "ann"].sum() == 100
     assert chosen[person == "ann"].reshape(10, 100).sum(axis=1).tolist() == [10] * 10

@@ -63,7 +63,7 @@ def test_perfect_rounded_maps_of_64_px_give_15_mm_by_rays_and_20_mm_by_bodies():
     maps, map_from_image = seen_by(cameras, joints, rounded=True)
     peaks, scores = heatmaps.decode_quarter(maps)
     points = crops.transform(crops.inverse(map_from_image), peaks)
-    rays = ransac.triangulate(
+    rays = ransac.triangulate_ransac(
         points, scores, cameras, confidence_threshold=0.5, reproj_threshold_px=20, min_inliers=2, min_ray_angle_deg=5
     )
     assert np.linalg.norm(rays.joints - joints, axis=-1).mean() < 15  # mm
@@ -285,7 +285,7 @@ def test_what_is_beyond_the_reach_of_a_lens_model_is_not_seen_by_it():
     """A barrel distortion that turns back 30 degrees off the axis: beyond, its formula shows people a second time."""
     joints, cameras = people(3), camera_ring(4)
     bent = tuple(replace(camera, distortion=np.array([-1.0, 0, 0, 0, 0])) for camera in cameras)
-    assert bent[0].reach < 0.6
+    assert bent[0].max_valid_radius < 0.6
     maps = np.ones((3, 4, 16, 64, 64), dtype=np.float32)  # heat wherever the lens shows anything
     map_from_image = np.broadcast_to([[1 / 8, 0, 0], [0, 1 / 8, 0]], (3, 4, 2, 3))
     for metres, expected in ((0, Status.KNOWN), (4.5, Status.NO_SUPPORT)):  # above the middle of the pictures

@@ -13,7 +13,7 @@ from scipy.optimize import least_squares
 from pipeline.files.poses import Status
 from pipeline.geometry import agreement, ransac
 from pipeline.geometry.camera import Camera
-from pipeline.geometry.triangulation import triangulate
+from pipeline.geometry.triangulation import triangulate_dlt
 from tests.tiny_world import camera_ring
 
 THRESHOLDS: dict[str, Any] = {
@@ -36,7 +36,7 @@ def scene(views: int = 4, frames: int = 6) -> tuple[np.ndarray, np.ndarray, np.n
 
 
 def run(points: np.ndarray, scores: np.ndarray, cameras: tuple[Camera, ...], **changed: Any) -> ransac.Triangulated:
-    return ransac.triangulate(points, scores, cameras, **(THRESHOLDS | changed))
+    return ransac.triangulate_ransac(points, scores, cameras, **(THRESHOLDS | changed))
 
 
 def test_statuses_are_those_of_the_poses_file():
@@ -184,7 +184,7 @@ def plain(points: np.ndarray, cameras: tuple[Camera, ...], threshold: float) -> 
     for pair in itertools.combinations(range(len(cameras)), 2):
         weights = np.zeros((len(cameras), 1))
         weights[list(pair)] = 1
-        place = triangulate(undistorted[:, None], projections, weights)
+        place = triangulate_dlt(undistorted[:, None], projections, weights)
         errors = np.nan_to_num(agreement.reprojection_errors(place, points[:, None], cameras)[:, 0], nan=np.inf)
         inliers = set(np.flatnonzero(errors < threshold).tolist())
         cost = float(np.minimum(errors, threshold).clip(0, threshold) @ np.minimum(errors, threshold))

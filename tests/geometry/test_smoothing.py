@@ -13,7 +13,7 @@ RATE = 30.0
 
 
 def low_pass(joints: np.ndarray, frames: np.ndarray, gap: float = 0.0) -> np.ndarray:
-    return smoothing.low_pass(joints, frames, RATE, 5.0, gap)
+    return smoothing.butterworth(joints, frames, RATE, 5.0, gap)
 
 
 def parabolas(joints: np.ndarray, frames: np.ndarray, gap: float = 0.0) -> np.ndarray:
@@ -85,7 +85,7 @@ def test_short_gaps_are_filled_when_asked_for(method: Method) -> None:
 def test_frames_that_were_left_out_are_no_gap_when_all_are_as_far_apart() -> None:
     truth, frames = waving()
     for smooth in (
-        smoothing.low_pass(truth[::3], frames[::3], RATE, 3.5, 0.0),
+        smoothing.butterworth(truth[::3], frames[::3], RATE, 3.5, 0.0),
         smoothing.local_polynomial(truth[::3], frames[::3], RATE, 0.3, 0.0),
     ):
         assert np.abs(smooth - truth[::3])[10:-10].max() < 25  # mm

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.geometry.triangulation import triangulate
+from pipeline.geometry.triangulation import triangulate_dlt
 from tests.tiny_world import camera_ring
 
 
@@ -19,14 +19,14 @@ def scene(views: int, frames: int = 3) -> tuple[np.ndarray, np.ndarray, np.ndarr
 @pytest.mark.parametrize("views", [2, 3, 4, 7, 16])
 def test_what_was_projected_is_found_again(views):
     joints, seen, image_from_world = scene(views)
-    found = triangulate(seen, image_from_world, np.ones(seen.shape[:-1]))
+    found = triangulate_dlt(seen, image_from_world, np.ones(seen.shape[:-1]))
     np.testing.assert_allclose(found, joints, atol=1e-6)  # mm
 
 
 def test_it_agrees_with_opencv_on_two_noisy_views():
     _, seen, image_from_world = scene(2)
     seen = seen + np.random.default_rng(5).normal(0, 1, seen.shape)
-    ours = triangulate(seen, image_from_world, np.ones(seen.shape[:-1]))
+    ours = triangulate_dlt(seen, image_from_world, np.ones(seen.shape[:-1]))
     theirs = cv2.triangulatePoints(*image_from_world, *np.moveaxis(seen, 1, 0).reshape(2, -1, 2).transpose(0, 2, 1))
     theirs = (theirs[:3] / theirs[3]).T.reshape(ours.shape)
     np.testing.assert_allclose(ours, theirs, atol=2)  # mm; other row scales, and noise of 1 px is 8 mm here
@@ -38,7 +38,7 @@ def test_a_view_without_weight_or_without_a_point_has_no_say():
     seen[:, 1] += 100
     weights[:, 1] = 0
     seen[0, 2] = np.nan
-    found = triangulate(seen, image_from_world, weights)
+    found = triangulate_dlt(seen, image_from_world, weights)
     np.testing.assert_allclose(found, joints, atol=1e-6)
 
 
@@ -46,9 +46,9 @@ def test_a_weight_of_2_counts_as_seeing_the_view_twice():
     _, seen, image_from_world = scene(3)
     seen = seen + np.random.default_rng(5).normal(0, 3, seen.shape)
     weights = np.ones(seen.shape[:-1])
-    twice = triangulate(seen[:, [0, 1, 2, 2]], image_from_world[[0, 1, 2, 2]], np.ones((3, 4, 5)))
+    twice = triangulate_dlt(seen[:, [0, 1, 2, 2]], image_from_world[[0, 1, 2, 2]], np.ones((3, 4, 5)))
     weights[:, 2] = 2
-    np.testing.assert_allclose(triangulate(seen, image_from_world, weights), twice, atol=1e-6)
+    np.testing.assert_allclose(triangulate_dlt(seen, image_from_world, weights), twice, atol=1e-6)
 
 
 def test_too_few_views_and_parallel_rays_make_no_point():
@@ -56,20 +56,20 @@ def test_too_few_views_and_parallel_rays_make_no_point():
     weights = np.ones(seen.shape[:-1])
     weights[0, 1:, 0] = 0  # one view left
     weights[1, 2:, 1] = 0  # two views left
-    found = triangulate(seen, image_from_world, weights, min_views=3)
+    found = triangulate_dlt(seen, image_from_world, weights, min_views=3)
     unknown = np.isnan(found).all(axis=-1)
     assert np.argwhere(unknown).tolist() == [[0, 0], [1, 1]]
-    same = triangulate(seen[:, [0, 0]], image_from_world[[0, 0]], np.ones((3, 2, 5)))
+    same = triangulate_dlt(seen[:, [0, 0]], image_from_world[[0, 0]], np.ones((3, 2, 5)))
     assert np.isnan(same).all()
 
 
 def test_the_order_of_the_views_and_further_axes_in_front_change_nothing():
     _, seen, image_from_world = scene(4)
     seen = seen + np.random.default_rng(5).normal(0, 3, seen.shape)
-    plain = triangulate(seen, image_from_world, np.ones(seen.shape[:-1]))
+    plain = triangulate_dlt(seen, image_from_world, np.ones(seen.shape[:-1]))
     order = [2, 0, 3, 1]
     np.testing.assert_allclose(
-        triangulate(seen[:, order], image_from_world[order], np.ones((3, 4, 5))), plain, atol=1e-6
+        triangulate_dlt(seen[:, order], image_from_world[order], np.ones((3, 4, 5))), plain, atol=1e-6
     )
-    nested = triangulate(np.stack([seen, seen]), image_from_world, np.ones((2, *seen.shape[:-1])))
+    nested = triangulate_dlt(np.stack([seen, seen]), image_from_world, np.ones((2, *seen.shape[:-1])))
     np.testing.assert_allclose(nested, np.stack([plain, plain]), atol=1e-9)

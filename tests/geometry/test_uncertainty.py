@@ -33,7 +33,7 @@ def estimated(
     truth = rng.uniform([-500, -500, 100], [500, 500, 1800], (frames, 16, 3))
     points = agreement.project(truth, cameras)
     points += rng.normal(0, 1, points.shape) * np.broadcast_to(sigma, points.shape[:-1])[..., None]
-    found = ransac.triangulate(
+    found = ransac.triangulate_ransac(
         points,
         np.ones(points.shape[:-1]),
         cameras,
@@ -43,7 +43,7 @@ def estimated(
         min_ray_angle_deg=5,
     )
     run = uncertainty.tally(found.joints, found.inliers, points, cameras, threshold)
-    noise = uncertainty.noise(run, threshold)
+    noise = uncertainty.estimate_noise(run, threshold)
     covariances = uncertainty.covariances(found.joints, found.inliers, points, cameras, noise)
     np.testing.assert_array_equal(np.isfinite(covariances[..., 0, 0]), found.status == ransac.KNOWN)
     known = found.status == ransac.KNOWN
@@ -109,12 +109,12 @@ def test_tallies_of_parts_add_up() -> None:
 def test_the_slopes_are_those_of_the_projection() -> None:
     for camera in (camera_ring(4)[1], replace(camera_ring(4)[2], convention="h36m")):
         place = np.array([[200.0, -300, 1400], [0, 100, 300]])
-        shown, slopes = camera.project_with_slopes(place)
+        shown, slopes = camera.project_with_jacobian(place)
         np.testing.assert_array_equal(shown, camera.project(place))
         for axis, step in enumerate(1e-3 * np.eye(3)):
             numeric = (camera.project(place + step) - camera.project(place - step)) / 2e-3
             np.testing.assert_allclose(slopes[..., axis], numeric, atol=1e-6)
-    behind = camera_ring(4)[0].project_with_slopes(camera_ring(4)[0].centre * 2)
+    behind = camera_ring(4)[0].project_with_jacobian(camera_ring(4)[0].centre * 2)
     assert np.isnan(behind[0]).all()
     assert np.isnan(behind[1]).all()
 
@@ -125,5 +125,5 @@ def test_nothing_known_is_nothing_predicted() -> None:
     inliers = np.zeros((2, 3, 5), dtype=bool)
     points = np.full((2, 3, 5, 2), np.nan)
     run = uncertainty.tally(unknown, inliers, points, cameras, THRESHOLD)
-    noise = uncertainty.noise(run, THRESHOLD)
+    noise = uncertainty.estimate_noise(run, THRESHOLD)
     assert np.isnan(uncertainty.covariances(unknown, inliers, points, cameras, noise)).all()

@@ -43,7 +43,7 @@ def test_a_view_that_is_wrong_is_as_far_off_as_it_is_wrong(world):
     np.testing.assert_allclose(px[:, 2, 5], 12, atol=0.01)
     depth = RIG[2].camera_from_world(joints[:, 5])[:, 2]
     np.testing.assert_allclose(mm[:, 2, 5], 12 * depth / RIG[2].K[0, 0], rtol=0.01)
-    shares = labelfree.camera_shares(labelfree.truncated(mm, np.ones(points.shape[:2], dtype=bool), 150.0))
+    shares = labelfree.camera_shares(labelfree.clip_errors(mm, np.ones(points.shape[:2], dtype=bool), 150.0))
     assert shares.argmax() == 2
     assert shares.sum() == pytest.approx(100)
 
@@ -58,13 +58,13 @@ def test_a_mistake_that_all_views_share_is_not_seen(world):
 
 def test_silence_counts_as_the_worst_and_a_missing_picture_as_nothing():
     errors = np.array([[[10.0, np.nan], [200.0, 3.0], [5.0, 5.0], [5.0, 5.0]]])  # one frame, four views, two joints
-    found = labelfree.truncated(errors, np.array([[True, False, True, True]]), 150.0)
+    found = labelfree.clip_errors(errors, np.array([[True, False, True, True]]), 150.0)
     np.testing.assert_array_equal(found, [[[10, 150], [np.nan, np.nan], [5, 5], [5, 5]]])
 
 
 def test_of_two_pictures_neither_can_be_compared_with_what_two_others_say():
     errors = np.full((1, 3, 2), np.nan)
-    assert np.isnan(labelfree.truncated(errors, np.array([[True, True, False]]), 150.0)).all()
+    assert np.isnan(labelfree.clip_errors(errors, np.array([[True, True, False]]), 150.0)).all()
 
 
 def test_the_histogram_of_agreeing_views():
@@ -121,11 +121,11 @@ def test_left_taken_for_right_in_one_view_is_seen_in_all_views_not(world):
     joints, points, _ = world
     left, right = NAMES.index("left_ankle"), NAMES.index("right_ankle")
     points[:, 1][:, [left, right]] = points[:, 1][:, [right, left]]
-    found = labelfree.swaps(points, joints, RIG, NAMES)
+    found = labelfree.left_right_swaps(points, joints, RIG, NAMES)
     assert np.nanmean(found[:, 1]) == pytest.approx(1 / 6, abs=0.02)  # one of six pairs
     assert np.nansum(found[:, [0, 2, 3]]) == 0
     everywhere = joints[:, list(NAMES.flipped)]
-    assert np.nansum(labelfree.swaps(agreement.project(everywhere, RIG), everywhere, RIG, NAMES)) == 0
+    assert np.nansum(labelfree.left_right_swaps(agreement.project(everywhere, RIG), everywhere, RIG, NAMES)) == 0
 
 
 def test_jerk_is_known_where_frames_follow_each_other():
@@ -163,5 +163,5 @@ def test_churn_counts_what_moved_came_and_went():
     after[0, 4] = np.nan
     after[0, 0, 0] = 60  # moved
     after[0, 1] = np.nan  # went
-    assert labelfree.churn(before, after, 50.0) == 50
-    assert np.isnan(labelfree.churn(np.full((1, 2, 3), np.nan), np.full((1, 2, 3), np.nan), 50.0))
+    assert labelfree.label_churn(before, after, 50.0) == 50
+    assert np.isnan(labelfree.label_churn(np.full((1, 2, 3), np.nan), np.full((1, 2, 3), np.nan), 50.0))

@@ -24,14 +24,14 @@ def test_similarity_is_the_published_one(crowd):
 
 
 def test_people_found_twice_go_in_the_published_order(crowd):
-    assert oks.suppressed(*crowd, 0.9).tolist() == [0, 3, 2]
-    assert oks.suppressed(*crowd, 0.5).tolist() == [0, 2]
-    assert oks.softly_suppressed(*crowd, 0.9).tolist() == [0, 2, 3, 1, 4]
+    assert oks.oks_nms(*crowd, 0.9).tolist() == [0, 3, 2]
+    assert oks.oks_nms(*crowd, 0.5).tolist() == [0, 2]
+    assert oks.soft_oks_nms(*crowd, 0.9).tolist() == [0, 2, 3, 1, 4]
 
 
 def test_a_persons_score_is_the_boxs_times_that_of_the_joints_one_can_see():
     scores = np.array([[0.5, 0.9, 0.1], [0.1, 0.2, 0.0]])
-    np.testing.assert_allclose(oks.rescored(np.array([0.8, 0.9]), scores), [0.8 * 0.7, 0])
+    np.testing.assert_allclose(oks.rescore(np.array([0.8, 0.9]), scores), [0.8 * 0.7, 0])
 
 
 @pytest.mark.skipif(not CASE.exists(), reason="needs shared/data/coco/eval")

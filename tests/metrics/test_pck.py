@@ -58,7 +58,7 @@ def test_without_head_joints_the_known_joints_tell_where_the_head_is(camera):
 
 def test_a_joint_outside_the_picture_is_not_shown(camera):
     joints = np.array([[[0.0, 0, 0], [1700.0, 0, 0], [0, -5000, 0], [NAN, NAN, NAN]]])
-    shown = pck.shown_points(joints, (camera,))
+    shown = pck.visible_keypoints(joints, (camera,))
     np.testing.assert_allclose(shown[0, 0, 0], [400, 300])
     assert np.isnan(shown[0, 0, 1:]).all()
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.metrics.verdict import ADOPT, REJECT, UNSURE, Thresholds, Witness, block_of, judge
+from pipeline.metrics.verdict import ADOPT, REJECT, UNSURE, HeldOutFigures, Thresholds, bootstrap_blocks, judge
 
 LIMITS = Thresholds(
     least_frames=30,
@@ -34,7 +34,7 @@ def witness(disagreement=80.0, stretch=0.15, seed=0, **more):
         "limbs": np.full((2, 15), 300.0),
         "asymmetry": np.full(2, 0.03),
     }
-    return Witness(**(known | more))
+    return HeldOutFigures(**(known | more))
 
 
 def said(after, before=None, sequence=SEQUENCE):
@@ -64,7 +64,9 @@ def test_no_change_is_no_evidence():
 def test_a_few_frames_say_nothing():
     rows = slice(0, 20)
     few = [
-        Witness(**{key: value[rows] if key not in ("limbs", "asymmetry") else value for key, value in vars(w).items()})
+        HeldOutFigures(
+            **{key: value[rows] if key not in ("limbs", "asymmetry") else value for key, value in vars(w).items()}
+        )
         for w in (witness(), witness(40.0, 0.05))
     ]
     found = judge(*few, SEQUENCE[rows], LIMITS, np.random.default_rng(0))
@@ -91,11 +93,11 @@ def test_what_too_much_agreement_may_hide_forbids_a_recommendation(change, word)
 
 
 def test_blocks_are_recordings_or_pieces_of_them():
-    assert len(np.unique(block_of(np.array(["a"] * 160)))) == 16
-    assert (np.diff(block_of(np.array(["a"] * 160))) >= 0).all()
+    assert len(np.unique(bootstrap_blocks(np.array(["a"] * 160)))) == 16
+    assert (np.diff(bootstrap_blocks(np.array(["a"] * 160))) >= 0).all()
     many = np.repeat([f"s{number}" for number in range(40)], 3)
-    assert len(np.unique(block_of(many))) == 40
-    assert len(np.unique(block_of(np.array(["a"] * 3)))) == 3
+    assert len(np.unique(bootstrap_blocks(many))) == 40
+    assert len(np.unique(bootstrap_blocks(np.array(["a"] * 3)))) == 3
 
 
 def test_the_same_evidence_gets_the_same_verdict():

@@ -18,7 +18,7 @@ from pipeline.files.detections import Detections
 from pipeline.files.frames import Frames
 from pipeline.files.samples import Samples
 from pipeline.files.truth import Truth
-from pipeline.geometry.triangulation import triangulate
+from pipeline.geometry.triangulation import triangulate_dlt
 from stages import prepare_source
 from tests import h36m_world as worlds
 from tests import raw_world, seen_world
@@ -96,7 +96,7 @@ def test_from_files_to_3d(layout, tmp_path, made, monkeypatch):
         )  # (frames, views, joints, 2) px, as Human3.6M labels them
         straight = np.stack([camera.undistort(exact[:, view]) for view, camera in enumerate(rig)], axis=1)
         projections = np.stack([camera.image_from_world for camera in rig])
-        joints = triangulate(straight, projections, np.ones(straight.shape[:-1]))
+        joints = triangulate_dlt(straight, projections, np.ones(straight.shape[:-1]))
         np.testing.assert_allclose(joints, known.joints[rows], atol=0.05)  # mm
         np.testing.assert_allclose(
             known.joints[rows],

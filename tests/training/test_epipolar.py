@@ -75,7 +75,7 @@ def test_the_distance_is_that_of_the_geometry_and_the_same_for_every_pair(joints
     expected = []
     for a in range(4):
         for b in range(a + 1, 4):
-            F = epipolar.fundamental(RIG[a], RIG[b])
+            F = epipolar.fundamental_matrix(RIG[a], RIG[b])
             distance = epipolar.sampson_distance(undistorted[a], undistorted[b], F)
             expected.append(np.where(distance < 10, distance**2 / 20, distance - 5))
     assert _loss()(maps, batch).item() == pytest.approx(np.mean(expected), rel=0.02)
