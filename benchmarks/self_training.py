@@ -84,7 +84,9 @@ class Study:
         """Pictures, caches, and the network of round 0."""
         people, rig, truth = self.folder / "people", self.folder / "rig", self.folder / "truth"
         if not rig.exists():
-            synthesize.main(people, rig, truth, self.section(synthesize.Synthesize, "synthesize"))
+            synthesize.main(
+                people=people, rig=rig, truth=truth, config=self.section(synthesize.Synthesize, "synthesize")
+            )
         if not self.truth.exists():
             prepare_source.prepare(
                 people,
@@ -94,68 +96,70 @@ class Study:
                 self.section(prepare_source.Source, "source"),
             )
             prepare_target.main(
-                rig / "calibration.toml",
-                rig / "views",
-                rig / "detections",
-                self.frames,
-                self.cameras,
-                self.joints,
-                self.folder / "target.json",
-                self.folder / "frames.txt",
-                self.section(prepare_target.Target, "target"),
+                calibration=rig / "calibration.toml",
+                views=rig / "views",
+                detections=rig / "detections",
+                out=self.frames,
+                cameras=self.cameras,
+                joints=self.joints,
+                metrics=self.folder / "target.json",
+                frame_list=self.folder / "frames.txt",
+                config=self.section(prepare_target.Target, "target"),
             )
-            prepare_truth.main(truth, self.frames, self.truth, self.section(prepare_truth.Truth, "truth"))
+            prepare_truth.main(
+                truth=truth, frames=self.frames, out=self.truth, config=self.section(prepare_truth.Truth, "truth")
+            )
         if not (self.folder / "r0" / "model.pt").exists():
             pretrain.main(
-                self.source,
-                self.folder / "r0" / "model.pt",
-                self.folder / "r0" / "train.json",
-                self.folder / "r0" / "training.csv",
-                self.section(Runtime, "runtime"),
-                self.section(Network, "network"),
-                Mix({"people": 1.0}, None),
-                self.section(pretrain.Pretrain, "pretrain"),
+                source=self.source,
+                out=self.folder / "r0" / "model.pt",
+                metrics=self.folder / "r0" / "train.json",
+                curve=self.folder / "r0" / "training.csv",
+                runtime=self.section(Runtime, "runtime"),
+                network=self.section(Network, "network"),
+                mix=Mix({"people": 1.0}, None),
+                pretrain=self.section(pretrain.Pretrain, "pretrain"),
             )
 
     def measure(self, folder: Path, labels: Path | None) -> dict[str, Any]:
         """What the pipeline does with every model: heatmaps, robust triangulation, RPSM, evaluation."""
         if not (folder / "evaluate.json").exists():
             export_heatmaps.main(
-                folder / "model.pt",
-                self.frames,
-                folder / "heatmaps.h5",
-                self.section(Runtime, "runtime"),
-                self.section(export_heatmaps.Export, "export"),
-                labels,
+                model=folder / "model.pt",
+                frames=self.frames,
+                out=folder / "heatmaps.h5",
+                runtime=self.section(Runtime, "runtime"),
+                export=self.section(export_heatmaps.Export, "export"),
+                labels=labels,
             )
             triangulate.main(
-                folder / "heatmaps.h5",
-                self.cameras,
-                folder / "poses.h5",
-                folder / "triangulate.json",
-                self.section(triangulate.Triangulate, "triangulate"),
-                self.section(HeldOut, "held_out"),
+                heatmaps=folder / "heatmaps.h5",
+                cameras=self.cameras,
+                out=folder / "poses.h5",
+                metrics=folder / "triangulate.json",
+                config=self.section(triangulate.Triangulate, "triangulate"),
+                held_out=self.section(HeldOut, "held_out"),
             )
             rpsm.main(
-                folder / "heatmaps.h5",
-                self.cameras,
-                folder / "poses.h5",
-                folder / "rpsm.h5",
-                folder / "rpsm.json",
-                self.section(rpsm.Rpsm, "rpsm"),
-                self.section(HeldOut, "held_out"),
+                heatmaps=folder / "heatmaps.h5",
+                cameras=self.cameras,
+                poses=folder / "poses.h5",
+                out=folder / "rpsm.h5",
+                metrics=folder / "rpsm.json",
+                config=self.section(rpsm.Rpsm, "rpsm"),
+                held_out=self.section(HeldOut, "held_out"),
             )
             evaluate.main(
-                folder / "heatmaps.h5",
-                folder / "poses.h5",
-                folder / "rpsm.h5",
-                self.cameras,
-                self.truth,
-                folder / "evaluate.json",
-                folder / "joints.csv",
-                folder / "curve.csv",
-                self.section(evaluate.Evaluate, "evaluate"),
-                self.section(HeldOut, "held_out"),
+                heatmaps=folder / "heatmaps.h5",
+                poses=folder / "poses.h5",
+                rpsm=folder / "rpsm.h5",
+                cameras=self.cameras,
+                truth=self.truth,
+                metrics=folder / "evaluate.json",
+                joints=folder / "joints.csv",
+                curve=folder / "curve.csv",
+                config=self.section(evaluate.Evaluate, "evaluate"),
+                held_out=self.section(HeldOut, "held_out"),
             )
         return dict(json.loads((folder / "evaluate.json").read_text()))
 
@@ -174,17 +178,17 @@ class Study:
                 folder.mkdir(parents=True, exist_ok=True)
                 self.label(method, values, name, teacher, labels, folder)
                 retrain.main(
-                    teacher / "model.pt",
-                    self.source,
-                    self.frames,
-                    labels,
-                    self.cameras,
-                    folder / "model.pt",
-                    folder / "train.json",
-                    folder / "training.csv",
-                    self.section(Runtime, "runtime"),
-                    Mix({"people": 1.0}, None),
-                    self.section(retrain.Retrain, "retrain", values),
+                    init=teacher / "model.pt",
+                    source=self.source,
+                    frames=self.frames,
+                    labels=labels,
+                    cameras=self.cameras,
+                    out=folder / "model.pt",
+                    metrics=folder / "train.json",
+                    curve=folder / "training.csv",
+                    runtime=self.section(Runtime, "runtime"),
+                    mix=Mix({"people": 1.0}, None),
+                    retrain=self.section(retrain.Retrain, "retrain", values),
                 )
             if method in _NO_TEACHER and name != last:
                 continue  # no labels are made with it, and the last round is what is compared
@@ -201,23 +205,23 @@ class Study:
             params_file = folder / "params.json"  # JSON is YAML
             params_file.write_text(json.dumps(values))
             pseudo_labels.main(
-                teacher / "heatmaps.h5",
-                teacher / "poses.h5",
-                teacher / "rpsm.h5",
-                self.cameras,
-                self.frames,
-                labels,
-                folder / "pseudo_labels.json",
-                name,
-                params_file,
-                self.section(HeldOut, "held_out"),
+                heatmaps=teacher / "heatmaps.h5",
+                poses=teacher / "poses.h5",
+                rpsm=teacher / "rpsm.h5",
+                cameras=self.cameras,
+                frames=self.frames,
+                out=labels,
+                metrics=folder / "pseudo_labels.json",
+                round=name,
+                params=params_file,
+                held_out=self.section(HeldOut, "held_out"),
             )
         evaluate_labels.main(
-            labels,
-            self.cameras,
-            self.truth,
-            folder / "evaluate_labels.json",
-            folder / "labels.csv",
+            labels=labels,
+            cameras=self.cameras,
+            truth=self.truth,
+            metrics=folder / "evaluate_labels.json",
+            table=folder / "labels.csv",
         )
 
 

@@ -53,6 +53,7 @@ class CheckRig:
 
 
 def main(
+    *,
     config: CheckRig,
     cameras: Path = Path("data/prepared/cameras.toml"),
     joints: Path = Path("data/prepared/detections.h5"),

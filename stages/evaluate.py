@@ -42,6 +42,7 @@ class Evaluate:
 
 
 def main(
+    *,
     heatmaps: Path,
     poses: Path,
     rpsm: Path,

@@ -19,7 +19,7 @@ from pipeline.geometry.camera import Camera
 from pipeline.metrics import mpjpe, pck
 
 
-def main(labels: Path, cameras: Path, truth: Path, metrics: Path, table: Path, poses: Path | None = None) -> None:
+def main(*, labels: Path, cameras: Path, truth: Path, metrics: Path, table: Path, poses: Path | None = None) -> None:
     """Compare labels with the truth.
 
     Args:

@@ -45,6 +45,7 @@ class Export:
 
 
 def main(
+    *,
     model: Path,
     frames: Path,
     out: Path,

@@ -42,7 +42,7 @@ class Source:
             raise ValueError(f"source.jpeg_quality: expected 1 to 100, got {self.jpeg_quality}")
 
 
-def main(data: Path, name: str, out: Path, metrics: Path, params: Path, config: Source) -> None:
+def main(*, data: Path, name: str, out: Path, metrics: Path, params: Path, config: Source) -> None:
     prepare(data, params_file.load(LabelledSet, params, f"sources.{name}"), out, metrics, config)
 
 

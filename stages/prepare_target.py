@@ -124,6 +124,7 @@ class Target:
 
 
 def main(
+    *,
     calibration: Path,
     views: Path,
     detections: Path,

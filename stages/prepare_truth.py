@@ -30,7 +30,7 @@ class Truth:
     origin: Literal["truth", "peer"]  # peer: another tool's result, reported as a distance and never as an error
 
 
-def main(truth: Path, frames: Path, out: Path, config: Truth) -> None:
+def main(*, truth: Path, frames: Path, out: Path, config: Truth) -> None:
     keys = read_keys(frames)
     found = _human36m(truth, keys, config) if h36m.is_here(truth) else _markers(truth, frames, keys, config)
     found.write(out)

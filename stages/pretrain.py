@@ -55,6 +55,7 @@ class Pretrain:
 
 
 def main(
+    *,
     source: Path,
     out: Path,
     metrics: Path,

@@ -109,6 +109,7 @@ def settings(params: Path, name: str) -> Pseudo:
 
 
 def main(
+    *,
     heatmaps: Path,
     poses: Path,
     rpsm: Path,

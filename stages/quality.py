@@ -46,6 +46,7 @@ class Quality:
 
 
 def main(
+    *,
     heatmaps: Path,
     poses: Path,
     rpsm: Path,

@@ -47,6 +47,7 @@ class Report:
 
 
 def main(
+    *,
     rounds: Path,
     curves: Path,
     data: Path,

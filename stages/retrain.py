@@ -81,6 +81,7 @@ class Retrain:
 
 
 def main(
+    *,
     init: Path,
     source: Path,
     frames: Path,

@@ -55,6 +55,7 @@ class Rpsm(pictorial.Search):
 
 
 def main(
+    *,
     heatmaps: Path,
     cameras: Path,
     poses: Path,

@@ -50,7 +50,7 @@ class Smooth:
             raise ValueError(f"smooth.longest_gap_s: expected 0 or more, got {self.longest_gap_s}")
 
 
-def main(poses: Path, rpsm: Path, out: Path, metrics: Path, config: Smooth) -> None:
+def main(*, poses: Path, rpsm: Path, out: Path, metrics: Path, config: Smooth) -> None:
     source = rpsm if config.source == "rpsm" else poses
     keys, views, skeleton = read_header(source)
     moved, known, filled, possible = [np.empty(0)], 0, 0, 0

@@ -106,7 +106,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def main(people: Path, rig: Path, truth: Path, config: Synthesize, workers: int | None = None) -> None:
+def main(*, people: Path, rig: Path, truth: Path, config: Synthesize, workers: int | None = None) -> None:
     """Write the three folders; `workers` is the number of processes and changes no byte."""
     folders = {path: path.with_name(f".{path.name}.partial") for path in (people, rig, truth)}
     for partial_folder in folders.values():

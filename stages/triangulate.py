@@ -61,7 +61,7 @@ class Triangulate:
             raise ValueError(f"triangulate.huber_px: expected more than 0 px, got {self.huber_px}")
 
 
-def main(heatmaps: Path, cameras: Path, out: Path, metrics: Path, config: Triangulate, held_out: HeldOut) -> None:
+def main(*, heatmaps: Path, cameras: Path, out: Path, metrics: Path, config: Triangulate, held_out: HeldOut) -> None:
     keys, views, skeleton = read_header(heatmaps)
     rigs, unused = read_rigs(cameras), held_out.among(views, str(heatmaps))
     if len(views) < 2:

@@ -33,7 +33,7 @@ class Verdict(Thresholds):
             raise ValueError(f"verdict.level: expected a number between 0 and 1, got {self.level}")
 
 
-def main(quality: Path, metrics: Path, verdict: Verdict, params: Path) -> None:
+def main(*, quality: Path, metrics: Path, verdict: Verdict, params: Path) -> None:
     teachers = _teachers(params)
     models = {name: Evidence.read(quality / f"{name}.h5") for name in ("r0", *teachers)}
     rounds = {name: compare(models[teacher], models[name], verdict, name) for name, teacher in teachers.items()}

@@ -64,6 +64,7 @@ class Told:
 
 
 def main(
+    *,
     params: Path,
     source: Path | None = None,
     target: Path | None = None,

@@ -120,6 +120,7 @@ class Evaluate2D:
 
 
 def main(
+    *,
     model: Path,
     source: Path,
     metrics: Path,

@@ -63,6 +63,7 @@ class _Person:
 
 
 def main(
+    *,
     model: Path,
     pictures: Path,
     out: Path,

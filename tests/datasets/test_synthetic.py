@@ -39,12 +39,12 @@ def digests(folder: Path) -> dict[str, str]:
 def written(tmp_path_factory):
     """The three folders, written by one worker."""
     root = tmp_path_factory.mktemp("one")
-    main(root / "people", root / "rig", root / "truth", CONFIG, workers=1)
+    main(people=root / "people", rig=root / "rig", truth=root / "truth", config=CONFIG, workers=1)
     return root
 
 
 def test_two_workers_write_the_same_bytes_as_one(written, tmp_path):
-    main(tmp_path / "people", tmp_path / "rig", tmp_path / "truth", CONFIG, workers=2)
+    main(people=tmp_path / "people", rig=tmp_path / "rig", truth=tmp_path / "truth", config=CONFIG, workers=2)
     assert digests(tmp_path) == digests(written)
 
 

@@ -243,15 +243,21 @@ def test_the_stage_refuses_when_asked_to(four: tuple[Sight, Rig], tmp_path: Path
     flags = write(tmp_path, sight, turned(rig, 2, 5.0))
     config = replace(params.load(check_rig.CheckRig, flags.pop("params")), problems="refuse")
     with pytest.raises(ValueError, match="does not stand as calibrated"):
-        check_rig.main(config, **flags)
+        check_rig.main(config=config, **flags)
     assert not flags["metrics"].exists()
     good_flags = write(tmp_path, sight, rig)
     good_flags.pop("params")
-    check_rig.main(config, **good_flags)
+    check_rig.main(config=config, **good_flags)
     assert json.loads(flags["metrics"].read_text())["problems"] == []
 
 
 def test_the_stage_says_what_it_needs(tmp_path: Path) -> None:
     config = params.load(check_rig.CheckRig, ROOT / "params.yaml")
     with pytest.raises(ValueError, match=r"there is no such file, and .* holds no joints"):
-        check_rig.main(config, tmp_path / "c", tmp_path / "j", tmp_path / "h", tmp_path / "m")
+        check_rig.main(
+            config=config,
+            cameras=tmp_path / "c",
+            joints=tmp_path / "j",
+            heatmaps=tmp_path / "h",
+            metrics=tmp_path / "m",
+        )
