@@ -16,10 +16,11 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline import cli, crops
-from pipeline.datasets import boxes, h36m, h36m_target, keypoints, parallel, rig, videos
+from pipeline.datasets import boxes, h36m_target, keypoints, parallel, rig, videos
 from pipeline.datasets import calibration as calibrations
 from pipeline.datasets.calibration import Calibration
-from pipeline.datasets.h36m import H36m
+from pipeline.datasets.h36m import layouts, selection
+from pipeline.datasets.h36m.selection import H36m
 from pipeline.datasets.lenses import Straightening
 from pipeline.files import atomic, frames, journal, pictures, scratch
 from pipeline.files.cameras import write_rigs
@@ -212,8 +213,8 @@ def _prepare(
 
 def _human36m(annotations: Path, place: Path, config: Target, unpacked: ExitStack) -> Found:
     """Human3.6M, a take a sequence; every subject has a rig of its own."""
-    takes, notes = unpacked.enter_context(h36m.opened(annotations, place, config.h36m.subjects))
-    chosen, left = h36m.choose(takes, config.h36m)
+    takes, notes = unpacked.enter_context(layouts.open_takes(annotations, place, config.h36m.subjects))
+    chosen, left = selection.select_frames(takes, config.h36m)
     for note in (*notes, *left):
         print(note)
     recordings = h36m_target.recordings(chosen, config.views, place)
@@ -222,8 +223,8 @@ def _human36m(annotations: Path, place: Path, config: Target, unpacked: ExitStac
     if config.boxes == "truth":
         names = [camera.name for camera in chosen[0].take.cameras]
         used = [names.index(view.camera.name) for view in recordings[0].views]
-        truth_boxes = h36m.boxes(chosen)[:, used]
-    return Found(rigs, recordings, h36m.keys(chosen), truth_boxes)
+        truth_boxes = selection.boxes(chosen)[:, used]
+    return Found(rigs, recordings, selection.frame_keys(chosen), truth_boxes)
 
 
 def _rig(calibration: Path, views: Path, config: Target) -> Found:

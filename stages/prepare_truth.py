@@ -11,7 +11,8 @@ from typing import Literal
 import numpy as np
 
 from pipeline import cli
-from pipeline.datasets import h36m, trc
+from pipeline.datasets import trc
+from pipeline.datasets.h36m import layouts, selection
 from pipeline.files import truth as truths
 from pipeline.files.frames import read_keys
 from pipeline.files.keys import FrameKeys
@@ -32,7 +33,7 @@ class Truth:
 
 def main(*, truth: Path, frames: Path, out: Path, config: Truth) -> None:
     keys = read_keys(frames)
-    found = _human36m(truth, keys, config) if h36m.is_here(truth) else _markers(truth, frames, keys, config)
+    found = _human36m(truth, keys, config) if layouts.is_here(truth) else _markers(truth, frames, keys, config)
     found.write(out)
     known = np.isfinite(found.joints).all(axis=-1)
     print(
@@ -42,14 +43,14 @@ def main(*, truth: Path, frames: Path, out: Path, config: Truth) -> None:
 
 
 def _human36m(truth: Path, keys: FrameKeys, config: Truth) -> truths.Truth:
-    subjects = sorted({h36m.subject_of(person) for person in keys.person.tolist()})
-    with h36m.opened(truth, None, subjects) as (takes, notes):
+    subjects = sorted({selection.subject_of(person) for person in keys.person.tolist()})
+    with layouts.open_takes(truth, None, subjects) as (takes, notes):
         for note in notes:
             print(note)
-        joints, head = h36m.truth(takes, keys)
+        joints, head = selection.ground_truth(takes, keys)
     if not np.isfinite(joints).any():
         raise ValueError(f"{truth}: not one of the target's frames is in there, such as {keys.sequence[0]}")
-    return truths.Truth(keys, h36m.SKELETON, joints, head, config.origin, h36m.recipe_of(keys))
+    return truths.Truth(keys, selection.SKELETON, joints, head, config.origin, selection.recipe_of(keys))
 
 
 def _markers(truth: Path, frames: Path, keys: FrameKeys, config: Truth) -> truths.Truth:

@@ -21,9 +21,10 @@ from tqdm import tqdm
 
 from pipeline import cli, crops
 from pipeline import params as params_file
-from pipeline.datasets import boxes, h36m, h36m_challenge, images, keypoints, parallel, rig, videos
+from pipeline.datasets import boxes, images, keypoints, parallel, rig, videos
 from pipeline.datasets import calibration as calibrations
 from pipeline.datasets.calibration import Calibration
+from pipeline.datasets.h36m import challenge, layouts, selection
 from pipeline.datasets.labelled import LabelledSet
 from pipeline.datasets.records import Records, census
 from pipeline.files import atomic
@@ -122,9 +123,9 @@ def _labelled(folder: Path, layout: str | None, read: dict[str, Any]) -> Labelle
 def _layout(folder: Path) -> str:
     if not folder.is_dir():
         raise ValueError(f"{folder}: expected the folder of a labelled set")
-    if h36m_challenge.is_here(folder):
+    if challenge.is_here(folder):
         return "h36m_challenge"
-    if h36m.is_here(folder):
+    if layouts.is_here(folder):
         return "h36m"
     names = ("annotations", "annot")
     if any(path.name.startswith("person_keypoints") for name in names for path in (folder / name).glob("*.json")):
@@ -160,12 +161,12 @@ def _source(folder: Path, labelled: LabelledSet, most: int | None, told: Told) -
             f"{counted.shared_pictures} pictures show persons of both splits: what is measured on was partly learned"
         )
     if labelled.layout.startswith("h36m"):
-        for sentence in h36m.PUBLISHED:
+        for sentence in selection.PUBLISHED:
             told.say(sentence)
     if labelled.layout == "h36m":
-        with h36m.opened(folder, None, labelled.h36m.subjects) as (takes, _):
-            for sentence in h36m.facts(takes):
-                if sentence not in h36m.PUBLISHED:
+        with layouts.open_takes(folder, None, labelled.h36m.subjects) as (takes, _):
+            for sentence in selection.facts(takes):
+                if sentence not in selection.PUBLISHED:
                     told.say(sentence)
     return _look_into(records, most, told)
 
@@ -323,8 +324,11 @@ def _human36m(annotations: Path, place: Path, told: Told) -> list[np.ndarray]:
     """Its records are checked against their own reprojection while they are read."""
     told.say(f"{annotations}: Human3.6M, pictures in {place}")
     try:
-        with h36m.opened(annotations, place, h36m.TRAIN_SUBJECTS + h36m.TEST_SUBJECTS) as (takes, notes):
-            for sentence in (*notes, *h36m.facts(takes)):
+        with layouts.open_takes(annotations, place, selection.TRAIN_SUBJECTS + selection.TEST_SUBJECTS) as (
+            takes,
+            notes,
+        ):
+            for sentence in (*notes, *selection.facts(takes)):
                 told.say(sentence)
     except ValueError as error:
         told.problem(str(error))

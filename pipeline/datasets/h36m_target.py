@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.datasets import rig
-from pipeline.datasets.h36m import Chosen
-from pipeline.datasets.h36m_takes import Film, Stills
+from pipeline.datasets.h36m.selection import SelectedTake
+from pipeline.datasets.h36m.takes import Film, Stills
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class StillsView(rig.View):
         return [(name, *stamp) for name, stamp in stamps.items() if stamp is not None]
 
 
-def recordings(chosen: Sequence[Chosen], wanted: Sequence[str], place: Path) -> tuple[rig.Recording, ...]:
+def recordings(chosen: Sequence[SelectedTake], wanted: Sequence[str], place: Path) -> tuple[rig.Recording, ...]:
     """The chosen frames as recordings, one a take; moments are numbered from 1.
 
     Args:

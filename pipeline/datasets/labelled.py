@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from pipeline.datasets import coco, h36m, h36m_challenge, mpii
-from pipeline.datasets.h36m import H36m
+from pipeline.datasets import coco, mpii
+from pipeline.datasets.h36m import challenge, persons
+from pipeline.datasets.h36m.selection import H36m
 from pipeline.datasets.records import Records
 
 
@@ -39,6 +40,6 @@ class LabelledSet:
             case "h36m" if parts or self.detections is not None:
                 raise ValueError("train, valid, detections: Human3.6M's parts are chosen in h36m; expected null")
             case "h36m":
-                return h36m.read_labelled(folder, self.h36m)
+                return persons.read_labelled(folder, self.h36m)
             case "h36m_challenge":
-                return h36m_challenge.read(folder, self.detections or "detections.json")
+                return challenge.read(folder, self.detections or "detections.json")

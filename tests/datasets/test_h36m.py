@@ -12,9 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.datasets import h36m, h36m_challenge, h36m_release, h36m_takes, h36m_target, parallel, rig
-from pipeline.datasets.h36m import Chosen, H36m
-from pipeline.datasets.h36m_takes import ACTIONS, Take, published_box
+from pipeline.datasets import h36m_target, parallel, rig
+from pipeline.datasets.h36m import challenge, layouts, persons, release, selection
+from pipeline.datasets.h36m import takes as takes_module
+from pipeline.datasets.h36m.selection import H36m, SelectedTake
+from pipeline.datasets.h36m.takes import ACTIONS, Take, published_box
 from pipeline.geometry.triangulation import triangulate_dlt
 from tests import h36m_world as worlds
 from tests.h36m_world import World
@@ -35,7 +37,7 @@ def records(tmp_path, made) -> Path:
 
 
 def read(annotations: Path, place: Path | None = None, subjects=(1, 9)) -> tuple[list[Take], str]:
-    with h36m.opened(annotations, place, subjects) as (takes, notes):
+    with layouts.open_takes(annotations, place, subjects) as (takes, notes):
         for take in takes:
             take.labels()
         return takes, "\n".join(notes)
@@ -43,7 +45,7 @@ def read(annotations: Path, place: Path | None = None, subjects=(1, 9)) -> tuple
 
 def picture(take: Take, number: int) -> np.ndarray:
     """What the first view shows of a frame."""
-    (recording,) = h36m_target.recordings([Chosen(take, "test", np.arange(len(take.numbers)))], (), Path("."))
+    (recording,) = h36m_target.recordings([SelectedTake(take, "test", np.arange(len(take.numbers)))], (), Path("."))
     with closing(rig.pictures(recording, [number])) as moments:
         return next(moments)[0]()
 
@@ -90,7 +92,7 @@ def test_the_official_download(tmp_path, made, kind):
                 folder.rename(own / f"Poses_{folder.name}")
     elif kind != "unpacked":
         worlds.pack(tmp_path, kind)
-    with h36m.opened(tmp_path / "metadata.xml", tmp_path, (1, 9)) as (takes, _):
+    with layouts.open_takes(tmp_path / "metadata.xml", tmp_path, (1, 9)) as (takes, _):
         require_right(takes, made)
         assert (
             abs(picture(takes[0], 3).astype(int) - made.pictures((1, 2, 1), 0)[2]).mean() < 6
@@ -285,7 +287,7 @@ def test_poses_of_the_cameras_alone_will_do(tmp_path, made):
 
 def test_videos_alone_are_a_target_without_labels(tmp_path, made):
     worlds.write_release(tmp_path, made, ())
-    with h36m.opened(tmp_path / "metadata.xml", tmp_path, (1, 9)) as (takes, notes):
+    with layouts.open_takes(tmp_path / "metadata.xml", tmp_path, (1, 9)) as (takes, notes):
         assert [take.key for take in takes] == sorted(made.takes)
         assert "not compared" in "\n".join(notes)
         with pytest.raises(ValueError, match="there are no 3D poses"):
@@ -375,7 +377,7 @@ def test_metadata_that_is_none(tmp_path, text, sentence):
 def test_pose_files_that_are_none(tmp_path, write, sentence):
     write(tmp_path / "a.cdf")
     with pytest.raises(ValueError, match=sentence):
-        h36m_release.read_cdf(tmp_path / "a.cdf", 2)
+        release.read_cdf(tmp_path / "a.cdf", 2)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -390,7 +392,7 @@ def test_a_damaged_pose_file_is_a_sentence(tmp_path, data):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(bytes(content[: data.draw(st.integers(1, len(content)))]))
     with suppress(ValueError):
-        assert h36m_release.read_cdf(path, 2).shape[1:] == (17, 2)
+        assert release.read_cdf(path, 2).shape[1:] == (17, 2)
 
 
 def test_what_archives_say_becomes_no_path(tmp_path, made):
@@ -406,7 +408,7 @@ def test_what_archives_say_becomes_no_path(tmp_path, made):
             worlds.write_cdf(pose, worlds.of_32(made.points((1, 2, 1))[:, view]))
             archive.add(pose, f"../../../S1/MyPoseFeatures/D2_Positions/Directions 1.{camera}.cdf")
     before = sorted(tmp_path.rglob("*"))
-    with h36m.opened(tmp_path / "b", None, (1,)) as (takes, _):
+    with layouts.open_takes(tmp_path / "b", None, (1,)) as (takes, _):
         assert takes[0].key == (1, 2, 1)
         np.testing.assert_allclose(takes[0].labels().points, made.points((1, 2, 1)))
     assert sorted(tmp_path.rglob("*")) == before
@@ -416,7 +418,7 @@ def test_poses_column_by_column(tmp_path, made):
     """As MATLAB writes them."""
     poses = worlds.of_32(made.takes[9, 5, 1])
     worlds.write_cdf(tmp_path / "a.cdf", poses, column_major=True)
-    np.testing.assert_allclose(h36m_release.read_cdf(tmp_path / "a.cdf", 3), made.takes[9, 5, 1])
+    np.testing.assert_allclose(release.read_cdf(tmp_path / "a.cdf", 3), made.takes[9, 5, 1])
 
 
 # matlab_meta.txt
@@ -473,7 +475,7 @@ def fake(subject: int, action: int, subaction: int, frames: int) -> Take:
 
 def test_every_so_many_moments_counted_through_all_takes():
     takes = [fake(9, 2, 1, 100), fake(11, 2, 1, 50), fake(1, 2, 1, 12), fake(5, 2, 1, 9)]
-    chosen, notes = h36m.choose(takes, H36m((1, 5), (9, 11), 5, 64, "excluded", ()))
+    chosen, notes = selection.select_frames(takes, H36m((1, 5), (9, 11), 5, 64, "excluded", ()))
     assert [(each.take.name, each.split, each.numbers.tolist()) for each in chosen] == [
         ("s_01_act_02_subact_01", "train", [1, 6, 11]),
         ("s_05_act_02_subact_01", "train", [4, 9]),
@@ -481,21 +483,21 @@ def test_every_so_many_moments_counted_through_all_takes():
         ("s_11_act_02_subact_01", "test", [29]),
     ]
     assert notes == []
-    keys = h36m.keys(chosen)
+    keys = selection.frame_keys(chosen)
     assert keys.person.tolist() == ["S1"] * 3 + ["S5"] * 2 + ["S9"] * 2 + ["S11"]
     assert len(keys) == math.ceil(21 / 5) + math.ceil(150 / 64)
 
 
 def test_the_published_count_of_test_groups():
-    chosen, _ = h36m.choose([fake(9, 2, 1, 137_661)], H36m((), (9,), 5, 64, "included", ()))
-    assert len(h36m.keys(chosen)) == 2151
+    chosen, _ = selection.select_frames([fake(9, 2, 1, 137_661)], H36m((), (9,), 5, 64, "included", ()))
+    assert len(selection.frame_keys(chosen)) == 2151
 
 
 def test_leaving_damaged_takes_out_changes_no_other_frame():
     takes = [fake(9, 2, 1, 100), fake(9, 5, 2, 77), fake(9, 6, 1, 100), fake(11, 2, 2, 30), fake(11, 3, 1, 99)]
     kept = {}
     for damaged in ("included", "excluded"):
-        chosen, notes = h36m.choose(takes, H36m((), (9, 11), 1, 10, damaged, ()))
+        chosen, notes = selection.select_frames(takes, H36m((), (9, 11), 1, 10, damaged, ()))
         kept[damaged] = {each.take.name: each.numbers.tolist() for each in chosen}
     assert kept["included"]["s_09_act_06_subact_01"] == kept["excluded"]["s_09_act_06_subact_01"]
     assert set(kept["included"]) - set(kept["excluded"]) == {"s_09_act_05_subact_02", "s_11_act_02_subact_02"}
@@ -521,7 +523,7 @@ def test_choices_that_make_no_sense(change, sentence):
 def test_a_take_to_leave_out_must_be_there():
     config = H36m((), (9,), 1, 1, "included", ("s_09_act_03_subact_01",))
     with pytest.raises(ValueError, match="there is no take 's_09_act_03_subact_01'"):
-        h36m.choose([fake(9, 2, 1, 3)], config)
+        selection.select_frames([fake(9, 2, 1, 3)], config)
 
 
 # Boxes, truth, labelled persons, facts
@@ -539,9 +541,9 @@ def test_the_published_box(made):
 
 def test_truth_is_found_by_take_and_number(records, made):
     takes, _ = read(records / "annot")
-    chosen, _ = h36m.choose(takes, H36m((1,), (9,), 2, 3, "included", ()))
-    keys = h36m.keys(chosen)
-    joints, head = h36m.truth(takes[:-1], keys)
+    chosen, _ = selection.select_frames(takes, H36m((1,), (9,), 2, 3, "included", ()))
+    keys = selection.frame_keys(chosen)
+    joints, head = selection.ground_truth(takes[:-1], keys)
     for row, (sequence, number) in enumerate(zip(keys.sequence, keys.number, strict=True)):
         key = tuple(int(sequence.split("_")[i]) for i in (1, 3, 5))
         if key == takes[-1].key:
@@ -558,9 +560,9 @@ def test_labelled_persons_and_their_pictures(tmp_path, made, layout):
         place = worlds.write_pictures(tmp_path, made)
     else:
         annotations = place = worlds.write_release(tmp_path, made)
-    with h36m.opened(annotations, place, (1, 9)) as (takes, notes):
-        chosen, _ = h36m.choose(takes, H36m((1,), (9,), 4, 5, "included", ()))
-        found = h36m.labelled(chosen, [annotations], notes)
+    with layouts.open_takes(annotations, place, (1, 9)) as (takes, notes):
+        chosen, _ = selection.select_frames(takes, H36m((1,), (9,), 4, 5, "included", ()))
+        found = persons.labelled(chosen, [annotations], notes)
         assert sorted(set(found.split.tolist())) == ["train", "valid"]
         assert len(found) == 4 * (8 + 6) == len(set(found.key.tolist()))
         row = 9
@@ -574,27 +576,27 @@ def test_labelled_persons_and_their_pictures(tmp_path, made, layout):
 
 def test_videos_are_read_by_several_threads(tmp_path, made):
     worlds.write_release(tmp_path, made)
-    with h36m.opened(tmp_path, tmp_path, (1,)) as (takes, _):
-        chosen, _ = h36m.choose(takes, EVERY)
-        found = h36m.labelled(chosen, [tmp_path], ())
+    with layouts.open_takes(tmp_path, tmp_path, (1,)) as (takes, _):
+        chosen, _ = selection.select_frames(takes, EVERY)
+        found = persons.labelled(chosen, [tmp_path], ())
         alone = [picture.sum() for picture in map(found.pictures.read, found.image.tolist())]
-        again = h36m.labelled(chosen, [tmp_path], ())
+        again = persons.labelled(chosen, [tmp_path], ())
         together = [p.sum() for p in parallel.in_order(again.pictures.read, again.image.tolist(), threads=4)]
         assert alone == together
-        third = h36m.labelled(chosen, [tmp_path], ())  # a killed stage goes on in the middle
+        third = persons.labelled(chosen, [tmp_path], ())  # a killed stage goes on in the middle
         assert [third.pictures.read(image).sum() for image in third.image[50:].tolist()] == alone[50:]
 
 
 def test_facts_count_and_compare(records):
     takes, _ = read(records / "annot")
-    told = "\n".join(h36m.facts(takes))
+    told = "\n".join(selection.facts(takes))
     assert "train: 4 takes of S1, 30 moments that all views have; every 5th: 6 view groups" in told
     assert "9 of these moments are in S9's 1 damaged takes" in told
     assert "2,151" in told and "2,215" in told
 
 
 def test_actions_are_called_as_in_the_metadata(tmp_path, made):
-    metadata = h36m_release.read_metadata(worlds.write_metadata(tmp_path / "metadata.xml", made))
+    metadata = release.read_metadata(worlds.write_metadata(tmp_path / "metadata.xml", made))
     assert {number: metadata.actions[number] for number in ACTIONS} == ACTIONS
     assert ACTIONS[7] == "Posing" and ACTIONS[14] == "Walking"
 
@@ -609,9 +611,9 @@ def test_nothing_of_human36m(tmp_path):
 
 def test_the_challenge_is_laid_onto_what_was_seen(tmp_path, made):
     folder = worlds.write_challenge(tmp_path, made)
-    assert h36m_challenge.is_here(folder)
+    assert challenge.is_here(folder)
     with pytest.raises(ValueError, match=r"no cameras and no 2D labels; expected detections.json"):
-        h36m_challenge.read(folder)
+        challenge.read(folder)
     with pytest.raises(ValueError, match="no cameras, so that nothing can be triangulated"):
         read(folder)
     rng = np.random.default_rng(0)
@@ -623,13 +625,13 @@ def test_the_challenge_is_laid_onto_what_was_seen(tmp_path, made):
                 {"image_id": f"{part}/{at:05}", "category_id": 1, "keypoints": seen.ravel().tolist(), "score": 0.9}
             )
     (folder / "detections.json").write_text(json.dumps(entries[1:]))
-    found = h36m_challenge.read(folder)
+    found = challenge.read(folder)
     assert len(found) == 11 and "1 of 12 pictures have no detection" in found.notes[0]
     off = np.linalg.norm(found.joints[0] - made.points((1, 2, 1))[1, 0], axis=-1)
     assert np.median(off) < 4  # px: perspective, which a similarity has not
     assert found.split.tolist() == ["train"] * 5 + ["valid"] * 6
     assert found.pictures.read(str(found.image[0])).shape == (202, 200, 3)
-    poses = h36m_challenge.read_poses(folder)
+    poses = challenge.read_poses(folder)
     assert np.isnan(poses.joints[poses.part == "Test"]).all()
 
 
@@ -639,9 +641,9 @@ def test_an_alignment_is_the_similarity_that_made_it():
     turn = np.array([[0.8, -0.6], [0.6, 0.8]])
     seen = np.concatenate([0.2 * pose @ turn + [120, 80], np.ones((17, 1))], axis=1)
     seen[3] = [0, 0, 0]  # not seen
-    found = h36m_challenge.fitted(pose, seen)
+    found = challenge.fitted(pose, seen)
     np.testing.assert_allclose(found.shown(pose), 0.2 * pose @ turn + [120, 80], atol=1e-9)
-    assert h36m_challenge.fitted(pose, seen * [1, 1, 0]) is None
+    assert challenge.fitted(pose, seen * [1, 1, 0]) is None
 
 
 @pytest.mark.parametrize("text", ["", "1,2,3\n" * 16, "a,b,c\n" * 17, "1,2\n" * 17, "1,2,nan\n" * 17])
@@ -649,7 +651,7 @@ def test_poses_of_the_challenge_that_are_none(tmp_path, made, text):
     folder = worlds.write_challenge(tmp_path, made)
     (folder / "Val/POSE/00002.csv").write_text(text)
     with pytest.raises(ValueError, match=r"00002\.csv"):
-        h36m_challenge.read_poses(folder)
+        challenge.read_poses(folder)
 
 
 # Damage of any kind
@@ -686,9 +688,9 @@ def test_damaged_records_are_sentences(tmp_path, made, data):
 
 def test_a_number_beyond_all_floats_is_a_sentence() -> None:
     with pytest.raises(ValueError, match="expected a whole number from 2 to 16"):
-        h36m_takes.whole(10**400, "action", 2, 16)
+        takes_module.whole(10**400, "action", 2, 16)
     with pytest.raises(ValueError, match="expected numbers"):
-        h36m_takes.numbers([10**400] * 3, (3,), "T")
+        takes_module.numbers([10**400] * 3, (3,), "T")
 
 
 @pytest.mark.parametrize("layout", ["metadata", "matlab"])

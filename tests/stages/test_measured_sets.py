@@ -9,7 +9,7 @@ import torch
 from ruamel.yaml import YAML
 
 from pipeline import cli, skeleton
-from pipeline.datasets import h36m_challenge
+from pipeline.datasets.h36m import challenge
 from pipeline.files.samples import Samples
 from pipeline.models import build
 from pipeline.training.validation import lift
@@ -83,8 +83,8 @@ def test_the_challenges_poses_are_seen_from_far_away(root):
     folder, made = root / "challenge", h36m_world.world()
     h36m_world.write_challenge(folder, made)
     h36m_world.write_challenge_detections(folder, made)
-    records = h36m_challenge.read(folder)
-    poses = h36m_challenge.read_poses(folder).joints[: len(records)]
+    records = challenge.read(folder)
+    poses = challenge.read_poses(folder).joints[: len(records)]
     space, pelvis = records.space, records.skeleton.root
     found = space.lifted(records.joints, space.depth_px(pelvis), pelvis)
     np.testing.assert_allclose(found, space.joints, atol=0.5)  # mm

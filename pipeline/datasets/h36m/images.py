@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.datasets import archives, parallel, videos
-from pipeline.datasets.h36m_takes import Film, Footage
+from pipeline.datasets.h36m.takes import Film, Footage
 
 
 def store(place: Path, example: str) -> archives.Store:

@@ -21,8 +21,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from pipeline.datasets import h36m_pictures, videos
-from pipeline.datasets.h36m_takes import (
+from pipeline.datasets import videos
+from pipeline.datasets.h36m import images as h36m_images
+from pipeline.datasets.h36m.cameras import RawCamera, one_pose, settle, world_from_cameras
+from pipeline.datasets.h36m.takes import (
     ACTIONS,
     CAMERAS,
     DAMAGED,
@@ -32,12 +34,8 @@ from pipeline.datasets.h36m_takes import (
     SIZE,
     Film,
     Labels,
-    RawCamera,
     Take,
-    one_pose,
-    settle,
     take_name,
-    world_from_cameras,
 )
 from pipeline.geometry.camera import Camera
 
@@ -202,7 +200,7 @@ def _subject(
         if count is None:
             continue
         if cameras is None:
-            sizes = [h36m_pictures.size(each, 1) for each in footage] or [SIZE] * len(CAMERAS)
+            sizes = [h36m_images.size(each, 1) for each in footage] or [SIZE] * len(CAMERAS)
             raws = [told.raw_camera(subject, view, size) for view, size in enumerate(sizes)]
             cameras = _settled(raws, poses, count, what, notes)
         takes.append(Take(*key, cameras, np.arange(1, count + 1), tuple(footage), _reader(poses, cameras, count)))

@@ -13,26 +13,21 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.datasets import archives, h36m_pictures, images
-from pipeline.datasets.h36m_takes import (
+from pipeline.datasets import archives, images
+from pipeline.datasets.h36m import images as h36m_images
+from pipeline.datasets.h36m.cameras import RawCamera, lens, one_pose, settle, shown_off, tolerated, world_from_cameras
+from pipeline.datasets.h36m.takes import (
     CAMERAS,
     PICTURE_NAME,
     SIZE,
     SKELETON,
     Labels,
-    RawCamera,
     Stills,
     Take,
-    lens,
     numbers,
-    one_pose,
-    settle,
-    shown_off,
     subject_number,
     take_name,
-    tolerated,
     whole,
-    world_from_cameras,
 )
 from pipeline.files import unpickle
 
@@ -76,7 +71,7 @@ def read(annotations: Path, place: Path | None, subjects: Collection[int]) -> tu
     records = _records(find(annotations), notes)
     pictures = None
     if place is not None:
-        pictures = archives.Pictures({"": h36m_pictures.store(place, records.image[0])})
+        pictures = archives.Pictures({"": h36m_images.store(place, records.image[0])})
     takes = []
     for subject in sorted(set(np.unique(records.ids[:, 0]).tolist()) & set(subjects)):
         rows = np.flatnonzero(records.ids[:, 0] == subject)
@@ -119,7 +114,7 @@ def _subject(
     named = [dict(zip(whole_ones, [records.image[row] for row in table[:, i]], strict=True)) for i in range(len(views))]
     raws = []
     for i, view in enumerate(views):
-        size = SIZE if pictures is None else h36m_pictures.size(Stills(pictures, {0: named[i][whole_ones[0]]}), 0)
+        size = SIZE if pictures is None else h36m_images.size(Stills(pictures, {0: named[i][whole_ones[0]]}), 0)
         raws.append(_raw(records.cameras[subject, view], CAMERAS[view], size, f"{what}: camera {CAMERAS[view]}", notes))
     cameras, joints = _poses(raws, records.points[table], {k: v[table] for k, v in records.poses.items()}, what, notes)
     found = []

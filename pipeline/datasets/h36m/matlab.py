@@ -11,19 +11,19 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.datasets import archives, h36m_pictures
-from pipeline.datasets.h36m_takes import (
+from pipeline.datasets import archives
+from pipeline.datasets.h36m import images as h36m_images
+from pipeline.datasets.h36m.cameras import RawCamera, settle
+from pipeline.datasets.h36m.takes import (
     ACTIONS,
     CAMERAS,
     JOINTS_OF_32,
     PICTURE_NAME,
     RECORDED_JOINTS,
     Labels,
-    RawCamera,
     Stills,
     Take,
     numbers,
-    settle,
     take_name,
     whole,
 )
@@ -75,7 +75,7 @@ def read(annotations: Path, place: Path | None, subjects: Collection[int]) -> tu
         heads = [_head(views[view], view) for view in expected]
         counts = [count for _, count in heads]
         if place is not None and pictures is None:
-            pictures = archives.Pictures({"": h36m_pictures.store(place, _picture(*key, expected[0], 1))})
+            pictures = archives.Pictures({"": h36m_images.store(place, _picture(*key, expected[0], 1))})
         frames = np.arange(1, min(counts) + 1)
         if pictures is not None:
             there = np.array(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.datasets import archives, images
-from pipeline.datasets.h36m_takes import SKELETON, numbers
+from pipeline.datasets.h36m.takes import SKELETON, numbers
 from pipeline.datasets.records import Records, load_json
 from pipeline.files.space import Space
 from pipeline.geometry.camera import Camera

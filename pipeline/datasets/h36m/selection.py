@@ -1,36 +1,24 @@
-"""Human3.6M in whatever layout it is there, and which of its frames are used.
+"""Which frames of Human3.6M are used, their keys, boxes and ground truth."""
 
-Layouts, told apart by what is there: the record files of the multiview code (h36m_records.py), the official download
-(h36m_release.py), folders with matlab_meta.txt (h36m_matlab.py). The challenge's set has no cameras (h36m_challenge.py).
-"""
-
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from pipeline.datasets import h36m_challenge, h36m_matlab, h36m_pictures, h36m_records, h36m_release, videos
-from pipeline.datasets.archives import Pictures
-from pipeline.datasets.h36m_takes import (
+from pipeline.datasets.h36m.takes import (
     DAMAGED,
     HEAD_MM,
     NO_VIDEO,
     SKELETON,
     TEST_SUBJECTS,
     TRAIN_SUBJECTS,
-    Film,
     Labels,
     Take,
     published_box,
     take_name,
 )
-from pipeline.datasets.records import Records
 from pipeline.files.keys import FrameKeys
-from pipeline.files.space import Space
 
 
 @dataclass(frozen=True)
@@ -61,7 +49,7 @@ class H36m:
 
 
 @dataclass(frozen=True, eq=False)
-class Chosen:
+class SelectedTake:
     """The frames of one take that are used: rows are places in `take.numbers`."""
 
     take: Take
@@ -77,48 +65,7 @@ class Chosen:
         return Labels(found.points[self.rows], found.joints[self.rows])
 
 
-def is_here(annotations: Path) -> bool:
-    """Whether there are annotations of Human3.6M in one of the layouts with cameras."""
-    return bool(h36m_records.find(annotations) or h36m_release.find(annotations) or h36m_matlab.find(annotations))
-
-
-@contextmanager
-def opened(annotations: Path, place: Path | None, subjects: Sequence[int]) -> Iterator[tuple[list[Take], list[str]]]:
-    """The takes of some subjects, ordered by subject, action and subaction, and sentences on what was mended.
-
-    Args:
-        annotations: the record files' folder or one of them; metadata.xml or the folder that it is in; the folder of the
-            matlab_meta.txt folders.
-        place: the folder or zip of the pictures, the folder of the videos; None where only labels are asked for.
-        subjects: whose.
-
-    Raises:
-        ValueError: nothing of Human3.6M is there, or it is not what it should be.
-    """
-    if h36m_records.find(annotations):
-        yield h36m_records.read(annotations, place, subjects)
-        return
-    metadata = h36m_release.find(annotations)
-    if metadata is not None:
-        files = place or (metadata.parent if annotations.is_file() else annotations)
-        with tempfile.TemporaryDirectory(prefix="rigpose-h36m-") as scratch:
-            yield h36m_release.read(metadata, files, subjects, Path(scratch), place is not None)
-        return
-    if h36m_matlab.find(annotations):
-        yield h36m_matlab.read(annotations, place, subjects)
-        return
-    if h36m_challenge.is_here(annotations):
-        raise ValueError(
-            f"{annotations}: the challenge's set has no cameras, so that nothing can be triangulated; it is read by "
-            "prepare_source (source.layout: h36m_challenge)"
-        )
-    raise ValueError(
-        f"{annotations}: expected {' or '.join(h36m_records.FILES)}, metadata.xml of the official download, or folders such "
-        f"as {take_name(1, 2, 1)}_ca_01/{h36m_matlab.FILE}"
-    )
-
-
-def choose(takes: Sequence[Take], config: H36m) -> tuple[list[Chosen], list[str]]:
+def select_frames(takes: Sequence[Take], config: H36m) -> tuple[list[SelectedTake], list[str]]:
     """The frames to use, as published: every so many of a split's moments, counted through all of its takes.
 
     A moment is counted when all views have it. Takes with a missing video are left out before counting, as they are in the
@@ -148,13 +95,13 @@ def choose(takes: Sequence[Take], config: H36m) -> tuple[list[Chosen], list[str]
             elif take.name in config.leave_out:
                 notes.append(f"{take.name}: {len(rows)} of the chosen moments left out (h36m.leave_out)")
             elif len(rows):
-                chosen.append(Chosen(take, split, rows))
+                chosen.append(SelectedTake(take, split, rows))
     if not chosen:
         raise ValueError("h36m: no moment is left by the subjects, train_every, test_every, damaged and leave_out")
     return chosen, notes
 
 
-def keys(chosen: Sequence[Chosen]) -> FrameKeys:
+def frame_keys(chosen: Sequence[SelectedTake]) -> FrameKeys:
     """The frames' keys: the take's name, the number in it (from 1), the split, and the subject."""
     lengths = [len(each.rows) for each in chosen]
     columns = [(each.take.name, each.split, each.take.person) for each in chosen]
@@ -179,7 +126,7 @@ def recipe_of(wanted: FrameKeys) -> str:
     return "damaged_included" if damaged & set(wanted.sequence.tolist()) else "damaged_excluded"
 
 
-def boxes(chosen: Sequence[Chosen]) -> np.ndarray:
+def boxes(chosen: Sequence[SelectedTake]) -> np.ndarray:
     """(frames, views, 4) px: the published boxes, about the pelvis of the 3D labels."""
     found = []
     for each in chosen:
@@ -188,7 +135,7 @@ def boxes(chosen: Sequence[Chosen]) -> np.ndarray:
     return np.concatenate(found)
 
 
-def truth(takes: Sequence[Take], wanted: FrameKeys) -> tuple[np.ndarray, np.ndarray]:
+def ground_truth(takes: Sequence[Take], wanted: FrameKeys) -> tuple[np.ndarray, np.ndarray]:
     """Where the joints of some frames were.
 
     Returns:
@@ -205,79 +152,6 @@ def truth(takes: Sequence[Take], wanted: FrameKeys) -> tuple[np.ndarray, np.ndar
         joints[rows[at >= 0]] = labels.joints[at[at >= 0]]
     known = np.isfinite(joints).all(axis=(1, 2))
     return joints, np.where(known, HEAD_MM, np.nan)
-
-
-def read_labelled(folder: Path, config: H36m) -> Records:
-    """Human3.6M as labelled persons, every (frame, view) one, for training with labels; annotations and pictures in one folder.
-
-    Raises:
-        ValueError: see `opened` and `choose`.
-    """
-    stack = ExitStack()  # what is unpacked is needed as long as the pictures are: they keep it
-    takes, notes = stack.enter_context(opened(folder, folder, config.subjects))
-    chosen, left = choose(takes, config)
-    return labelled(chosen, annotation_files(folder), (*notes, *left), stack)
-
-
-def annotation_files(annotations: Path) -> list[Path]:
-    """The files that labels are read from."""
-    metadata = h36m_release.find(annotations)
-    if found := h36m_records.find(annotations):
-        return found
-    if metadata is not None:
-        root = metadata.parent if annotations.is_file() else annotations
-        endings = (".cdf", *h36m_release.ARCHIVES)
-        return [metadata, *sorted(path for path in root.rglob("*") if path.name.lower().endswith(endings))]
-    return [path for views in h36m_matlab.find(annotations).values() for path in views.values()]
-
-
-def labelled(chosen: Sequence[Chosen], files: Sequence[Path], notes: Sequence[str], keep: object = None) -> Records:
-    """Every (frame, view) as a labelled person, view after view of a take.
-
-    `split` is "train" for the train subjects and "valid" for the others; the head size is a tenth of the published box.
-    `keep` lives as long as the pictures.
-    """
-    image, split, joints, box = [], [], [], []
-    space: list[Space] = []
-    moments = 0
-    wanted: dict[str, list[int]] = {}
-    paths: dict[str, Path] = {}
-    stills: Pictures | None = None
-    for each in chosen:
-        labels = each.labels()
-        roots = labels.joints[:, SKELETON.root]
-        for view, (camera, footage) in enumerate(zip(each.take.cameras, each.take.footage, strict=True)):
-            numbers = each.numbers.tolist()
-            if isinstance(footage, Film):
-                name = f"{each.take.name}_ca_{view + 1:02}"
-                wanted[name], paths[name] = numbers, footage.path
-                image += [f"{name}#{number}" for number in numbers]
-            else:
-                stills = footage.pictures
-                image += [footage.names[number] for number in numbers]
-            joints.append(labels.points[:, view])
-            box.append(published_box(camera, roots))
-            space.append(Space.of(labels.joints, camera, moments + np.arange(len(numbers)), view))
-            split += ["train" if each.split == "train" else "valid"] * len(numbers)
-        moments += len(each.rows)
-    boxes_px, points = np.concatenate(box), np.concatenate(joints)
-    known = np.isfinite(boxes_px).all(axis=1)
-    rows = np.flatnonzero(known)
-    return Records(
-        skeleton=SKELETON,
-        image=np.array(image)[rows],
-        key=np.array(image)[rows],
-        split=np.array(split)[rows],
-        joints=points[rows],
-        box=boxes_px[rows],
-        head=(boxes_px[rows, 2] - boxes_px[rows, 0]) / 10,
-        score=np.ones(len(rows)),
-        pictures=stills if stills is not None else h36m_pictures.Films(wanted, paths, keep),  # type: ignore[arg-type]
-        files=tuple(files),
-        notes=tuple(notes),
-        decoder=videos.decoder() if wanted else "",
-        space=Space.joined(space).rows(rows),
-    )
 
 
 def facts(takes: Sequence[Take]) -> list[str]:
