@@ -1,7 +1,5 @@
-"""dvc.yaml as plain stages, its templates filled in, and the code that each of them runs."""
+"""dvc.yaml as plain stages, its templates filled in."""
 
-import ast
-import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+
+from pipeline.code import PACKAGES
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -30,7 +30,8 @@ class Stage:
 
     @property
     def code(self) -> set[str]:
-        return {dep for dep in self.deps if dep.split("/")[0] in ("pipeline", "stages")}
+        """Its text in code/; the stage `code` itself depends on the folders of the sources."""
+        return {dep for dep in self.deps if dep.split("/")[0] in ("code", *PACKAGES)}
 
 
 def read(name: str) -> dict[str, Any]:
@@ -46,44 +47,9 @@ def stages(params: dict[str, Any] | None = None) -> dict[str, Stage]:
         if "foreach" not in raw:
             found[name] = _stage(name, raw, params)
             continue
-        section = re.fullmatch(r"\$\{(\w+)\}", raw["foreach"])
-        assert section, f"{name}: expected foreach over a section of params.yaml"
-        for key, item in params[section.group(1)].items():
+        for key, item in _items(name, raw["foreach"], params).items():
             found[f"{name}@{key}"] = _stage(f"{name}@{key}", raw["do"], {**params, "key": key, "item": item})
     return found
-
-
-@functools.cache
-def imports(path: Path) -> tuple[str, ...]:
-    """The modules that a file names in its imports, wherever in it they stand."""
-    found: list[str] = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            assert node.module
-            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return tuple(found)
-
-
-@functools.cache
-def closure(path: Path) -> frozenset[Path]:
-    """A file and all files of ours that it imports, directly or not, but for an `__init__.py` that says nothing."""
-    found: set[Path] = set()
-    waiting = [path]
-    while waiting:
-        here = waiting.pop()
-        if here in found:
-            continue
-        found.add(here)
-        waiting += [file for name in imports(here) for file in _files(name)]
-    return frozenset(file for file in found if file.name != "__init__.py" or says_something(file))
-
-
-def says_something(init: Path) -> bool:
-    body = ast.parse(init.read_text(encoding="utf-8")).body
-    return any(not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) for node in body)
 
 
 def overlap(one: str, other: str) -> bool:
@@ -107,14 +73,13 @@ def tainted(graph: dict[str, Stage], sources: set[str]) -> set[str]:
         paths |= {out for name in more for out in graph[name].outs}
 
 
-def _files(module: str) -> Iterator[Path]:
-    """The files of ours that importing `module` runs: its own and the packages' around it."""
-    parts = module.split(".")
-    if parts[0] not in ("pipeline", "stages"):
-        return
-    for end in range(1, len(parts) + 1):
-        base = ROOT.joinpath(*parts[:end])
-        yield from (file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file())
+def _items(name: str, foreach: str | dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(foreach, str):
+        return foreach
+    section = re.fullmatch(r"\$\{(\w+)\}", foreach)
+    assert section, f"{name}: expected foreach over a section of params.yaml or a mapping"
+    items: dict[str, Any] = params[section.group(1)]
+    return items
 
 
 def _stage(name: str, raw: dict[str, Any], values: dict[str, Any]) -> Stage:

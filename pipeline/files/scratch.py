@@ -11,12 +11,10 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
-from modulefinder import ModuleFinder
 from pathlib import Path
 
-from pipeline import locks
+from pipeline import code, locks
 
-_ROOT = Path(__file__).resolve().parents[2]
 _LIBRARIES = ("torch", "torchvision", "numpy", "opencv-python-headless")  # other versions give other bytes
 
 
@@ -54,22 +52,15 @@ def open(stage: str | Path, inputs: Sequence[Path], *params: object) -> Iterator
 
 
 def fingerprint(stage: Path, inputs: Sequence[Path], *params: object) -> str:
-    """What a training's result depends on, as one hexadecimal number: the bytes of inputs and code, params, versions."""
+    """What a training's result depends on, as one hexadecimal number: the bytes of inputs, code, params, versions."""
     digest = hashlib.sha256()
-    for path in (*inputs, *_code(stage)):
+    for path in inputs:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
+    digest.update(code.text(stage.resolve()).encode())
     digest.update(repr(params).encode())
     digest.update(repr([(name, _version(name)) for name in _LIBRARIES]).encode())
     return digest.hexdigest()
-
-
-def _code(stage: Path) -> list[Path]:
-    """The source files that a stage runs: its own and, through all imports, those of this repository."""
-    finder = ModuleFinder(path=[str(_ROOT)])
-    finder.run_script(str(stage))
-    files = (vars(module)["__file__"] for module in finder.modules.values())  # None for a folder without __init__.py
-    return sorted(Path(file) for file in files if file)
 
 
 def _version(library: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import code
 from pipeline.files import scratch
 
 TOY = """
@@ -83,7 +84,7 @@ def test_another_training_does_not_resume_from_it(toy: Path, change: str) -> Non
     if change == "input":
         Path("numbers.txt").write_text("5\n6\n7\n8")
     if change == "code":
-        toy.write_text(TOY + "\n# edited")
+        toy.write_text(TOY + "\nedited = True")
     out, _ = finish(start(toy, rate=0.2 if change == "param" else 0.1))
     assert out.startswith("from step 0")
     assert list(Path("data/scratch").iterdir()) == []  # what the other one left went, too
@@ -127,7 +128,7 @@ def test_a_run_whose_dvc_was_killed_leaves_its_work_to_the_next(toy: Path) -> No
 def test_code_is_what_the_stage_imports_also_inside_of_functions(tmp_path: Path) -> None:
     stage = tmp_path / "stage.py"
     stage.write_text("def main():\n    from pipeline.files import atomic\n")
-    names = [path.name for path in scratch._code(stage)]
+    names = [path.name for path in code.closure(stage)]
     assert "atomic.py" in names
     assert "stage.py" in names
     assert "camera.py" not in names
