@@ -23,7 +23,7 @@ reproduce: $(INSTALLED)
 test: $(INSTALLED)
 	ruff format --check .
 	ruff check .
-	mypy pipeline stages tools
+	mypy pipeline stages tools benchmarks tests
 	pytest -q
 
 check: $(INSTALLED)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -100,13 +101,15 @@ def _cost(rounds: int, frames: int) -> list[Row]:
     lenses = pictorial.lens_rows(cameras)
     map_from_lens = map_from_image @ np.stack([camera.K for camera in cameras])
     order, tree, chosen = pictorial.leaves_first(parents), np.array(parents), np.zeros(17, dtype=np.int64)
-    half = [each[: frames // 2] if isinstance(each, np.ndarray) else each for each in arguments]
+    half: Any = [each[: frames // 2] if isinstance(each, np.ndarray) else each for each in arguments]
     seconds = interleaved(
         {
-            "all": lambda: pictorial.search(*arguments, _SEARCH, threads=1),
-            "half": lambda: pictorial.search(*half, _SEARCH, threads=1),
-            "published": lambda: pictorial.search(*arguments, replace(_SEARCH, semantics="published"), threads=1),
-            "no later grids": lambda: pictorial.search(*arguments, replace(_SEARCH, depth=0), threads=1),
+            "all": lambda: pictorial.search(*arguments, settings=_SEARCH, threads=1),
+            "half": lambda: pictorial.search(*half, settings=_SEARCH, threads=1),
+            "published": lambda: pictorial.search(
+                *arguments, settings=replace(_SEARCH, semantics="published"), threads=1
+            ),
+            "no later grids": lambda: pictorial.search(*arguments, settings=replace(_SEARCH, depth=0), threads=1),
             "stacking": lambda: pictorial._stack(maps[0], stacked),
             "unary": lambda: pictorial._energies_on_grid(
                 stacked, lenses, map_from_lens[0], centres[0], 2000.0, 16, False, 0.01, energies
@@ -116,7 +119,10 @@ def _cost(rounds: int, frames: int) -> list[Row]:
         rounds,
     )
     ms = {name: 1e3 * value for name, value in seconds.items()}
-    wall = {threads: _wall(lambda t=threads: pictorial.search(*arguments, _SEARCH, threads=t)) for threads in (1, 2)}
+    wall = {
+        threads: _wall(lambda t=threads: pictorial.search(*arguments, settings=_SEARCH, threads=t))
+        for threads in (1, 2)
+    }
     return [
         at_most("4 views, 17 joints, 16^3, depth 10, 64 x 64", ms["all"] / frames, "ms a frame", 1.6, "aim 0.9"),
         Row("  published semantics", ms["published"] / frames, "ms a frame"),
@@ -145,8 +151,8 @@ def _against_the_plain_one(quick: bool) -> list[Row]:
     expected = plain_pictorial.search(maps[0], map_from_image[0], cameras, centres[0], limb[0], parents, settings)
     plain = time.process_time() - start
     arguments = maps, map_from_image, cameras, centres, limb, parents
-    found, _ = pictorial.search(*arguments, settings)
-    fast = interleaved({"fast": lambda: pictorial.search(*arguments, settings, threads=1)}, 5)["fast"] / 4
+    found, _ = pictorial.search(*arguments, settings=settings)
+    fast = interleaved({"fast": lambda: pictorial.search(*arguments, settings=settings, threads=1)}, 5)["fast"] / 4
     name = f"{settings.first_bins}^3: tests/plain_pictorial.py against it"
     off = np.linalg.norm(found[0] - expected, axis=-1).max()
     return [Row(name, plain / fast, "x", note=f"one plain frame: {plain:.2f} s; farthest joint {off:.1e} mm off")]
@@ -162,18 +168,18 @@ def _growth(rounds: int, frames: int, quick: bool) -> list[Row]:
     twice[4][:, 17] = 100
     eight = _arguments(frames, views=8)
     bins = (8, 16, 32) if quick else (8, 12, 16, 24, 32)
-    few = [each[:4] if isinstance(each, np.ndarray) else each for each in base]
+    few: Any = [each[:4] if isinstance(each, np.ndarray) else each for each in base]
     seconds = interleaved(
         {
-            "base": lambda: pictorial.search(*base, _SEARCH, threads=1),
-            "joints": lambda: pictorial.search(*twice, _SEARCH, threads=1),
-            "views": lambda: pictorial.search(*eight, _SEARCH, threads=1),
+            "base": lambda: pictorial.search(*base, settings=_SEARCH, threads=1),
+            "joints": lambda: pictorial.search(*twice, settings=_SEARCH, threads=1),
+            "views": lambda: pictorial.search(*eight, settings=_SEARCH, threads=1),
         },
         rounds,
     )
     grids = interleaved(
         {
-            str(each): lambda each=each: pictorial.search(*few, replace(_SEARCH, first_bins=each), threads=1)
+            str(each): lambda each=each: pictorial.search(*few, settings=replace(_SEARCH, first_bins=each), threads=1)
             for each in bins
         },
         min(rounds, 5),

@@ -106,7 +106,7 @@ def _precision_rows(network: build.Network, device: torch.device) -> list[Row]:
     target = torch.rand(batch, len(skeleton.get(network.skeleton)), size // 4, size // 4, device=device)
 
     def step(half: bool, layout: torch.memory_format) -> None:
-        model.train().to(memory_format=layout)  # type: ignore[call-overload]
+        model.train().to(memory_format=layout)
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             maps = model(as_input(images, device).contiguous(memory_format=layout))
         (maps.float() - target).square().mean().backward()
@@ -115,7 +115,7 @@ def _precision_rows(network: build.Network, device: torch.device) -> list[Row]:
             torch.cuda.synchronize()
 
     def infer(half: bool, layout: torch.memory_format) -> None:
-        model.eval().to(memory_format=layout)  # type: ignore[call-overload]
+        model.eval().to(memory_format=layout)
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=half):
             model(as_input(images, device).contiguous(memory_format=layout)).float().cpu()
 

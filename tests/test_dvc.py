@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ def test_dvc_reads_the_stages_as_these_tests_do() -> None:
 @needs_lock
 def test_the_lock_is_fresh() -> None:
     """Params, code, commands and the files in git are those that dvc.lock speaks of."""
-    stale = {}
+    stale: dict[str, Any] = {}
     for stage, changes in json.loads(dvc("status", "--json")).items():
         for change in changes:
             if isinstance(change, str):
@@ -39,7 +40,7 @@ def test_the_lock_is_fresh() -> None:
             for files in change.values():
                 bad = {file: state for file, state in files.items() if state not in ("deleted", "not in cache")}
                 if bad:
-                    stale.setdefault(stage, {}).update(bad)  # type: ignore[attr-defined]
+                    stale.setdefault(stage, {}).update(bad)
     assert stale == {}, "run `dvc repro` and commit dvc.lock"
 
 

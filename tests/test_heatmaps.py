@@ -113,7 +113,7 @@ def test_two_windows_hold_two_peaks_and_nothing_else():
     windows, corners = heatmaps.windows(maps[None], 16)
     assert windows.dtype == np.float16
     assert corners[0].tolist() == [[0, 0], [48, 32]]  # pushed in from the border
-    again = heatmaps.whole(windows, corners, *nothing(windows, (64, 48)), (64, 48))[0]
+    again = heatmaps.whole(windows, corners, *nothing(windows, (64, 48)), size=(64, 48))[0]
     np.testing.assert_allclose(again, np.where(maps < 1e-4, 0, maps), atol=1e-3)
 
 
@@ -121,7 +121,7 @@ def test_overlapping_windows_and_noise_do_not_change_a_value():
     rng = np.random.default_rng(0)
     maps = rng.uniform(-0.2, 1, (20, 3, 20, 18)).astype(np.float32)
     windows, corners = heatmaps.windows(maps, 16)
-    again = heatmaps.whole(windows, corners, *nothing(windows, (18, 20)), (18, 20))
+    again = heatmaps.whole(windows, corners, *nothing(windows, (18, 20)), size=(18, 20))
     kept = again > 0
     np.testing.assert_allclose(again[kept], maps[kept], atol=1e-3)
     assert (again.max(axis=(2, 3)) >= maps.max(axis=(2, 3)) - 1e-3).all()
@@ -179,7 +179,7 @@ def test_windows_equal_their_plain_version_to_the_bit_and_so_do_the_maps_they_ma
     np.testing.assert_array_equal(kept, expected)
     np.testing.assert_array_equal(corners, places)
     *_, rows, columns = maps.shape
-    again = heatmaps.whole(kept, corners, *nothing(kept, (columns, rows)), (columns, rows))
+    again = heatmaps.whole(kept, corners, *nothing(kept, (columns, rows)), size=(columns, rows))
     np.testing.assert_array_equal(again, plain.plain_whole(kept, corners, columns, rows))
 
 
@@ -217,7 +217,7 @@ def test_targets_equal_their_plain_version_to_the_bit(x, y, sigma, rounded):
 def test_every_float16_comes_back_from_a_window_and_the_nearest_goes_into_it():
     halves = np.arange(0x7C00, dtype=np.uint16).view(np.float16)  # all that are finite and not negative
     windows = halves.reshape(-1, 1, 1, 1024)
-    back = heatmaps.whole(windows, np.zeros((31, 1, 2)), *nothing(windows, (1024, 1)), (1024, 1))
+    back = heatmaps.whole(windows, np.zeros((31, 1, 2)), *nothing(windows, (1024, 1)), size=(1024, 1))
     np.testing.assert_array_equal(back.ravel(), halves.astype(np.float32))
     values = np.random.default_rng(0).uniform(1e-4, 2, (1, 100, 100)).astype(np.float32)
     values[0, 0, :4] = 65519, 65521, 1 + 2**-11, 1 + 3 * 2**-11  # to the largest, past it, and ties
@@ -235,7 +235,7 @@ def test_a_window_outside_of_its_map_is_refused():
     for corner in ([-1, 0], [0, -1], [5, 0], [0, 5]):
         windows = np.zeros((1, 1, 4, 4), dtype=np.float16)
         with pytest.raises(ValueError, match="a window lies outside of its map"):
-            heatmaps.whole(windows, np.array([[corner]]), *nothing(windows, (8, 8)), (8, 8))
+            heatmaps.whole(windows, np.array([[corner]]), *nothing(windows, (8, 8)), size=(8, 8))
 
 
 def test_no_maps_make_no_points():

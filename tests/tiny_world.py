@@ -154,7 +154,7 @@ def _boxes(shown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _write_frames(world: World, shown: np.ndarray, box: np.ndarray, crop_from_image: np.ndarray) -> None:
     limbs = get("mpii_16").limbs
 
-    def pictures():  # type: ignore[no-untyped-def]
+    def pictures():
         for frame in range(len(shown)):
             for view in range(shown.shape[1]):
                 picture = np.full((192, 192, 3), (150, 160, 150), dtype=np.uint8)

@@ -4,7 +4,7 @@ Files are written as their tools write them, OpenCV's by OpenCV. The rigs are a 
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,11 @@ needs_recording = pytest.mark.skipif(not CALIB.is_file(), reason="needs ../share
 Writer = Callable[[Path, tuple[Camera, ...]], Path]
 
 
-def storage(path: Path, values: dict[str, object]) -> Path:
+def storage(path: Path, values: Mapping[str, Any]) -> Path:
     """A file of OpenCV's FileStorage, written by it."""
     file = cv2.FileStorage(str(path), cv2.FILE_STORAGE_WRITE)
 
-    def put(name: str, value: object) -> None:
+    def put(name: str, value: Any) -> None:
         if isinstance(value, dict):
             file.startWriteStruct(name, cv2.FileNode_MAP)
             for key, item in value.items():

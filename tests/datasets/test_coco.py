@@ -160,7 +160,7 @@ def test_detections_that_cannot_be_right(folder, change, sentence):
         ([coco_person(1, 9, keypoints=[1, 2, 2])], r"expected 'keypoints' of shape \(51,\), got \(3,\)"),
         ([coco_person(1, 9, keypoints=[1, 2, 3] * 17)], "expected flags 0, 1 or 2 of the key points"),
         ([coco_person(1, 9, bbox=["a", 1, 2, 3])], "'bbox' holds something that is no number"),
-        ([coco_person("one", 9)], "expected a whole number as 'id', got 'one'"),
+        ([coco_person(1, 9, id="one")], "expected a whole number as 'id', got 'one'"),
         ([], "there is no person with a key point"),
     ],
 )
@@ -233,7 +233,9 @@ def test_a_public_network_sees_the_published_crop_of_every_real_person(size):
         seen = np.maximum(sides, sides[::-1] * [aspect, 1 / aspect]) * 1.25
         up, left = centre - [0, seen[0] / 2], centre - [seen[0] / 2, seen[0] / 2]
         middle, half = np.array(size) / 2, size[0] / 2
-        points = np.float32([centre, up, left]), np.float32([middle, middle - [0, half], middle - half])
+        points = (
+            np.array(each, np.float32) for each in ([centre, up, left], [middle, middle - [0, half], middle - half])
+        )
         expected = cv2.warpAffine(picture, cv2.getAffineTransform(*points), size, flags=cv2.INTER_LINEAR)
         low, high = ((found.box[row, :2] + found.box[row, 2:] + sign * found.extent[row]) / 2 for sign in (-1, 1))
         cut, image_from_map = network_input(picture, np.eye(3)[:2], np.concatenate([low, high]), size, 4, True)

@@ -1,6 +1,7 @@
 """A rig's recordings on disk: layouts, names, numbers, sizes, and videos whose headers lie."""
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -48,7 +49,7 @@ def test_folders_are_sorted_by_number_and_share_what_all_have(tmp_path):
     assert recording.name == "run"
     assert recording.numbers == (2, 7)
     assert "unequal frames (cam01 3, cam02 3); using the 2 common" in recording.notes[0]
-    pairs = list(rig.pictures(recording, recording.numbers))
+    pairs: Any = list(rig.pictures(recording, recording.numbers))
     assert [[source.args[0].name for source in pair] for pair in pairs] == [
         ["frame_000002.jpg"] * 2,
         ["frame_000007.jpg"] * 2,

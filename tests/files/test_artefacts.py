@@ -216,8 +216,8 @@ def test_maps_of_any_frames_in_any_order_are_read_alone(tmp_path):
         for rows in ([3], [0, -1]):
             with pytest.raises(IndexError, match="heatmaps of 3 frames"):
                 reader.maps(rows)
-    for rows, maps in heatmaps.map_blocks(tmp_path / "a.h5", 2):
-        np.testing.assert_array_equal(maps, everything[rows])
+    for block, maps in heatmaps.map_blocks(tmp_path / "a.h5", 2):
+        np.testing.assert_array_equal(maps, everything[block])
 
 
 def test_heatmaps_with_too_few_frames_are_not_written(tmp_path):
@@ -245,8 +245,16 @@ def test_heatmaps_are_written_alike_in_blocks_and_parts_of_any_size(tmp_path, mo
     monkeypatch.setattr(heatmaps, "_AT_ONCE", 1000)
     with heatmaps.writing(tmp_path / "b.h5", KEYS, VIEWS, SKELETON, (24, 20)) as writer:
         for rows in (slice(0, 1), slice(1, 1), slice(1, 3)):
-            fields = found.points, found.scores, found.image_from_map, found.windows, found.corners
-            writer.append(*(each[rows] for each in fields), found.background[rows], found.background_scale[rows])
+            fields = (
+                found.points,
+                found.scores,
+                found.image_from_map,
+                found.windows,
+                found.corners,
+                found.background,
+                found.background_scale,
+            )
+            writer.append(*(each[rows] for each in fields))
     assert (tmp_path / "b.h5").read_bytes() == (tmp_path / "a.h5").read_bytes()
 
 

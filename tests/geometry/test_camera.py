@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from pipeline.geometry.camera import Camera
+from pipeline.geometry.camera import Camera, Convention
 from tests.tiny_world import camera_ring
 
 LENS = np.array([-0.21, 0.24, 0.0011, -0.0009, -0.02])  # as strong as Human3.6M's
 
 
-def camera(convention: str = "opencv", distortion: np.ndarray = LENS) -> Camera:
+def camera(convention: Convention = "opencv", distortion: np.ndarray = LENS) -> Camera:
     """A camera 5 m from the origin and 1.5 m high, that looks at the middle of a person; its pixels are not square."""
     K = np.array([[1145.0, 0.7, 512.5], [0, 1143.8, 515.4], [0, 0, 1]])
     return replace(camera_ring(4)[1], K=K, size=(1000, 1002), distortion=distortion, convention=convention)
@@ -45,7 +45,7 @@ def test_undistortion_is_opencvs():
 
 
 def test_the_two_tangential_conventions_by_hand():
-    def shown(convention: str) -> np.ndarray:
+    def shown(convention: Convention) -> np.ndarray:
         lens = np.array([0, 0, 0.1, 0, 0])  # p1 alone
         eye = Camera("a", (9, 9), np.eye(3), np.eye(3), np.zeros(3), lens, convention)
         return eye.project(np.array([0.5, 0.2, 1.0]))

@@ -97,6 +97,6 @@ def test_noise_of_one_px_is_as_far_off_in_every_pair_unlike_the_algebraic_residu
     means = []
     for b in range(1, 6):
         seen = [cameras[v].project(truth, distorted=False) + rng.normal(0, 1, (2000, 2)) for v in (0, b)]
-        means.append(epipolar.sampson_distance(*seen, epipolar.fundamental_matrix(cameras[0], cameras[b])).mean())
+        means.append(epipolar.sampson_distance(*seen, F=epipolar.fundamental_matrix(cameras[0], cameras[b])).mean())
     assert np.ptp(means) < 0.1 * np.mean(means)
     assert np.mean(means) == pytest.approx(np.sqrt(2 / np.pi), rel=0.1)  # of a normal distribution's size

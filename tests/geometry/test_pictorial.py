@@ -210,9 +210,9 @@ def test_the_bodies_are_those_of_the_plain_search_for_any_skeleton_views_and_map
         skeleton = get(name)
         _, arguments = noisy(skeleton, views, size, 20, rng)
         settings = replace(SEARCH, first_bins=8 if semantics == "published" else 6, semantics=semantics, floor=1e-6)
-        found, status = pictorial.search(*arguments, settings)
+        found, status = pictorial.search(*arguments, settings=settings)
         for frame in range(20):
-            expected = plain_pictorial.search(*one(arguments, frame), settings)
+            expected = plain_pictorial.search(*one(arguments, frame), settings=settings)
             known = status[frame] == Status.KNOWN
             off += np.linalg.norm(found[frame] - expected, axis=-1)[known].tolist()
             assert known.mean() > 0.9
@@ -232,19 +232,19 @@ def test_so_they_are_for_any_grid_and_tolerance(bins, next_bins, depth, toleranc
     settings = replace(
         SEARCH, first_bins=bins, next_bins=next_bins, depth=depth, limb_tolerance_mm=tolerance, semantics=semantics
     )
-    found, status = pictorial.search(*arguments, settings)
+    found, status = pictorial.search(*arguments, settings=settings)
     for frame in range(3):
         known = status[frame] == Status.KNOWN
         assert known.any() or semantics == "published"  # which has no body where the grid is too coarse for the limbs
-        expected = plain_pictorial.search(*one(arguments, frame), settings)
+        expected = plain_pictorial.search(*one(arguments, frame), settings=settings)
         np.testing.assert_allclose(found[frame][known], expected[known], atol=1e-9)
 
 
 def test_any_number_of_threads_gives_the_same_bytes():
     _, arguments = noisy(get("h36m_17"), 4, (64, 64), 40, np.random.default_rng(2))
-    alone = pictorial.search(*arguments, SEARCH, threads=1)
+    alone = pictorial.search(*arguments, settings=SEARCH, threads=1)
     for threads in (2, 3, 7):
-        many = pictorial.search(*arguments, SEARCH, threads=threads)
+        many = pictorial.search(*arguments, settings=SEARCH, threads=threads)
         assert [each.tobytes() for each in many] == [each.tobytes() for each in alone]
 
 
@@ -256,9 +256,9 @@ def test_maps_may_be_asked_for_when_they_are_needed():
         asked.append(rows)
         return maps[rows]
 
-    found, _ = pictorial.search(some, *others, SEARCH, threads=2)
+    found, _ = pictorial.search(some, *others, settings=SEARCH, threads=2)
     assert max(rows.stop - rows.start for rows in asked) <= 16
-    np.testing.assert_array_equal(found, pictorial.search(maps, *others, SEARCH)[0])
+    np.testing.assert_array_equal(found, pictorial.search(maps, *others, settings=SEARCH)[0])
 
 
 def turned_away(camera: Camera) -> Camera:
@@ -345,7 +345,7 @@ def test_in_the_published_semantics_a_joint_without_heat_rules_the_body_out():
     _, status = pictorial.search(maps, *rest, replace(SEARCH, semantics="published"))
     assert (status[0] == Status.NO_SUPPORT).all()
     assert (status[1] == Status.KNOWN).all()
-    _, status = pictorial.search(maps, *rest, SEARCH)
+    _, status = pictorial.search(maps, *rest, settings=SEARCH)
     assert np.flatnonzero(status[0]).tolist() == [10]
 
 
@@ -362,7 +362,7 @@ def test_of_equals_the_first_is_taken_in_the_order_that_the_semantics_say():
     identity = np.array([[[[1.0, 0, 0], [0, 1, 0]]]])
     settings = pictorial.Search(200, 3, 2, 0, 50, 1e-3)
     rest = (maps, identity, (camera,), np.zeros((1, 3)), np.full((1, 1), np.nan), (-1,))
-    ours, _ = pictorial.search(*rest, settings)
+    ours, _ = pictorial.search(*rest, settings=settings)
     theirs, _ = pictorial.search(*rest, replace(settings, semantics="published"))
     assert ours[0, 0].tolist() == [-100, 100, -100]  # x first
     assert theirs[0, 0].tolist() == [100, -100, -100]  # y first

@@ -29,8 +29,8 @@ def test_bodies_and_statuses_are_those_of_the_compiled_search(name, views, size,
     limb[:3, 6] = np.nan  # a length that is not known
     limb[5:, 2] *= 1.1  # another person
     settings = replace(SEARCH, first_bins=10, semantics=semantics)
-    expected, status = pictorial.search(*arguments, settings)
-    found, same = pictorial_torch.search(*arguments, settings, device=device)
+    expected, status = pictorial.search(*arguments, settings=settings)
+    found, same = pictorial_torch.search(*arguments, settings=settings, device=device)
     np.testing.assert_array_equal(same, status)
     np.testing.assert_allclose(found, expected, atol=1e-3)  # mm
     assert set(status.ravel()) == {0, 5, 6}
@@ -39,7 +39,7 @@ def test_bodies_and_statuses_are_those_of_the_compiled_search(name, views, size,
 def test_batches_change_nothing(monkeypatch):
     _, arguments = noisy(get("mpii_16"), 2, (32, 32), 7, np.random.default_rng(6))
     settings = replace(SEARCH, first_bins=6, depth=3)
-    whole, _ = pictorial_torch.search(*arguments, settings, device="cpu")
+    whole, _ = pictorial_torch.search(*arguments, settings=settings, device="cpu")
     monkeypatch.setattr(pictorial_torch, "_BATCH", 3)
     asked = []
     maps, *others = arguments

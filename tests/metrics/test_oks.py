@@ -24,9 +24,9 @@ def test_similarity_is_the_published_one(crowd):
 
 
 def test_people_found_twice_go_in_the_published_order(crowd):
-    assert oks.oks_nms(*crowd, 0.9).tolist() == [0, 3, 2]
-    assert oks.oks_nms(*crowd, 0.5).tolist() == [0, 2]
-    assert oks.soft_oks_nms(*crowd, 0.9).tolist() == [0, 2, 3, 1, 4]
+    assert oks.oks_nms(*crowd, threshold=0.9).tolist() == [0, 3, 2]
+    assert oks.oks_nms(*crowd, threshold=0.5).tolist() == [0, 2]
+    assert oks.soft_oks_nms(*crowd, threshold=0.9).tolist() == [0, 2, 3, 1, 4]
 
 
 def test_a_persons_score_is_the_boxs_times_that_of_the_joints_one_can_see():

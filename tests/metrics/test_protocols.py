@@ -21,7 +21,7 @@ def four_people():
 
 
 def test_the_two_published_means_and_the_one_that_is_read_an_entry_too_late(four_people):
-    table = pck.mpii_table(*four_people, MPII)
+    table = pck.mpii_table(*four_people, skeleton=MPII)
     labelled = 14 * 4 - 1
     assert table["wrist"] == pytest.approx((100 + 100 * 2 / 3) / 2)
     assert table["head"] == table["ankle"] == 100

@@ -63,13 +63,13 @@ def test_no_change_is_no_evidence():
 
 def test_a_few_frames_say_nothing():
     rows = slice(0, 20)
-    few = [
+    before, after = (
         HeldOutFigures(
             **{key: value[rows] if key not in ("limbs", "asymmetry") else value for key, value in vars(w).items()}
         )
         for w in (witness(), witness(40.0, 0.05))
-    ]
-    found = judge(*few, SEQUENCE[rows], LIMITS, np.random.default_rng(0))
+    )
+    found = judge(before, after, SEQUENCE[rows], LIMITS, np.random.default_rng(0))
     assert found["verdict"] == UNSURE
     assert "20 held-out frames" in found["reasons"][0]
 

@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from pipeline.models import build
 from pipeline.models.inference import as_input, predict
 
 CPU = torch.device("cpu")
-BLUE = np.zeros((1, 2, 2, 3), np.uint8) + np.uint8([255, 0, 0])  # BGR
+BLUE = np.zeros((1, 2, 2, 3), np.uint8) + np.array([255, 0, 0], np.uint8)  # BGR
 SMALL = build.Network("poseresnet", "basic", (1, 1, 1, 1), 8, 16, 64, "mpii_16")
 
 
@@ -47,7 +48,7 @@ def test_mirrored_maps_are_moved_a_pixel_if_asked():
 def test_maps_of_integral_regression_peak_at_its_coordinates_as_high_as_its_mass_around_them(depth_bins, flip):
     torch.manual_seed(1)
     network = dataclasses.replace(SMALL, name="integral", depth_bins=depth_bins, input_height=96)
-    model = build.build(network).eval()
+    model: Any = build.build(network).eval()
 
     def volume(tensor):  # two px wide a spot for each joint, mirrored where the picture is
         bins = max(1, depth_bins)

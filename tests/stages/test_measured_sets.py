@@ -162,7 +162,7 @@ def test_fusion_is_learned_from_labelled_moments(root):
     learn("first.pt")
     start = build.load(root / "first.pt")[1]
     assert not torch.equal(model.aggre_layer.aggre[5].weight, start.aggre_layer.aggre[5].weight)
-    assert not torch.equal(model.resnet.conv1.weight, start.resnet.conv1.weight)
+    assert not torch.equal(model.state_dict()["resnet.conv1.weight"], start.state_dict()["resnet.conv1.weight"])
 
 
 @pytest.mark.parametrize(

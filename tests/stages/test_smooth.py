@@ -82,10 +82,10 @@ def test_blocks_change_nothing(smooth: SMOOTH, method: str, monkeypatch: pytest.
     given = poses(300)
     whole, _ = smooth(given, method=method)
     stage = importlib.import_module("stages.smooth")
-    blocks = list(stage.blocks(given.keys, stage.Smooth("rpsm", method, RATE, 4.0, 0.5, 0.0)))  # type: ignore[arg-type]
+    blocks = list(stage.blocks(given.keys, stage.Smooth("rpsm", method, RATE, 4.0, 0.5, 0.0)))
     assert len(blocks) == 2
     monkeypatch.setattr(stage, "_BLOCK", 64)
-    config = stage.Smooth("rpsm", method, RATE, 4.0, 0.5, 0.0)  # type: ignore[arg-type]
+    config = stage.Smooth("rpsm", method, RATE, 4.0, 0.5, 0.0)
     for rows, wanted in stage.blocks(given.keys, config):
         joints = stage.smooth(np.round(given.joints[rows], 3), given.keys.number[rows], given.covariance[rows], config)[
             wanted

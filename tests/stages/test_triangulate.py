@@ -134,7 +134,7 @@ def test_mistakes_are_sentences_and_leave_the_earlier_poses_alone(seen, triangul
     path = seen.world.data("r0") / "poses.h5"
     before = path.read_bytes()
     with pytest.raises(SystemExit) as stopped:
-        triangulate(PARAMS.replace(*change, 1))
+        triangulate(PARAMS.replace(change[0], change[1], 1))
     assert stopped.value.code == 1
     error = capsys.readouterr().err
     assert sentence in error

@@ -1,5 +1,6 @@
 import shutil
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,7 +61,7 @@ def test_an_interrupted_training_ends_with_the_bytes_of_an_undisturbed_one(tmp_p
     whole = Dots()
     records = list(train(whole, _batches, as_input, _loss, SCHEDULE, CPU, None, 4))
     broken = Dots()
-    run = train(broken, _batches, as_input, _loss, SCHEDULE, CPU, None, 4, tmp_path / "c.pt", checkpoint_every=3)
+    run: Any = train(broken, _batches, as_input, _loss, SCHEDULE, CPU, None, 4, tmp_path / "c.pt", checkpoint_every=3)
     next(run)
     next(run)  # 8 steps done, the last checkpoint is of step 6
     run.close()
@@ -174,7 +175,7 @@ def test_an_interrupted_training_with_fusion_ends_with_the_bytes_of_an_undisturb
     def learned(*more):
         torch.manual_seed(1)
         model = _views()
-        run = train(model, _moments, as_input, _loss, SCHEDULE, CPU, None, 4, *more, fused_views=2)
+        run: Any = train(model, _moments, as_input, _loss, SCHEDULE, CPU, None, 4, *more, fused_views=2)
         return model, run
 
     whole, run = learned()
@@ -210,7 +211,7 @@ def _interrupted(tmp_path, half=None, **options):
     file = tmp_path / "c.pt"
     whole, broken, resumed = Dots(), Dots(), Dots()
     list(train(whole, _batches, as_input, _loss, SCHEDULE, CPU, half, 4, **options))
-    run = train(broken, _batches, as_input, _loss, SCHEDULE, CPU, half, 4, file, checkpoint_every=3, **options)
+    run: Any = train(broken, _batches, as_input, _loss, SCHEDULE, CPU, half, 4, file, checkpoint_every=3, **options)
     next(run)
     next(run)
     run.close()
