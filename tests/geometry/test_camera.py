@@ -87,7 +87,7 @@ def test_the_lens_model_does_not_fold_the_surroundings_into_the_picture():
     shown = eye.project(np.array([[0.9, 0, 1], [1.6, 0, 1]]))
     np.testing.assert_allclose(shown[0], [0.9 * (1 - 0.3 * 0.81), 0])
     assert np.isnan(shown[1]).all()
-    assert camera(distortion=np.zeros(5)).reach == np.inf
+    assert camera(distortion=np.zeros(5)).max_valid_radius == np.inf
 
 
 def test_a_pixel_that_no_point_is_shown_at_has_no_undistorted_place():
