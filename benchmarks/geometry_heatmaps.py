@@ -18,7 +18,7 @@ import yaml
 from benchmarks.timing import Row, at_least, at_most, interleaved
 from pipeline import crops, heatmaps
 from pipeline.files import heatmaps as heatmap_file
-from pipeline.files.cameras import of_views, read_cameras
+from pipeline.files.cameras import read_cameras, select_views
 from pipeline.files.keys import FrameKeys
 from pipeline.files.poses import Poses
 from pipeline.geometry import pictorial
@@ -162,7 +162,7 @@ def _moved(folder: Path, data: Path, frames: int) -> list[Row]:
     network, net = build.load(folder / "model.pt")
     seen, poses = Frames.read(data / "target.h5"), Poses.read(folder / "poses.h5")
     head = heatmap_file.Heatmaps.read(folder / "heatmaps.h5", windows=False)
-    rig = of_views(read_cameras(data / "cameras.toml"), head.views, str(data))
+    rig = select_views(read_cameras(data / "cameras.toml"), head.views, str(data))
     lengths = limb_lengths(poses.joints, poses.inliers.sum(axis=1), head.keys.person, head.skeleton)
     centres = pictorial.roots(poses.joints, head.skeleton.root)
     limb_mm = np.array([lengths[person].length_mm for person in head.keys.person.tolist()])
@@ -195,7 +195,7 @@ def _moved(folder: Path, data: Path, frames: int) -> list[Row]:
             scale = side / size
             own_from_map = np.array([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2]])
             image_from_map = crops.compose(np.stack([affine for _, affine in pictures]), own_from_map)[None]
-            kept = *heatmaps.windows(maps, heatmap_file.window_side((size, size))), *heatmaps.background(maps)
+            kept = *heatmaps.windows(maps, heatmap_file.patch_side((size, size))), *heatmaps.background(maps)
             for given, found in ((maps, before[size]), (heatmaps.whole(*kept, (size, size)), after[size])):
                 where = crops.inverse(image_from_map), rig, centres[[frame]], limb_mm[[frame]]
                 found.append(pictorial.search(given, *where, head.skeleton.parents, settings)[0][0])

@@ -23,7 +23,8 @@ import numpy as np
 from benchmarks.timing import Row, at_least, at_most, interleaved, table
 from pipeline import crops
 from pipeline.datasets import images
-from pipeline.files import pictures, samples
+from pipeline.files import images as jpegs
+from pipeline.files import samples
 from pipeline.files.samples import Samples
 from pipeline.skeleton import get
 
@@ -48,7 +49,7 @@ def rows(folder: Path, quick: bool) -> list[Row]:
     def plain(size: int) -> None:
         wanted = crops.crop_from_image(_BOX, size)
         for data in full:
-            picture = pictures.decode(np.frombuffer(data, np.uint8))
+            picture = jpegs.decode(np.frombuffer(data, np.uint8))
             normalised(cv2.warpAffine(picture, wanted, (size, size), flags=cv2.INTER_LINEAR))
 
     def cached(size: int) -> list[np.ndarray]:
@@ -113,7 +114,7 @@ def full_pictures(count: int) -> list[bytes]:
         else:
             picture = np.random.default_rng(number).integers(0, 256, (250, 250, 3), dtype=np.uint8)
         picture = cv2.resize(picture, _FULL, interpolation=cv2.INTER_CUBIC)
-        qualities = ((pictures.encode(picture, quality), quality) for quality in range(98, 40, -2))
+        qualities = ((jpegs.encode(picture, quality), quality) for quality in range(98, 40, -2))
         found.append(next(data for data, quality in qualities if len(data) <= _JPEG_BYTES or quality == 42))
     return found
 
@@ -121,8 +122,8 @@ def full_pictures(count: int) -> list[bytes]:
 def write_cache(path: Path, full: list[bytes], side: int, count: int) -> Samples:
     """The persons of the pictures, over and over, as prepare_source stores them: a box takes `side` px."""
     affine, kept = crops.stored(_BOX, _MARGIN, side)
-    decoded = [pictures.decode(np.frombuffer(data, np.uint8)) for data in full]
-    cut = [pictures.encode(crops.warp(picture, affine, kept), _QUALITY) for picture in decoded]
+    decoded = [jpegs.decode(np.frombuffer(data, np.uint8)) for data in full]
+    cut = [jpegs.encode(crops.warp(picture, affine, kept), _QUALITY) for picture in decoded]
     skeleton = get("mpii_16")
     samples.write(
         path,

@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.timing import Row, at_least, at_most, table
 from pipeline import params, skeleton
-from pipeline.files import pictures
+from pipeline.files import images
 from pipeline.models import build
 from pipeline.models.inference import as_input
 from pipeline.runtime import Runtime, half_precision, has_spare_processor, start_torch
@@ -147,14 +147,14 @@ def _people(source: Source, names: skeleton.Skeleton) -> Pool:
     stored = []
     for _ in range(16):
         rough = rng.integers(0, 255, (side // 8, side // 8, 3), dtype=np.uint8)
-        stored.append(pictures.encode(np.kron(rough, np.ones((8, 8, 1), dtype=np.uint8)), source.jpeg_quality))
+        stored.append(images.encode(np.kron(rough, np.ones((8, 8, 1), dtype=np.uint8)), source.jpeg_quality))
     affine = np.tile(np.eye(3)[:2], (_PEOPLE, 1, 1))
     margin = (side - source.cache_size) / 2
     box = np.tile([margin, margin, side - margin, side - margin], (_PEOPLE, 1))
     joints = rng.uniform(margin, side - margin, (_PEOPLE, len(names), 2))
     weights = np.ones((_PEOPLE, len(names)), dtype=np.float32)
     decoded = [np.frombuffer(each, dtype=np.uint8) for each in stored]
-    return Pool(lambda row: pictures.decode(decoded[row % len(decoded)]), affine, box, joints, weights, names)
+    return Pool(lambda row: images.decode(decoded[row % len(decoded)]), affine, box, joints, weights, names)
 
 
 if __name__ == "__main__":

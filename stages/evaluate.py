@@ -65,7 +65,7 @@ def main(
     real = wanted.joints[test]  # (frames, joints, 3)
     has_picture = np.isfinite(seen.image_from_map[test]).all((-2, -1))  # (frames, views)
     pictured = partial(pck.keypoints_and_head_sizes, skeleton=seen.skeleton)
-    shown, head = rigs.each(seen.keys.take(test), seen.views, str(heatmaps), pictured, real, wanted.head[test])
+    shown, head = rigs.map_by_rig(seen.keys.take(test), seen.views, str(heatmaps), pictured, real, wanted.head[test])
     shown = np.where(has_picture[..., None, None], shown, np.nan)
     off = pck.head_distances(seen.points[test], shown, head)  # (frames, views, joints) head sizes
     absolute = mpjpe.joint_distances(triangulated.joints[test], real)

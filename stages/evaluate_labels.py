@@ -37,7 +37,7 @@ def main(*, labels: Path, cameras: Path, truth: Path, metrics: Path, table: Path
     accepted = reason == Reason.ACCEPTED
     keys = made.keys.take(train)
     pictured = partial(pck.keypoints_and_head_sizes, skeleton=made.skeleton)
-    shown, head = rigs.each(keys, made.views, str(labels), pictured, real, wanted.head[train])
+    shown, head = rigs.map_by_rig(keys, made.views, str(labels), pictured, real, wanted.head[train])
     if wanted.origin == "peer":
         shown = np.full_like(shown, np.nan)  # a peer's joint is no place where a label has to be
     off = np.where(accepted, pck.head_distances(made.points[train], shown, head), np.nan)
@@ -45,7 +45,7 @@ def main(*, labels: Path, cameras: Path, truth: Path, metrics: Path, table: Path
     if poses is not None:
         teacher = Poses.read(poses)
         made.keys.require_same(teacher.keys, str(poses))
-        (would_be,) = rigs.each(keys, made.views, str(labels), _projected, teacher.joints[train])
+        (would_be,) = rigs.map_by_rig(keys, made.views, str(labels), _projected, teacher.joints[train])
         has_place = possible & ~accepted & np.isfinite(would_be).all(-1)
         off_refused = np.where(has_place, pck.head_distances(would_be, shown, head), np.nan)
 

@@ -18,7 +18,7 @@ from pipeline import params as params_file
 from pipeline.datasets import parallel
 from pipeline.datasets.labelled import LabelledSet
 from pipeline.datasets.records import Census, Records, census
-from pipeline.files import atomic, journal, pictures, samples, scratch
+from pipeline.files import atomic, images, journal, samples, scratch
 from pipeline.files.journal import Item
 
 _NAMED = 3  # so many examples of what is wrong
@@ -56,7 +56,7 @@ def prepare(data: Path, labelled_set: LabelledSet, out: Path, metrics: Path, con
         raise ValueError(_unusable(data, [f"{image}: there is no such picture" for image in absent]))
     # `unreadable` decides what is done with the crops, not what they are: who changes it after an error need not wait again.
     cutting = (config.cache_size, config.cache_margin, config.jpeg_quality)
-    with scratch.open(__file__, records.files, cutting, labelled_set, stamps) as folder:
+    with scratch.resumable_folder(__file__, records.files, cutting, labelled_set, stamps) as folder:
         kept, whole = _write(out, records, config, folder / "crops")
     _report(out, metrics, records, census(records), kept, whole)
 
@@ -82,7 +82,7 @@ def _write(out: Path, records: Records, config: Source, made: Path) -> tuple[np.
             return [(b"", {"error": str(error)})] * len(rows)
         facts = {"size": [picture.shape[1], picture.shape[0]]}
         cuts = (crops.warp(picture, affines[row], int(sides[row])) for row in rows)
-        return [(pictures.encode(crop, config.jpeg_quality), facts) for crop in cuts]
+        return [(images.encode(crop, config.jpeg_quality), facts) for crop in cuts]
 
     def make(first: int) -> Iterator[Item]:
         rows = range(first, len(records))

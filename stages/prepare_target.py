@@ -22,7 +22,7 @@ from pipeline.datasets.calibration import Calibration
 from pipeline.datasets.h36m import layouts, selection
 from pipeline.datasets.h36m.selection import H36m
 from pipeline.datasets.lenses import Straightening
-from pipeline.files import atomic, frames, journal, pictures, scratch
+from pipeline.files import atomic, frames, images, journal, scratch
 from pipeline.files.cameras import write_rigs
 from pipeline.files.detections import Detections
 from pipeline.files.journal import Item
@@ -464,7 +464,7 @@ def _write_frames(
             crop = how.straightening.cut(picture, affine, how.calibrated_from_picture, side)
         else:
             crop = crops.warp(picture, crops.compose(affine, how.calibrated_from_picture), side)
-        return pictures.encode(crop, config.jpeg_quality), {}
+        return images.encode(crop, config.jpeg_quality), {}
 
     def jobs(first: int) -> Iterator[tuple[int, int, Cut, rig.Source]]:
         for number, recording in enumerate(recordings):
@@ -481,7 +481,7 @@ def _write_frames(
 
     decoder = videos.decoder() if any(view.is_video for recording in recordings for view in recording.views) else ""
     known = _fingerprint(recordings, rigs, cuts, affines, crop_px)
-    with scratch.open(__file__, [], known, config.jpeg_quality, decoder) as folder:
+    with scratch.resumable_folder(__file__, [], known, config.jpeg_quality, decoder) as folder:
         jpegs = (jpeg for jpeg, _ in journal.kept(folder / "crops", make))
         frames.write(
             out, keys, tuple(view.camera.name for view in recordings[0].views), box, affines, jpegs, decoder, extent

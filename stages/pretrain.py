@@ -101,7 +101,7 @@ def main(
         return {"heatmap": loss_against_targets(stacks, batch, pretrain.loss, root)}
 
     inputs = [*files.values(), *([init] if init is not None else [])]
-    kept = scratch.open(__file__, inputs, runtime, network, mix, pretrain, str(device), half)
+    kept = scratch.resumable_folder(__file__, inputs, runtime, network, mix, pretrain, str(device), half)
     with ranks.opened_by_the_first(kept) as folder:
         checkpoint, every = folder / "checkpoint.pt", max(1, schedule.steps // 20)
         learning = (model, coming, prepare, loss_terms, schedule, device, half, every, checkpoint)

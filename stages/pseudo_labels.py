@@ -160,7 +160,7 @@ def main(
         reason[(reason == Reason.ACCEPTED) & ~labels.inside(found, rig)] = Reason.OUTSIDE
         return found, weights, reason, errors
 
-    found, weights, reason, errors = rigs.each(
+    found, weights, reason, errors = rigs.map_by_rig(
         seen.keys.take(train), views, str(heatmaps), chosen, points[train], scores[train], teacher.joints[train]
     )
     reason[:, unused] = Reason.VIEW_HELD_OUT
@@ -169,7 +169,7 @@ def main(
 
     box = target.rectangle
     if config.boxes == "poses":
-        (refined,) = rigs.each(
+        (refined,) = rigs.map_by_rig(
             seen.keys,
             views,
             str(heatmaps),

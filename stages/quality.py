@@ -111,7 +111,7 @@ def look(
         apart = labelfree.pair_distances(points, scores > quality.confidence_threshold, rig)
         return px, mm, labelfree.left_right_swaps(points, joints, rig, skeleton), apart
 
-    px, mm, exchanged, apart = rigs.each(keys, poses.views, "cameras", compared, points, scores, poses.joints)
+    px, mm, exchanged, apart = rigs.map_by_rig(keys, poses.views, "cameras", compared, points, scores, poses.joints)
     bounded = labelfree.clip_errors(mm, present, quality.limit_mm)
     stretch = np.minimum(labelfree.limb_deviations(poses.joints, keys.person, skeleton), 1.0)
     usual = labelfree.limb_medians(poses.joints, keys.person, skeleton)

@@ -84,7 +84,7 @@ def main(
 
     size = (config.views_shown, config.picture_px)
     where = partial(keypoints_and_head_sizes, skeleton=last.skeleton)
-    shown, head = rigs.each(pictured.keys, pictured.views, str(frames), where, real.joints, real.head)
+    shown, head = rigs.map_by_rig(pictured.keys, pictured.views, str(frames), where, real.joints, real.head)
     sheets = [held_out_sheet(pictured, seen, last, real, shown, head, *size)]
     labelled = [name for name in names if (data / name / "labels.h5").exists()]
     if labelled:

@@ -148,7 +148,7 @@ def main(
         return terms
 
     inputs = [init, *files.values(), frames, labels, cameras]
-    kept = scratch.open(__file__, inputs, runtime, mix, retrain, str(device), half)
+    kept = scratch.resumable_folder(__file__, inputs, runtime, mix, retrain, str(device), half)
     with ranks.opened_by_the_first(kept) as folder:
         checkpoint, every = folder / "checkpoint.pt", max(1, schedule.steps // 20)
         learning = (model, coming, prepare, loss_terms, schedule, device, half, every, checkpoint)

@@ -81,7 +81,7 @@ def main(
         for (rows, seen), (_, triangulated, _) in blocks:
             for array in (seen.image_from_map, seen.points):
                 array[:, unused] = np.nan
-            joints, status, off = rigs.each(
+            joints, status, off = rigs.map_by_rig(
                 seen.keys,
                 views,
                 str(heatmaps),

@@ -14,7 +14,7 @@ import numpy as np
 from pipeline import cli
 from pipeline.files.atomic import write_json
 from pipeline.files.cameras import read_rigs
-from pipeline.files.heatmaps import point_blocks, read_header
+from pipeline.files.heatmaps import keypoint_blocks, read_header
 from pipeline.files.poses import Status, writing
 from pipeline.geometry import ransac, uncertainty
 from pipeline.geometry.camera import Camera
@@ -88,10 +88,10 @@ def main(*, heatmaps: Path, cameras: Path, out: Path, metrics: Path, config: Tri
     statuses, agreeing = np.zeros(len(Status), dtype=int), 0
     run = None
     with writing(out, keys, views, skeleton) as poses:
-        for rows, points, scores in point_blocks(heatmaps):
+        for rows, points, scores in keypoint_blocks(heatmaps):
             points[:, unused] = np.nan
             some = keys.take(rows)
-            joints, inliers, error, status = rigs.each(some, views, str(heatmaps), triangulated, points, scores)
+            joints, inliers, error, status = rigs.map_by_rig(some, views, str(heatmaps), triangulated, points, scores)
             poses.put(rows, joints, inliers, error, status)
             for each, rig in rigs.groups(some, views, str(heatmaps)):
                 part = uncertainty.tally(joints[each], inliers[each], points[each], rig, config.reproj_threshold_px)
@@ -107,10 +107,10 @@ def main(*, heatmaps: Path, cameras: Path, out: Path, metrics: Path, config: Tri
             ) -> tuple[np.ndarray]:
                 return (uncertainty.covariances(joints, inliers, points, rig, noise),)
 
-            for rows, points, _ in point_blocks(heatmaps):
+            for rows, points, _ in keypoint_blocks(heatmaps):
                 points[:, unused] = np.nan
                 arrays = (*poses.get(rows), points)
-                (covariance,) = rigs.each(keys.take(rows), views, str(heatmaps), uncertain, *arrays)
+                (covariance,) = rigs.map_by_rig(keys.take(rows), views, str(heatmaps), uncertain, *arrays)
                 poses.put_covariance(rows, covariance)
                 spread = np.sqrt(np.trace(covariance, axis1=-2, axis2=-1))
                 spreads.append(spread[np.isfinite(spread)])

@@ -80,7 +80,7 @@ class Seen:
         map_from_image = crops.crop_from_image(Frames.read(world.frames).box, 32)
         peaks = crops.transform(map_from_image, self.points)
         maps = heatmaps.draw(peaks, (32, 32), 1.5) * self.scores[..., None, None]
-        windows, corners = heatmaps.windows(maps, heatmap_file.window_side((32, 32)))
+        windows, corners = heatmaps.windows(maps, heatmap_file.patch_side((32, 32)))
         path = world.data("r0") / "heatmaps.h5"
         with heatmap_file.writing(path, world.keys, views, skeleton, (32, 32)) as writer:
             writer.append(self.points, self.scores, crops.inverse(map_from_image), windows, corners)

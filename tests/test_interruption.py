@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline.files import pictures, samples
+from pipeline.files import images, samples
 from pipeline.skeleton import get
 from tests.pipeline_graph import ROOT, read
 
@@ -33,7 +33,7 @@ def workspace(tmp_path: Path) -> Path:
         np.tile([0.0, 0.0, side, side], (ROWS, 1)),
         np.full(ROWS, 10.0),
         np.tile(np.eye(3)[:2], (ROWS, 1, 1)),
-        (pictures.encode(rng.integers(0, 255, (side, side, 3), dtype=np.uint8)) for _ in range(ROWS)),
+        (images.encode(rng.integers(0, 255, (side, side, 3), dtype=np.uint8)) for _ in range(ROWS)),
     )
     values = read("params.yaml")
     values["runtime"]["threads"] = 1

@@ -34,12 +34,12 @@ class Rigs:
         found = self.by_sequence.get("", self.by_sequence.get(sequence))
         if found is None:
             raise ValueError(f"{what}: there is no calibration of the sequence '{sequence}'")
-        return of_views(found, views, what)
+        return select_views(found, views, what)
 
     def groups(self, keys: FrameKeys, views: tuple[str, ...], what: str) -> list[tuple[np.ndarray, tuple[Camera, ...]]]:
         """Which frames were seen by which cameras: (rows, cameras), a pair a rig; one pair where all have the same."""
         if "" in self.by_sequence:
-            return [(np.arange(len(keys)), of_views(self.by_sequence[""], views, what))]
+            return [(np.arange(len(keys)), select_views(self.by_sequence[""], views, what))]
         rows: dict[int, list[np.ndarray]] = {}
         rigs: dict[int, tuple[Camera, ...]] = {}
         for sequence in np.unique(keys.sequence).tolist():
@@ -47,9 +47,9 @@ class Rigs:
             found = self.by_sequence[sequence]
             rows.setdefault(id(found), []).append(np.flatnonzero(keys.sequence == sequence))
             rigs[id(found)] = found
-        return [(np.sort(np.concatenate(some)), of_views(rigs[key], views, what)) for key, some in rows.items()]
+        return [(np.sort(np.concatenate(some)), select_views(rigs[key], views, what)) for key, some in rows.items()]
 
-    def each(
+    def map_by_rig(
         self,
         keys: FrameKeys,
         views: tuple[str, ...],
@@ -129,7 +129,7 @@ def read_rigs(path: Path) -> Rigs:
     return Rigs({sequence: rigs[json.dumps(each)] for sequence, each in by_sequence.items()} or {"": ()})
 
 
-def of_views(cameras: tuple[Camera, ...], views: tuple[str, ...], what: str) -> tuple[Camera, ...]:
+def select_views(cameras: tuple[Camera, ...], views: tuple[str, ...], what: str) -> tuple[Camera, ...]:
     """The cameras in the order of an artefact's views, found by name; ValueError names the one that is missing."""
     by_name = {camera.name: camera for camera in cameras}
     for view in views:

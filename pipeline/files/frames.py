@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.files import hdf5, pictures
+from pipeline.files import hdf5, images
+from pipeline.files.images import Jpegs, decode
 from pipeline.files.keys import FrameKeys
-from pipeline.files.pictures import Jpegs, decode
 
 KIND = "frames"
 
@@ -97,7 +97,7 @@ def write(
     with hdf5.writing(path, KIND) as file:
         if decoder:
             file.attrs["decoder"] = decoder
-        starts = pictures.append(file, jpegs)
+        starts = images.append(file, jpegs)
         if len(starts) != len(keys) * len(views) + 1:
             raise ValueError(f"{path}: {len(starts) - 1} pictures for {len(keys)} frames of {len(views)} views")
         keys.put(file)

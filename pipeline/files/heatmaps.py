@@ -18,7 +18,7 @@ KIND = "heatmaps"
 _AT_ONCE = 2**30  # bytes; Linux reads less than 2 GiB in one call
 
 
-def window_side(map_size: tuple[int, int]) -> int:
+def patch_side(map_size: tuple[int, int]) -> int:
     """Map px of a window: at 64 px and more it grows with the map, and a file has 1/14 of the maps' bytes or less.
 
     Measured on maps of trained networks, benchmarks/geometry_heatmaps.py.
@@ -39,7 +39,7 @@ class Heatmaps:
         image_from_map: (frames, views, 2, 3) px of the full picture from px of the map; NaN where the view is missing.
         map_size: (width, height) px of a map.
         windows: (frames, views, joints, 2, rows, columns) float16, values of the map around its best peak and around
-            the best of the rest; `window_side` px, or the map's where that is less.
+            the best of the rest; `patch_side` px, or the map's where that is less.
         corners: (frames, views, joints, 2, 2) int16, x y of each window's top-left px in the map.
         background: (frames, views, joints, height / 4, width / 4) uint8, what lies outside of the windows, in shares of
         background_scale: (frames, views, joints) float32, the value of 255.
@@ -88,7 +88,7 @@ def read_header(path: Path) -> tuple[FrameKeys, tuple[str, ...], Skeleton]:
         return FrameKeys.get(file), tuple(hdf5.get_text(file, "views").tolist()), get(file.attrs["skeleton"])
 
 
-def point_blocks(path: Path, frames: int = 1024) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+def keypoint_blocks(path: Path, frames: int = 1024) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
     """The peaks of a file, some frames at a time, so that memory does not grow with the number of frames.
 
     Yields:
@@ -276,7 +276,7 @@ class Writer:
     def __init__(self, file: h5py.File, shape: tuple[int, int, int], map_size: tuple[int, int]) -> None:
         frames, views, joints = shape
         width, height = map_size
-        self.window = window_side(map_size)  # px, for `pipeline.heatmaps.windows`
+        self.window = patch_side(map_size)  # px, for `pipeline.heatmaps.windows`
         window, coarse = (min(self.window, height), min(self.window, width)), (-(-height // 4), -(-width // 4))
         self._done, self._frames = 0, frames
         self._columns = [

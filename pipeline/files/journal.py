@@ -4,7 +4,7 @@ The items (a JPEG and a few facts about it) are appended to one file in the stag
 and handed on. A process that is killed leaves at most one half-written item at the end; the next run notices it by its
 length or checksum, cuts it off and makes it again. How a stage uses it:
 
-    with scratch.open(__file__, [annotations], config, stamps) as folder:  # named after all that decides the result
+    with scratch.resumable_folder(__file__, [annotations], config, stamps) as folder:  # named after all that decides the result
         crops = journal.kept(folder / "crops", lambda first: parallel.in_order(cut, jobs[first:]))
         samples.write(out, ..., (jpeg for jpeg, facts in crops))
 """
@@ -25,7 +25,7 @@ def kept(path: Path, make: Callable[[int], Iterable[Item]]) -> Iterator[Item]:
     """All items in their order: first those that an earlier run has made, then the others, as they are made.
 
     Args:
-        path: the journal; it may be absent. Who reads it must own it alone (`scratch.open` sees to that).
+        path: the journal; it may be absent. Who reads it must own it alone (`scratch.resumable_folder` sees to that).
         make: first -> the items from that number on; called once, and not before the earlier ones are through.
 
     Memory holds one item at a time.

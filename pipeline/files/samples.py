@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.files import hdf5, pictures
-from pipeline.files.pictures import Jpegs, decode
+from pipeline.files import hdf5, images
+from pipeline.files.images import Jpegs, decode
 from pipeline.files.space import Space
 from pipeline.skeleton import Skeleton, get
 
@@ -32,7 +32,7 @@ class Samples:
         extent: (samples, 2) px, width and height of the person's own rectangle, about the box's centre and with its margin; the
             longer one is the box's side. None where a set has squares of its own, such as MPII, and in older files.
         space: where the joints are in 3D; None where the set was labelled in pictures alone.
-        jpeg: (bytes,) uint8, sliced, and jpeg_start: (samples + 1,) int64, see files/pictures.py.
+        jpeg: (bytes,) uint8, sliced, and jpeg_start: (samples + 1,) int64, see files/images.py.
     """
 
     skeleton: Skeleton
@@ -108,7 +108,7 @@ def write(
     makes the pictures may fill the arrays on the way.
     """
     with hdf5.writing(path, KIND) as file:
-        starts = pictures.append(file, jpegs)
+        starts = images.append(file, jpegs)
         if len(starts) != len(key) + 1:
             raise ValueError(f"{path}: {len(starts) - 1} pictures for {len(key)} samples")
         file.attrs["skeleton"] = skeleton.name

@@ -19,7 +19,7 @@ _LIBRARIES = ("torch", "torchvision", "numpy", "opencv-python-headless")  # othe
 
 
 @contextmanager
-def open(stage: str | Path, inputs: Sequence[Path], *params: object) -> Iterator[Path]:
+def resumable_folder(stage: str | Path, inputs: Sequence[Path], *params: object) -> Iterator[Path]:
     """A folder for the checkpoints of one training, removed when the block ends without an error.
 
     Where another process has the folder, this one waits for it. Write checkpoints with `atomic.replacing`.

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from pipeline.files import atomic, frames, hdf5, heatmaps, pictures, samples
+from pipeline.files import atomic, frames, hdf5, heatmaps, images, samples
 from pipeline.files.cameras import read_cameras, write_cameras
 from pipeline.files.detections import Detections
 from pipeline.files.frames import Frames
@@ -33,7 +33,7 @@ KEYS = FrameKeys(
 
 
 def jpeg(grey: int) -> bytes:
-    return pictures.encode(np.full((12, 16, 3), grey, np.uint8))
+    return images.encode(np.full((12, 16, 3), grey, np.uint8))
 
 
 def numbers(*shape: int, holes: bool = False) -> np.ndarray:
@@ -355,7 +355,7 @@ def test_many_pictures_are_found_again_across_chunks(tmp_path):
     rng = np.random.default_rng(0)
     data = [rng.integers(0, 256, size, dtype=np.uint8).tobytes() for size in (400_000, 0, 900_000, 5, 1_300_000)]
     with hdf5.writing(tmp_path / "a.h5", "frames") as file:
-        starts = pictures.append(file, data)
+        starts = images.append(file, data)
     with h5py.File(tmp_path / "a.h5") as file:
         whole = file["jpeg"][...].tobytes()
     assert [whole[a:b] for a, b in pairwise(starts)] == data
@@ -363,7 +363,7 @@ def test_many_pictures_are_found_again_across_chunks(tmp_path):
 
 def test_bytes_that_are_no_jpeg_are_refused():
     with pytest.raises(ValueError, match="3 bytes that are no JPEG"):
-        pictures.decode(np.array([1, 2, 3], dtype=np.uint8))
+        images.decode(np.array([1, 2, 3], dtype=np.uint8))
 
 
 def test_samples_know_the_persons_own_rectangle_or_take_the_square(tmp_path):

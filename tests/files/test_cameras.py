@@ -37,7 +37,7 @@ def test_sequences_with_the_same_cameras_are_one_group(path):
 def test_each_frame_is_seen_by_its_own_cameras(path):
     rigs, wanted = read_rigs(path), keys("c", "b", "a", "c", "b")
     points = np.random.default_rng(0).uniform(-300, 300, (5, 4, 3))  # mm
-    shown, frame = rigs.each(
+    shown, frame = rigs.map_by_rig(
         wanted, VIEWS, "x", lambda rig, p, f: (np.stack([c.project(p) for c in rig], axis=1), f), points, np.arange(5)
     )
     assert frame.tolist() == [0, 1, 2, 3, 4]

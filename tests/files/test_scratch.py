@@ -19,7 +19,7 @@ from pipeline.files.atomic import replacing
 
 pause, rate = float(sys.argv[1]), float(sys.argv[2])
 numbers = [int(line) for line in Path("numbers.txt").read_text().split()]
-with scratch.open(__file__, [Path("numbers.txt")], rate) as folder:
+with scratch.resumable_folder(__file__, [Path("numbers.txt")], rate) as folder:
     checkpoint = folder / "checkpoint.txt"
     step, total = map(float, checkpoint.read_text().split()) if checkpoint.exists() else (0, 0.0)
     print(f"from step {step:.0f}", flush=True)
@@ -137,20 +137,20 @@ def test_code_is_what_the_stage_imports_also_inside_of_functions(tmp_path: Path)
 def test_pose_scratch_is_an_absolute_path(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POSE_SCRATCH", "elsewhere")
     with pytest.raises(ValueError, match="POSE_SCRATCH: expected an absolute path, got 'elsewhere'"):
-        scratch.open(toy, []).__enter__()
+        scratch.resumable_folder(toy, []).__enter__()
     monkeypatch.setenv("POSE_SCRATCH", str(tmp_path / "elsewhere"))
-    with scratch.open(toy, []) as folder:
+    with scratch.resumable_folder(toy, []) as folder:
         assert folder.parent == tmp_path / "elsewhere"
     assert not Path("data").exists()
 
 
 def test_a_run_that_fails_keeps_its_checkpoints(toy: Path) -> None:
     def train() -> None:
-        with scratch.open(toy, []) as folder:
+        with scratch.resumable_folder(toy, []) as folder:
             (folder / "checkpoint.txt").touch()
             raise RuntimeError("out of memory")
 
     with pytest.raises(RuntimeError):
         train()
-    with scratch.open(toy, []) as folder:
+    with scratch.resumable_folder(toy, []) as folder:
         assert (folder / "checkpoint.txt").exists()

@@ -290,7 +290,7 @@ def test_from_detections_to_a_metric_that_says_its_recipe(tmp_path, made, monkey
     found, target = Detections.read(out / "detections.h5"), Frames.read(out / "target.h5")
     map_from_image = crops.crop_from_image(target.box, 32)
     maps = heatmaps.draw(crops.transform(map_from_image, found.points), (32, 32), 1.5)
-    side = heatmap_file.window_side((32, 32))
+    side = heatmap_file.patch_side((32, 32))
     with heatmap_file.writing(out / "heatmaps.h5", found.keys, found.views, found.skeleton, (32, 32)) as writer:
         writer.append(found.points, found.scores, crops.inverse(map_from_image), *heatmaps.windows(maps, side))
     params = tmp_path / "params.yaml"

@@ -13,7 +13,7 @@ import torch
 from ruamel.yaml import YAML
 
 from pipeline import cli, crops
-from pipeline.files import pictures, samples, scratch
+from pipeline.files import images, samples, scratch
 from pipeline.files.detections import Detections
 from pipeline.files.frames import Frames
 from pipeline.files.heatmaps import Heatmaps
@@ -51,7 +51,7 @@ def world(tmp_path, monkeypatch):
         np.tile([-0.5, -0.5, 63.5, 63.5], (ROWS, 1)),
         np.full(ROWS, 10.0),
         np.tile(np.eye(3)[:2], (ROWS, 1, 1)),
-        (pictures.encode(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)) for _ in range(ROWS)),
+        (images.encode(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)) for _ in range(ROWS)),
     )
     change(made, lambda values: None)
     return made

@@ -82,7 +82,7 @@ def test_blocks_of_frames_change_nothing_but_the_memory(seen, triangulate, monke
     triangulate()
     path = seen.world.data("r0") / "poses.h5"
     whole = path.read_bytes()
-    monkeypatch.setattr(heatmaps.point_blocks, "__defaults__", (3,))
+    monkeypatch.setattr(heatmaps.keypoint_blocks, "__defaults__", (3,))
     triangulate()
     assert path.read_bytes() == whole
 

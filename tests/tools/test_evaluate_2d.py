@@ -8,7 +8,7 @@ import torch
 from ruamel.yaml import YAML
 
 from pipeline import cli, params
-from pipeline.files import pictures, samples
+from pipeline.files import images, samples
 from pipeline.models import build
 from pipeline.skeleton import get
 from tests.pipeline_graph import ROOT
@@ -42,7 +42,7 @@ def world(tmp_path, monkeypatch):
             np.tile([-0.5, -0.5, 63.5, 63.5], (PEOPLE, 1)),
             np.full(PEOPLE, head),
             np.tile(np.eye(3)[:2], (PEOPLE, 1, 1)),
-            (pictures.encode(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)) for _ in range(PEOPLE)),
+            (images.encode(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)) for _ in range(PEOPLE)),
         )
         found = joints.copy()
         found[0, names.index("left_wrist"), 0] += 4

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.files import pictures, samples
+from pipeline.files import images, samples
 from pipeline.files.samples import Samples
 from pipeline.skeleton import Skeleton, get
 from pipeline.training.augment import Augment
@@ -32,7 +32,7 @@ def write_set(path: Path, skeleton: Skeleton, grey: list[int]) -> Samples:
         np.tile([-0.5, -0.5, 63.5, 63.5], (count, 1)),
         np.full(count, np.nan),
         np.tile(np.eye(3)[:2], (count, 1, 1)),
-        (pictures.encode(np.full((64, 64, 3), value, np.uint8)) for value in grey),
+        (images.encode(np.full((64, 64, 3), value, np.uint8)) for value in grey),
     )
     return Samples.read(path)
 

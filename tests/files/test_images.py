@@ -6,8 +6,8 @@ import h5py
 import numpy as np
 import pytest
 
-from pipeline.files import hdf5, pictures
-from pipeline.files.pictures import Jpegs
+from pipeline.files import hdf5, images
+from pipeline.files.images import Jpegs
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def stored(tmp_path):
     sizes = [int(size) for size in rng.integers(0, 60_000, 200)] + [2_500_000, 10]
     made = [rng.integers(0, 256, size, dtype=np.uint8).tobytes() for size in sizes]
     with hdf5.writing(tmp_path / "a.h5", "test") as file:
-        starts = pictures.append(file, iter(made))
+        starts = images.append(file, iter(made))
     with hdf5.reading(tmp_path / "a.h5", "test") as file:
         return made, starts, Jpegs(tmp_path / "a.h5", file["jpeg"])
 
@@ -39,7 +39,7 @@ def test_a_file_that_was_replaced_meanwhile_stays_readable(stored, tmp_path):
 
 def test_a_file_that_was_cut_off_is_refused(tmp_path):
     with hdf5.writing(tmp_path / "a.h5", "test") as file:
-        pictures.append(file, iter([b"x" * 3_000_000]))
+        images.append(file, iter([b"x" * 3_000_000]))
     with hdf5.reading(tmp_path / "a.h5", "test") as file:
         jpegs = Jpegs(tmp_path / "a.h5", file["jpeg"])
     with (tmp_path / "a.h5").open("r+b") as file:
@@ -57,6 +57,6 @@ def test_pictures_of_another_program_are_refused(tmp_path):
 
 def test_no_pictures_at_all(tmp_path):
     with hdf5.writing(tmp_path / "a.h5", "test") as file:
-        pictures.append(file, iter([b"", b""]))
+        images.append(file, iter([b"", b""]))
     with hdf5.reading(tmp_path / "a.h5", "test") as file:
         assert Jpegs(tmp_path / "a.h5", file["jpeg"])[0:0].size == 0
