@@ -1,6 +1,6 @@
 "use strict";
 
-// Layers of the contact sheets: one round's detections at a time, truth and labels on or off.
+// Layers of the contact sheets: one round's detections at a time, ground truth and labels on or off.
 for (const group of document.querySelectorAll("fieldset.layers")) {
   const sheet = document.getElementById(group.dataset.sheet);
   const apply = () => {
@@ -14,25 +14,25 @@ for (const group of document.querySelectorAll("fieldset.layers")) {
   apply();
 }
 
-// The skeleton that one can turn. World mm, z up; the camera goes around the middle of the poses.
+// The 3D view. World mm, z up; the camera orbits the middle of the poses.
 const canvas = document.getElementById("scene");
 if (canvas) {
   const scene = JSON.parse(document.getElementById("scene-data").textContent);
   const slider = document.getElementById("scene-frame");
-  const said = document.getElementById("scene-said");
+  const status = document.getElementById("scene-status");
   const method = document.getElementById("scene-method");
   const boxes = [...document.querySelectorAll("input[data-scene]")];
   const start = { yaw: 0.6, pitch: 0.3, zoom: 1 };
   const view = { ...start };
 
-  const project = (point, width, height) => {
-    const [x, y, z] = [point[0] - scene.middle[0], point[1] - scene.middle[1], point[2] - scene.middle[2]];
+  const project = (joint, width, height) => {
+    const [x, y, z] = [joint[0] - scene.middle[0], joint[1] - scene.middle[1], joint[2] - scene.middle[2]];
     const across = x * Math.cos(view.yaw) + y * Math.sin(view.yaw);
-    const deep = -x * Math.sin(view.yaw) + y * Math.cos(view.yaw);
-    const up = z * Math.cos(view.pitch) + deep * Math.sin(view.pitch);
-    const away = deep * Math.cos(view.pitch) - z * Math.sin(view.pitch);
+    const depth = -x * Math.sin(view.yaw) + y * Math.cos(view.yaw);
+    const up = z * Math.cos(view.pitch) + depth * Math.sin(view.pitch);
+    const ahead = depth * Math.cos(view.pitch) - z * Math.sin(view.pitch);
     const distance = 3.2 * scene.radius;
-    const scale = (0.46 * Math.min(width, height) * view.zoom * distance) / scene.radius / Math.max(distance + away, 1);
+    const scale = (0.46 * Math.min(width, height) * view.zoom * distance) / scene.radius / Math.max(distance + ahead, 1);
     return [width / 2 + across * scale, height / 2 - up * scale];
   };
 
@@ -66,18 +66,18 @@ if (canvas) {
     }
 
     const frame = Number(slider.value);
-    const figure = (points, stroke, thick) => {
+    const figure = (joints, stroke, thick) => {
       for (const [parent, child, side] of scene.limbs) {
-        if (points[parent] && points[child]) {
+        if (joints[parent] && joints[child]) {
           pen.setLineDash(side === 1 ? [1, thick * 2] : []);
-          line(points[parent], points[child], stroke, thick);
+          line(joints[parent], joints[child], stroke, thick);
         }
       }
       pen.setLineDash([]);
       pen.fillStyle = stroke;
-      for (const point of points) {
-        if (point) {
-          const [px, py] = project(point, width, height);
+      for (const joint of joints) {
+        if (joint) {
+          const [px, py] = project(joint, width, height);
           pen.beginPath();
           pen.arc(px, py, thick * 0.95, 0, 7);
           pen.fill();
@@ -85,28 +85,29 @@ if (canvas) {
       }
     };
     const truth = scene.truth ? scene.truth[frame] : null;
-    const told = [];
+    const errors = [];
     for (const box of boxes) {
       const name = box.dataset.scene;
       if (name === "truth") {
         if (box.checked && truth) figure(truth, colour("--truth"), 5);
         continue;
       }
-      const points = scene.poses[method.value][name][frame];
-      if (box.checked) figure(points, scene.colours[name], 2.6);
-      const off = [];
-      points.forEach((point, joint) => {
-        if (point && truth && truth[joint]) off.push(Math.hypot(...point.map((value, k) => value - truth[joint][k])));
+      const joints = scene.poses[method.value][name][frame];
+      if (box.checked) figure(joints, scene.colours[name], 2.6);
+      const distances = [];
+      joints.forEach((joint, index) => {
+        const other = truth && truth[index];
+        if (joint && other) distances.push(Math.hypot(...joint.map((value, axis) => value - other[axis])));
       });
-      if (box.checked && off.length) {
-        told.push(`${name} ${Math.round(off.reduce((a, b) => a + b) / off.length)} mm (${off.length} joints)`);
+      if (box.checked && distances.length) {
+        errors.push(`${name} ${Math.round(distances.reduce((a, b) => a + b) / distances.length)} mm (${distances.length} joints)`);
       }
     }
-    said.textContent = scene.frames[frame] + (told.length ? ` · ${scene.against}: ` + told.join(", ") : "");
+    status.textContent = scene.frames[frame] + (errors.length ? ` · ${scene.against}: ` + errors.join(", ") : "");
     slider.setAttribute("aria-valuetext", scene.frames[frame]);
   };
 
-  // One finger or the mouse turns, two fingers or the wheel with Ctrl zoom; a finger up or down still scrolls the page.
+  // One finger or the mouse turns, two fingers or the wheel with Ctrl zoom; a vertical swipe still scrolls the page.
   const fingers = new Map();
   const spread = () => {
     const [a, b] = [...fingers.values()];
@@ -120,10 +121,10 @@ if (canvas) {
   canvas.addEventListener("pointermove", (event) => {
     const before = fingers.get(event.pointerId);
     if (!before) return;
-    const apart = fingers.size === 2 ? spread() : 0;
+    const spreadBefore = fingers.size === 2 ? spread() : 0;
     fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
     if (fingers.size === 2) {
-      if (apart > 0) zoom(spread() / apart);
+      if (spreadBefore > 0) zoom(spread() / spreadBefore);
     } else {
       view.yaw -= (event.clientX - before.x) * 0.01;
       view.pitch = Math.min(1.5, Math.max(-0.3, view.pitch + (event.clientY - before.y) * 0.01));

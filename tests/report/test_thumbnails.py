@@ -1,19 +1,18 @@
-"""Contact sheets: stick figures lie where the picture shows the joints."""
+"""Images of contact sheets: stick figures lie where the image shows the joints."""
 
 import base64
-import re
 
 import cv2
 import numpy as np
 import pytest
 
-from pipeline.report.pictures import best_median_worst, overlay, thumbnail
+from pipeline.report.thumbnails import best_median_worst, overlay, thumbnail
 from pipeline.skeleton import get
 
 NAN = np.nan
 
 
-def test_a_dot_in_the_full_picture_is_found_under_its_mark():
+def test_a_dot_in_the_full_image_lies_under_its_mark():
     """A white disc at (300, 200) px; the stored crop is half as large and begins at (240, 140)."""
     crop_from_image = np.array([[0.5, 0, -120], [0, 0.5, -70]])
     crop = np.zeros((80, 80, 3), dtype=np.uint8)
@@ -27,14 +26,14 @@ def test_a_dot_in_the_full_picture_is_found_under_its_mark():
     np.testing.assert_allclose([columns.mean(), rows.mean()], expected, atol=0.5)  # px
 
 
-def test_joints_that_are_not_known_have_no_mark():
+def test_unknown_keypoints_have_no_mark():
     skeleton = get("mpii_16")
-    points = np.full((16, 2), NAN)
-    points[skeleton.index("left_knee")] = [10, 20]
-    points[skeleton.index("left_ankle")] = [10, 40]
-    drawn = overlay({"m0": points}, np.eye(2, 3), 64, skeleton)
-    assert re.search(r'class="limbs" d="M10.0 20.0L10.0 40.0"', drawn)
-    assert drawn.count("h0") == 2 and "nan" not in drawn
+    keypoints = np.full((16, 2), NAN)
+    keypoints[skeleton.index("left_knee")] = [10, 20]
+    keypoints[skeleton.index("left_ankle")] = [10, 40]
+    (layer,) = overlay({"m0": keypoints}, np.eye(2, 3), 64, skeleton)
+    assert layer.name == "m0" and layer.limbs == "M10.0 20.0L10.0 40.0"
+    assert layer.dots.count("h0") == 2 and "nan" not in layer.limbs + layer.dots
 
 
 @pytest.mark.parametrize(
