@@ -15,7 +15,9 @@ from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MinLen, Unit
 Section = TypeVar("Section")
 
 # Old key -> the key that has its meaning now, both dotted; a whole section may stand here as well.
-RENAMED: dict[str, str] = {}
+RENAMED: dict[str, str] = {
+    "report.picture_px": "report.image_px",
+}
 
 
 def read(path: Path = Path("params.yaml")) -> dict[str, Any]:
