@@ -1,6 +1,6 @@
 """How far label-free figures tell the truth, and how often the verdict is right.
 
-    python -m benchmarks.evidence            # a few minutes; writes docs/evidence.md and benchmarks/results/evidence.json
+    python -m benchmarks.evidence            # a few minutes; writes docs/explanation/evidence.md and benchmarks/results/evidence.json
     python -m benchmarks.evidence --quick    # does it run at all?
 
 Moving bodies in rigs of three to eight cameras are seen by simulated detectors that go wrong in known ways; the true error of
@@ -390,7 +390,7 @@ def page(
     real: list[dict[str, Any]],
     rigs: tuple[list[int], list[int]],
 ) -> str:
-    """docs/evidence.md."""
+    """docs/explanation/evidence.md."""
     lines = [
         "# What evidence without labels is worth",
         "",
@@ -523,7 +523,7 @@ def main(quick: bool, studies: Path) -> None:
     text = page(table, traps, judged, real, (first, second))
     print(text)
     if not quick:
-        with replacing(Path("docs/evidence.md")) as scratch:
+        with replacing(Path("docs/explanation/evidence.md")) as scratch:
             scratch.write_text(text, encoding="utf-8", newline="\n")
         result = {"correlations": table, "trap": traps, "simulated": judged, "study": real}
         write_json(Path("benchmarks/results/evidence.json"), json.loads(json.dumps(result)))

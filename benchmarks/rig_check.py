@@ -1,6 +1,6 @@
 """How small a fault `check_rig` finds, whom it blames, and how often it blames a good rig.
 
-    python -m benchmarks.rig_check            # writes docs/rig_check.md
+    python -m benchmarks.rig_check            # writes docs/explanation/rig_check.md
     python -m benchmarks.rig_check --quick    # does it run at all?
 
 Rigs of three to eight cameras, moving people, detectors with noise and gross mistakes; one camera is broken in one way by one
@@ -199,4 +199,4 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="two rigs, nothing written")
     given = parser.parse_args()
-    main(2 if given.quick else 12, None if given.quick else Path("docs/rig_check.md"))
+    main(2 if given.quick else 12, None if given.quick else Path("docs/explanation/rig_check.md"))

@@ -47,7 +47,7 @@ def load(section: type[Section], path: Path = Path("params.yaml"), name: str | N
     Raises:
         ValueError: a sentence that names the key, what was expected and what came.
     """
-    name = name or _snake(section.__name__)
+    name = name or snake(section.__name__)
     values: Any = read(path)
     for old, new in RENAMED.items():
         if new == name and _has(values, old):
@@ -215,7 +215,8 @@ def _renamed(old: str, new: str) -> str:
     return f"`{old}` is called `{new}` now"
 
 
-def _snake(name: str) -> str:
+def snake(name: str) -> str:
+    """Return a class name as the section that it is read from: CheckRig -> check_rig."""
     return "".join("_" + letter.lower() if letter.isupper() else letter for letter in name).lstrip("_")
 
 

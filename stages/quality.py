@@ -1,6 +1,6 @@
 """Quality: what a model's detections and poses say about themselves, without any label; evidence for the verdict.
 
-Each figure sees some kinds of mistakes; which, and how far it follows the true error, is in docs/evidence.md.
+Each figure sees some kinds of mistakes; which, and how far it follows the true error, is in docs/explanation/evidence.md.
 """
 
 from dataclasses import dataclass

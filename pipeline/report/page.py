@@ -298,7 +298,7 @@ def _evidence(rounds: Sequence[Round]) -> Table | None:
             rows.append(Row(name, tuple(cells)))
     note = (
         "Label-free figures of the detections on the held-out frames. They are no errors: each follows the true error more"
-        " or less closely (docs/evidence.md), and an error that all views share stays invisible."
+        " or less closely (docs/explanation/evidence.md), and an error that all views share stays invisible."
     )
     return Table(note, _head("Figure", [each.name for each in known]), tuple(rows))
 
