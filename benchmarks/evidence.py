@@ -1,6 +1,6 @@
 """How far label-free figures tell the truth, and how often the verdict is right.
 
-    python -m benchmarks.evidence            # a few minutes; writes docs/explanation/evidence.md and benchmarks/results/evidence.json
+    python -m benchmarks.evidence     # minutes; writes docs/explanation/evidence.md and benchmarks/results/evidence.json
     python -m benchmarks.evidence --quick    # does it run at all?
 
 Moving bodies in rigs of three to eight cameras are seen by simulated detectors that go wrong in known ways; the true error of
