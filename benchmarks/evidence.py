@@ -177,7 +177,15 @@ def examine(world: Scene, points: np.ndarray, scores: np.ndarray) -> tuple[Evide
     """What the stages say of detections, and beside it the true error, which they do not see."""
     found = _triangulated(points, scores, world.cameras)
     views = tuple(camera.name for camera in world.cameras)
-    poses = Poses(world.keys, views, SKELETON, found.joints, found.inliers, found.error, found.status)
+    poses = Poses(
+        keys=world.keys,
+        views=views,
+        skeleton=SKELETON,
+        joints=found.joints,
+        inliers=found.inliers,
+        error=found.error,
+        status=found.status,
+    )
     present = np.ones(points.shape[:2], dtype=bool)
     evidence, values = look(points, scores, present, poses, Rigs({"": world.cameras}), params.load(Quality))
     figures = _flat(values["test"])

@@ -104,7 +104,7 @@ def _file(rounds: int, frames: int) -> list[Row]:
         def write() -> None:
             with heatmap_file.writing(path, keys, views, get("h36m_17"), size) as writer:
                 for _ in range(frames // 16):
-                    writer.append(points, scores, affine, *heatmaps.keep(maps, writer.window))
+                    writer.append(points, scores, affine, heatmaps.keep(maps, writer.window))
 
         def write_plain() -> None:
             with h5py.File(plain, "w") as file:
@@ -241,7 +241,7 @@ keys = FrameKeys(text, np.arange(frames), np.array(["test"] * frames), text)
 with tempfile.TemporaryDirectory() as folder:
     with heatmap_file.writing(Path(folder) / "a.h5", keys, tuple("abcd"), get("h36m_17"), (64, 64)) as writer:
         for _ in range(frames // 16):
-            writer.append(*heatmaps.decode_dark(maps), np.zeros((16, 4, 2, 3)), *heatmaps.keep(maps, writer.window))
+            writer.append(*heatmaps.decode_dark(maps), np.zeros((16, 4, 2, 3)), heatmaps.keep(maps, writer.window))
     for _ in heatmap_file.map_blocks(Path(folder) / "a.h5"):
         pass
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

@@ -273,12 +273,20 @@ def _recording(folder: Path, frames: int, views: int, side: int, settings: Searc
         windows, corners = heatmaps.windows(maps, writer.window)
         block = points, scores, crops.inverse(map_from_image), windows, corners, *heatmaps.background(maps)
         for start in range(0, frames, some):
-            writer.append(*(each[: frames - start] for each in block))
+            first = slice(frames - start)
+            keypoints, score, affine, *stored = (each[first] for each in block)
+            writer.append(keypoints, score, affine, stored)
     every = np.arange(frames) % some
     inliers, error = np.ones((frames, views, 17), dtype=bool), np.zeros((frames, 17))
-    Poses(keys, names, _H36M, joints[every], inliers, error, np.zeros((frames, 17), dtype=np.uint8)).write(
-        folder / "poses.h5"
-    )
+    Poses(
+        keys=keys,
+        views=names,
+        skeleton=_H36M,
+        joints=joints[every],
+        inliers=inliers,
+        error=error,
+        status=np.zeros((frames, 17), dtype=np.uint8),
+    ).write(folder / "poses.h5")
     write_cameras(folder / "cameras.toml", cameras)
     config = {**asdict(settings), "reproj_threshold_px": 10.0, "device": "cpu"}
     (folder / "params.yaml").write_text(json.dumps({**params.read(), "rpsm": config}))

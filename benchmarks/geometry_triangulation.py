@@ -246,7 +246,7 @@ def write(path: Path, rig: Path, frames: int) -> None:
             count = len(points[some])
             affine = np.tile(np.eye(2, 3), (count, 4, 1, 1))
             windows, corners = np.zeros((count, 4, 16, 2, 4, 4)), np.zeros((count, 4, 16, 2, 2))
-            writer.append(points[some], scores[some], affine, windows, corners)
+            writer.append(points[some], scores[some], affine, (windows, corners))
 
 
 def run(folder: Path, frames: int, environment: dict[str, str] | None = None) -> tuple[float, float, float]:

@@ -127,15 +127,15 @@ def write_cache(path: Path, full: list[bytes], side: int, count: int) -> Samples
     skeleton = get("mpii_16")
     samples.write(
         path,
-        skeleton,
-        np.array([str(row) for row in range(count)]),
-        np.full(count, "train"),
-        np.zeros((count, len(skeleton), 2)),
-        np.ones((count, len(skeleton)), dtype=bool),
-        np.tile(_BOX, (count, 1)),
-        np.full(count, np.nan),
-        np.tile(affine, (count, 1, 1)),
-        (cut[row % len(cut)] for row in range(count)),
+        skeleton=skeleton,
+        key=np.array([str(row) for row in range(count)]),
+        split=np.full(count, "train"),
+        joints=np.zeros((count, len(skeleton), 2)),
+        visible=np.ones((count, len(skeleton)), dtype=bool),
+        box=np.tile(_BOX, (count, 1)),
+        head=np.full(count, np.nan),
+        crop_from_image=np.tile(affine, (count, 1, 1)),
+        jpegs=(cut[row % len(cut)] for row in range(count)),
     )
     return Samples.read(path)
 

@@ -233,7 +233,15 @@ def true_labels(frames: Path, cameras: Path, truth: Path) -> Labels:
     wanted = np.isfinite(points).all(-1) & (seen.keys.split == "train")[:, None, None] & seen.present[..., None]
     points[~wanted] = np.nan
     reason = np.where(wanted, Reason.ACCEPTED, Reason.NO_POSE)
-    return Labels(seen.keys, seen.views, true.skeleton, points, wanted.astype(np.float32), reason, seen.rectangle)
+    return Labels(
+        keys=seen.keys,
+        views=seen.views,
+        skeleton=true.skeleton,
+        points=points,
+        weights=wanted.astype(np.float32),
+        reason=reason,
+        box=seen.rectangle,
+    )
 
 
 def _figures(row: dict[str, Any]) -> dict[str, Any]:

@@ -114,7 +114,7 @@ def main(
                 scores = np.where(np.isfinite(points).all(axis=-1), np.nan_to_num(scores), 0.0)
                 peaks = crops.transform(crops.inverse(image_from_map), points)
                 maps = heatmaps.draw(peaks, map_size, export.sigma) * scores[..., None, None]
-            writer.append(points, scores, image_from_map, *heatmaps.keep(maps, writer.window))
+            writer.append(points, scores, image_from_map, heatmaps.keep(maps, writer.window))
     print(f"{out}: {len(seen)} frames, {views} views, {joints} joints, mean score {np.nanmean(scores):.2f}")
 
 

@@ -107,19 +107,19 @@ def _write(out: Path, records: Records, config: Source, made: Path) -> tuple[np.
     inside = np.all((records.joints >= -0.5) & (records.joints <= sizes[:, None] - 0.5), axis=-1)  # NaN is not inside
     samples.write(
         out,
-        records.skeleton,
-        records.key[kept],
-        records.split[kept],
-        np.where(inside[..., None], records.joints, np.nan)[kept],
-        inside[kept],
-        records.box[kept],
-        records.head[kept],
-        affines[kept],
-        (jpeg for jpeg, facts in journal.kept(made, lambda first: ()) if "error" not in facts),
-        records.score[kept],
-        records.decoder,
-        None if records.extent is None else records.extent[kept],
-        None if records.space is None else records.space.rows(kept),
+        skeleton=records.skeleton,
+        key=records.key[kept],
+        split=records.split[kept],
+        joints=np.where(inside[..., None], records.joints, np.nan)[kept],
+        visible=inside[kept],
+        box=records.box[kept],
+        head=records.head[kept],
+        crop_from_image=affines[kept],
+        jpegs=(jpeg for jpeg, facts in journal.kept(made, lambda first: ()) if "error" not in facts),
+        score=records.score[kept],
+        decoder=records.decoder,
+        extent=None if records.extent is None else records.extent[kept],
+        space=None if records.space is None else records.space.rows(kept),
     )
     return kept, inside
 

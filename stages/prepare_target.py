@@ -275,7 +275,9 @@ def _detections(
     if config.detector == "none":
         skeleton = get("mpii_16")
         shape = (len(keys), len(names), len(skeleton))
-        return Detections(keys, names, skeleton, np.full((*shape, 2), np.nan), np.zeros(shape))
+        return Detections(
+            keys=keys, views=names, skeleton=skeleton, points=np.full((*shape, 2), np.nan), scores=np.zeros(shape)
+        )
     skeleton = get(config.detector.removeprefix("openpose_"))
     points, scores = keypoints.read(folder, keys, numbers, names, skeleton)
     for rows, found in _of_rigs(rigs, keys):
@@ -286,7 +288,9 @@ def _detections(
     person = _same_person(calibration, points, scores, keys, rigs, _JOINT_SLACK, _JOINT_SLACK)
     print(f"{folder}: the same person found in {(person >= 0).sum(axis=1).mean():.2f} of {len(names)} views on average")
     _say_out_of_step(someone(points, scores, person), keys, rigs)
-    return Detections(keys, names, skeleton, _of(person, points, np.nan), _of(person, scores, 0.0))
+    return Detections(
+        keys=keys, views=names, skeleton=skeleton, points=_of(person, points, np.nan), scores=_of(person, scores, 0.0)
+    )
 
 
 def _say_out_of_step(points: np.ndarray, keys: FrameKeys, rigs: dict[str, Calibration]) -> None:
@@ -484,7 +488,14 @@ def _write_frames(
     with scratch.resumable_folder(__file__, [], known, config.jpeg_quality, decoder) as folder:
         jpegs = (jpeg for jpeg, _ in journal.kept(folder / "crops", make))
         frames.write(
-            out, keys, tuple(view.camera.name for view in recordings[0].views), box, affines, jpegs, decoder, extent
+            out,
+            keys=keys,
+            views=tuple(view.camera.name for view in recordings[0].views),
+            box=box,
+            crop_from_image=affines,
+            jpegs=jpegs,
+            decoder=decoder,
+            extent=extent,
         )
 
 

@@ -50,7 +50,14 @@ def _human36m(truth: Path, keys: FrameKeys, config: Truth) -> truths.Truth:
         joints, head = selection.ground_truth(takes, keys)
     if not np.isfinite(joints).any():
         raise ValueError(f"{truth}: not one of the target's frames is in there, such as {keys.sequence[0]}")
-    return truths.Truth(keys, selection.SKELETON, joints, head, config.origin, selection.recipe_of(keys))
+    return truths.Truth(
+        keys=keys,
+        skeleton=selection.SKELETON,
+        joints=joints,
+        head=head,
+        origin=config.origin,
+        recipe=selection.recipe_of(keys),
+    )
 
 
 def _markers(truth: Path, frames: Path, keys: FrameKeys, config: Truth) -> truths.Truth:
@@ -64,7 +71,7 @@ def _markers(truth: Path, frames: Path, keys: FrameKeys, config: Truth) -> truth
     head = 0.75 * np.linalg.norm(
         joints[:, skeleton.index("upper_neck")] - joints[:, skeleton.index("head_top")], axis=-1
     )
-    return truths.Truth(keys, skeleton, joints, head, config.origin)
+    return truths.Truth(keys=keys, skeleton=skeleton, joints=joints, head=head, origin=config.origin)
 
 
 def _files(truth: Path, keys: FrameKeys) -> dict[str, Path]:

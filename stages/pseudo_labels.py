@@ -178,13 +178,13 @@ def main(
         )
         box = np.where(np.isfinite(refined) & present[..., None], refined, box)
     made = Labels(
-        seen.keys,
-        seen.views,
-        seen.skeleton,
-        np.full(seen.points.shape, np.nan),
-        np.zeros(seen.scores.shape),
-        np.full(seen.scores.shape, Reason.TEST_SPLIT),
-        box,
+        keys=seen.keys,
+        views=seen.views,
+        skeleton=seen.skeleton,
+        points=np.full(seen.points.shape, np.nan),
+        weights=np.zeros(seen.scores.shape),
+        reason=np.full(seen.scores.shape, Reason.TEST_SPLIT),
+        box=box,
     )
     made.points[train] = np.where(accepted[..., None], found, np.nan)
     made.weights[train] = np.where(accepted, weights, 0.0)

@@ -118,17 +118,17 @@ def look(
     limbs = np.stack(list(usual.values())) if usual else np.empty((0, len(skeleton.limbs)))
     people = np.array(list(usual))
     evidence = Evidence(
-        keys,
-        poses.views,
-        _mean(bounded, 2),
-        _mean(stretch, 1),
-        poses.known.mean(axis=1),
-        _mean(exchanged.reshape(len(keys), -1), 1),
-        labelfree.upside_down(poses.joints, skeleton),
-        labelfree.side_flips(poses.joints, keys.sequence, keys.number, skeleton),
-        people,
-        limbs,
-        labelfree.asymmetry(limbs, skeleton),
+        keys=keys,
+        views=poses.views,
+        disagreement=_mean(bounded, 2),
+        stretch=_mean(stretch, 1),
+        coverage=poses.known.mean(axis=1),
+        swapped=_mean(exchanged.reshape(len(keys), -1), 1),
+        upside_down=labelfree.upside_down(poses.joints, skeleton),
+        flipped=labelfree.side_flips(poses.joints, keys.sequence, keys.number, skeleton),
+        people=people,
+        limbs=limbs,
+        asymmetry=labelfree.asymmetry(limbs, skeleton),
     )
     trembling = labelfree.jerk(poses.joints, keys.sequence, keys.number)
     sunk = labelfree.below_floor(poses.joints, skeleton)

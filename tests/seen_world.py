@@ -83,7 +83,7 @@ class Seen:
         windows, corners = heatmaps.windows(maps, heatmap_file.patch_side((32, 32)))
         path = world.data("r0") / "heatmaps.h5"
         with heatmap_file.writing(path, world.keys, views, skeleton, (32, 32)) as writer:
-            writer.append(self.points, self.scores, crops.inverse(map_from_image), windows, corners)
+            writer.append(self.points, self.scores, crops.inverse(map_from_image), (windows, corners))
 
 
 def build(root: Path, views: int = 4) -> Seen:

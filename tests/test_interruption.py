@@ -25,15 +25,15 @@ def workspace(tmp_path: Path) -> Path:
     side = 64
     samples.write(
         tmp_path / "source.h5",
-        skeleton,
-        np.array([f"picture_{row}" for row in range(ROWS)]),
-        np.array(["train"] * (ROWS - 2) + ["valid"] * 2),
-        rng.uniform(8, side - 8, (ROWS, len(skeleton), 2)),
-        np.ones((ROWS, len(skeleton)), dtype=bool),
-        np.tile([0.0, 0.0, side, side], (ROWS, 1)),
-        np.full(ROWS, 10.0),
-        np.tile(np.eye(3)[:2], (ROWS, 1, 1)),
-        (images.encode(rng.integers(0, 255, (side, side, 3), dtype=np.uint8)) for _ in range(ROWS)),
+        skeleton=skeleton,
+        key=np.array([f"picture_{row}" for row in range(ROWS)]),
+        split=np.array(["train"] * (ROWS - 2) + ["valid"] * 2),
+        joints=rng.uniform(8, side - 8, (ROWS, len(skeleton), 2)),
+        visible=np.ones((ROWS, len(skeleton)), dtype=bool),
+        box=np.tile([0.0, 0.0, side, side], (ROWS, 1)),
+        head=np.full(ROWS, 10.0),
+        crop_from_image=np.tile(np.eye(3)[:2], (ROWS, 1, 1)),
+        jpegs=(images.encode(rng.integers(0, 255, (side, side, 3), dtype=np.uint8)) for _ in range(ROWS)),
     )
     values = read("params.yaml")
     values["runtime"]["threads"] = 1

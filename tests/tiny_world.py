@@ -98,7 +98,7 @@ def build(root: Path, rounds: int = 2, views: int = 4, train: int = 12, test: in
     joints = _moving(count, rng)
     world = World(root, tuple(f"r{number}" for number in range(rounds + 1)), cameras, keys, joints)
     write_cameras(world.rig, cameras)
-    Truth(keys, skeleton, joints, np.full(count, 165.0), origin).write(world.truth)
+    Truth(keys=keys, skeleton=skeleton, joints=joints, head=np.full(count, 165.0), origin=origin).write(world.truth)
     shown = np.stack([camera.project(joints) for camera in cameras], axis=1)  # (frames, views, joints, 2)
     box, crop_from_image = _boxes(shown)
     _write_frames(world, shown, box, crop_from_image)
@@ -115,11 +115,19 @@ def build(root: Path, rounds: int = 2, views: int = 4, train: int = 12, test: in
         inliers = np.isfinite(points).all(-1) & np.isfinite(found).all(-1)[:, None]
         error = np.where(np.isfinite(found).all(-1), 3.0, np.nan)
         status = np.where(np.isfinite(found).all(-1), Status.KNOWN, Status.NO_AGREEMENT)
-        Poses(keys, names, skeleton, found, inliers, error, status).write(world.data(model) / "poses.h5")
+        Poses(
+            keys=keys, views=names, skeleton=skeleton, joints=found, inliers=inliers, error=error, status=status
+        ).write(world.data(model) / "poses.h5")
         every = joints + rng.normal(0, 5 * noise, joints.shape)
-        Poses(keys, names, skeleton, every, inliers, np.full(error.shape, 3.0), np.zeros_like(status)).write(
-            world.data(model) / "rpsm.h5"
-        )
+        Poses(
+            keys=keys,
+            views=names,
+            skeleton=skeleton,
+            joints=every,
+            inliers=inliers,
+            error=np.full(error.shape, 3.0),
+            status=np.zeros_like(status),
+        ).write(world.data(model) / "rpsm.h5")
         _write_training(world, model, number)
         if number:
             _write_labels(world, model, skeleton, shown, box, rng)
@@ -166,7 +174,9 @@ def _write_frames(world: World, shown: np.ndarray, box: np.ndarray, crop_from_im
                 yield bytes(cv2.imencode(".jpg", picture)[1])
 
     names = tuple(camera.name for camera in world.cameras)
-    frames_file.write(world.frames, world.keys, names, box, crop_from_image, pictures())
+    frames_file.write(
+        world.frames, keys=world.keys, views=names, box=box, crop_from_image=crop_from_image, jpegs=pictures()
+    )
 
 
 def _write_heatmaps(
@@ -180,7 +190,7 @@ def _write_heatmaps(
     image_from_map[..., :, 2] = box[..., :2]
     with heatmaps_file.writing(path, world.keys, names, skeleton, (24, 24)) as writer:
         windows = np.zeros((frames, views, joints, 2, writer.window, writer.window))
-        writer.append(points, scores, image_from_map, windows, np.zeros((frames, views, joints, 2, 2)))
+        writer.append(points, scores, image_from_map, (windows, np.zeros((frames, views, joints, 2, 2))))
 
 
 def _write_training(world: World, model: str, number: int) -> None:
@@ -207,4 +217,6 @@ def _write_labels(
     points = shown + rng.normal(0, 4, shown.shape)
     points[reason != Reason.ACCEPTED] = np.nan
     weights = np.where(reason == Reason.ACCEPTED, 1.0, 0.0)
-    Labels(world.keys, names, skeleton, points, weights, reason, box).write(world.data(model) / "labels.h5")
+    Labels(
+        keys=world.keys, views=names, skeleton=skeleton, points=points, weights=weights, reason=reason, box=box
+    ).write(world.data(model) / "labels.h5")

@@ -12,7 +12,7 @@ from pipeline.skeleton import Skeleton, get
 KIND = "detections"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Detections:
     """2D joints of the person of interest in every view.
 
@@ -43,9 +43,9 @@ class Detections:
     def read(path: Path) -> "Detections":
         with hdf5.reading(path, KIND) as file:
             return Detections(
-                FrameKeys.get(file),
-                tuple(hdf5.get_text(file, "views").tolist()),
-                get(file.attrs["skeleton"]),
-                file["points"][...],
-                file["scores"][...],
+                keys=FrameKeys.get(file),
+                views=tuple(hdf5.get_text(file, "views").tolist()),
+                skeleton=get(file.attrs["skeleton"]),
+                points=file["points"][...],
+                scores=file["scores"][...],
             )

@@ -12,7 +12,7 @@ KIND = "evidence"
 _NUMBERS = ("disagreement", "stretch", "coverage", "swapped", "upside_down", "flipped", "limbs", "asymmetry")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Evidence:
     """Figures of one model, see pipeline/metrics/labelfree.py.
 
@@ -56,8 +56,8 @@ class Evidence:
     def read(path: Path) -> "Evidence":
         with hdf5.reading(path, KIND) as file:
             return Evidence(
-                FrameKeys.get(file),
-                tuple(hdf5.get_text(file, "views").tolist()),
+                keys=FrameKeys.get(file),
+                views=tuple(hdf5.get_text(file, "views").tolist()),
                 people=hdf5.get_text(file, "people"),
                 **{name: file[name][...] for name in _NUMBERS},
             )

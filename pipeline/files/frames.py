@@ -14,7 +14,7 @@ from pipeline.files.keys import FrameKeys
 KIND = "frames"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Frames:
     """Person crops of every (frame, view) of an unlabelled rig, with generous margins, so that boxes can be refined.
 
@@ -63,13 +63,13 @@ class Frames:
     def read(path: Path) -> "Frames":
         with hdf5.reading(path, KIND) as file:
             return Frames(
-                FrameKeys.get(file),
-                tuple(hdf5.get_text(file, "views").tolist()),
-                file["box"][...],
-                file["crop_from_image"][...],
-                Jpegs(path, file["jpeg"]),
-                file["jpeg_start"][...],
-                file["extent"][...] if "extent" in file else None,
+                keys=FrameKeys.get(file),
+                views=tuple(hdf5.get_text(file, "views").tolist()),
+                box=file["box"][...],
+                crop_from_image=file["crop_from_image"][...],
+                jpeg=Jpegs(path, file["jpeg"]),
+                jpeg_start=file["jpeg_start"][...],
+                extent=file["extent"][...] if "extent" in file else None,
             )
 
 
@@ -81,6 +81,7 @@ def read_keys(path: Path) -> FrameKeys:
 
 def write(
     path: Path,
+    *,
     keys: FrameKeys,
     views: tuple[str, ...],
     box: np.ndarray,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -26,7 +27,16 @@ def patch_side(map_size: tuple[int, int]) -> int:
     return max(14, 2 * int(max(map_size) * 14 / 128))
 
 
-@dataclass(frozen=True, eq=False)
+class CompressedMaps(NamedTuple):
+    """Maps of some frames as a file holds them; fields as in `Heatmaps`."""
+
+    windows: np.ndarray
+    corners: np.ndarray
+    background: np.ndarray
+    background_scale: np.ndarray
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Heatmaps:
     """Detections of one model (or of a foreign detector) in every view of a target.
 
@@ -71,14 +81,14 @@ class Heatmaps:
             rows = slice(None) if windows else slice(0)
             width, height = file.attrs["map_size"]
             return Heatmaps(
-                FrameKeys.get(file),
-                tuple(hdf5.get_text(file, "views").tolist()),
-                get(file.attrs["skeleton"]),
-                file["points"][...],
-                file["scores"][...],
-                file["image_from_map"][...],
-                (int(width), int(height)),
-                *_Stored(file).read(rows),
+                keys=FrameKeys.get(file),
+                views=tuple(hdf5.get_text(file, "views").tolist()),
+                skeleton=get(file.attrs["skeleton"]),
+                points=file["points"][...],
+                scores=file["scores"][...],
+                image_from_map=file["image_from_map"][...],
+                map_size=(int(width), int(height)),
+                **_Stored(file).read(rows)._asdict(),
             )
 
 
@@ -119,14 +129,14 @@ def blocks(path: Path, frames: int = 256) -> Iterator[tuple[slice, Heatmaps]]:
             yield (
                 rows,
                 Heatmaps(
-                    keys.take(np.arange(rows.start, rows.stop)),
-                    views,
-                    get(skeleton),
-                    file["points"][rows],
-                    file["scores"][rows],
-                    file["image_from_map"][rows],
-                    (width, height),
-                    *_Stored(file).read(rows),
+                    keys=keys.take(np.arange(rows.start, rows.stop)),
+                    views=views,
+                    skeleton=get(skeleton),
+                    points=file["points"][rows],
+                    scores=file["scores"][rows],
+                    image_from_map=file["image_from_map"][rows],
+                    map_size=(width, height),
+                    **_Stored(file).read(rows)._asdict(),
                 ),
             )
 
@@ -173,13 +183,15 @@ class _Stored:
             else None
         )
 
-    def read(self, rows: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Windows, corners, background and its scale of some frames, as in `Heatmaps`."""
+    def read(self, rows: slice) -> CompressedMaps:
+        """Return what is stored of some frames' maps."""
         windows, corners = self.windows[rows], self._corners[rows]
         if self._background is not None:
-            return windows, corners, self._background[0][rows], self._background[1][rows]
+            return CompressedMaps(windows, corners, self._background[0][rows], self._background[1][rows])
         batch = windows.shape[:3]
-        return windows, corners, np.zeros((*batch, *self._coarse), np.uint8), np.zeros(batch, np.float32)
+        return CompressedMaps(
+            windows, corners, np.zeros((*batch, *self._coarse), np.uint8), np.zeros(batch, np.float32)
+        )
 
 
 class MapReader:
@@ -204,8 +216,8 @@ class MapReader:
 
         return whole(*self.stored(frames), self._size)
 
-    def stored(self, frames: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Windows, corners, background and its scale of frames in any order, as in `Heatmaps`.
+    def stored(self, frames: Sequence[int] | np.ndarray) -> CompressedMaps:
+        """Return what is stored of the maps of frames in any order.
 
         Raises:
             IndexError: there is no such frame.
@@ -222,8 +234,7 @@ class MapReader:
         blocks = [self._datasets.read(run) for run in runs]
         if len(blocks) == 1:
             return blocks[0]
-        windows, corners, background, scale = (np.concatenate(each) for each in zip(*blocks, strict=True))
-        return windows, corners, background, scale
+        return CompressedMaps(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
 
 
 @contextmanager
@@ -290,22 +301,20 @@ class Writer:
         ]
 
     def append(
-        self,
-        points: np.ndarray,
-        scores: np.ndarray,
-        image_from_map: np.ndarray,
-        windows: np.ndarray,
-        corners: np.ndarray,
-        background: np.ndarray | None = None,
-        background_scale: np.ndarray | None = None,
+        self, points: np.ndarray, scores: np.ndarray, image_from_map: np.ndarray, compressed: Sequence[np.ndarray]
     ) -> None:
-        """The next block of frames; fields as in `Heatmaps`. Without a background, maps are zero outside the windows."""
+        """Write the next block of frames; fields as in `Heatmaps`.
+
+        Args:
+            compressed: the fields of `CompressedMaps`, or the first two only: then maps are zero outside of the windows.
+        """
         end = self._done + len(points)
         if end > self._frames:
             raise ValueError(f"heatmaps of {self._frames} frames were announced, and there are {end}")
-        block = points, scores, image_from_map, windows, corners, background, background_scale
+        block = [points, scores, image_from_map, *compressed]
+        block += [np.zeros((len(points), *column.shape)) for column in self._columns[len(block) :]]
         for column, values in zip(self._columns, block, strict=True):
-            column.put(self._done, np.zeros((len(points), *column.shape)) if values is None else values)
+            column.put(self._done, values)
         self._done = end
 
     def finish(self) -> None:

@@ -29,7 +29,7 @@ class Reason(IntEnum):
     VIEW_HELD_OUT = 10  # nor is the camera of held_out.view
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Labels:
     """2D labels for training a student, and the boxes to cut its input with.
 
@@ -67,11 +67,11 @@ class Labels:
     def read(path: Path) -> "Labels":
         with hdf5.reading(path, KIND) as file:
             return Labels(
-                FrameKeys.get(file),
-                tuple(hdf5.get_text(file, "views").tolist()),
-                get(file.attrs["skeleton"]),
-                file["points"][...],
-                file["weights"][...],
-                file["reason"][...],
-                file["box"][...],
+                keys=FrameKeys.get(file),
+                views=tuple(hdf5.get_text(file, "views").tolist()),
+                skeleton=get(file.attrs["skeleton"]),
+                points=file["points"][...],
+                weights=file["weights"][...],
+                reason=file["reason"][...],
+                box=file["box"][...],
             )

@@ -28,7 +28,7 @@ class Status(IntEnum):
     NO_SUPPORT = 6  # RPSM: no map has any value where this joint could be
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Poses:
     """3D joints of one model.
 
@@ -80,14 +80,16 @@ class Poses:
             joints = file["joints"][rows]
             known = "covariance" in file
             return Poses(
-                FrameKeys.get(file).take(rows),
-                tuple(hdf5.get_text(file, "views").tolist()),
-                get(file.attrs["skeleton"]),
-                joints,
-                file["inliers"][rows],
-                file["error"][rows],
-                file["status"][rows],
-                file["covariance"][rows].astype(np.float64) if known else np.full((*joints.shape, 3), np.nan),
+                keys=FrameKeys.get(file).take(rows),
+                views=tuple(hdf5.get_text(file, "views").tolist()),
+                skeleton=get(file.attrs["skeleton"]),
+                joints=joints,
+                inliers=file["inliers"][rows],
+                error=file["error"][rows],
+                status=file["status"][rows],
+                covariance=file["covariance"][rows].astype(np.float64)
+                if known
+                else np.full((*joints.shape, 3), np.nan),
             )
 
 

@@ -15,7 +15,7 @@ from pipeline.skeleton import Skeleton, get
 KIND = "samples"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Samples:
     """Labelled persons. Their pictures stay in the file until they are asked for, so a set may be larger than memory.
 
@@ -68,24 +68,25 @@ class Samples:
     def read(path: Path) -> "Samples":
         with hdf5.reading(path, KIND) as file:
             return Samples(
-                get(file.attrs["skeleton"]),
-                hdf5.get_text(file, "key"),
-                hdf5.get_text(file, "split"),
-                file["joints"][...],
-                file["visible"][...],
-                file["box"][...],
-                file["head"][...],
-                file["score"][...],
-                file["crop_from_image"][...],
-                Jpegs(path, file["jpeg"]),
-                file["jpeg_start"][...],
-                file["extent"][...] if "extent" in file else None,
-                Space.read(file),
+                skeleton=get(file.attrs["skeleton"]),
+                key=hdf5.get_text(file, "key"),
+                split=hdf5.get_text(file, "split"),
+                joints=file["joints"][...],
+                visible=file["visible"][...],
+                box=file["box"][...],
+                head=file["head"][...],
+                score=file["score"][...],
+                crop_from_image=file["crop_from_image"][...],
+                jpeg=Jpegs(path, file["jpeg"]),
+                jpeg_start=file["jpeg_start"][...],
+                extent=file["extent"][...] if "extent" in file else None,
+                space=Space.read(file),
             )
 
 
 def write(
     path: Path,
+    *,
     skeleton: Skeleton,
     key: np.ndarray,
     split: np.ndarray,

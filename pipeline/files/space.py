@@ -11,7 +11,7 @@ _GROUP = "space"
 _COLUMNS = ("joints", "K", "distortion", "own_lens", "moment", "view")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Space:
     """A row a sample.
 
@@ -37,7 +37,14 @@ class Space:
         count = len(joints)
         K, distortion = np.tile(camera.K, (count, 1, 1)), np.tile(camera.distortion, (count, 1))
         own_lens = np.full(count, camera.convention == "h36m")
-        return Space(camera.camera_from_world(joints), K, distortion, own_lens, moment, np.full(count, view))
+        return Space(
+            joints=camera.camera_from_world(joints),
+            K=K,
+            distortion=distortion,
+            own_lens=own_lens,
+            moment=moment,
+            view=np.full(count, view),
+        )
 
     @staticmethod
     def joined(parts: "list[Space]") -> "Space":

@@ -13,7 +13,7 @@ from pipeline.skeleton import Skeleton, get, reorder
 KIND = "truth"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Truth:
     """3D joints to measure against.
 
@@ -40,7 +40,7 @@ class Truth:
         joints = reorder(self.joints, skeleton, self.skeleton)[rows]
         head = np.asarray(self.head, dtype=np.float64)[rows]
         joints[rows < 0], head[rows < 0] = np.nan, np.nan
-        return Truth(keys, skeleton, joints, head, self.origin, self.recipe)
+        return Truth(keys=keys, skeleton=skeleton, joints=joints, head=head, origin=self.origin, recipe=self.recipe)
 
     def named(self, values: dict[str, Any]) -> dict[str, Any]:
         """Metrics on this truth, with the recipe in each one's name: `damaged_excluded.mpjpe_abs_mm`."""
@@ -59,10 +59,10 @@ class Truth:
     def read(path: Path) -> "Truth":
         with hdf5.reading(path, KIND) as file:
             return Truth(
-                FrameKeys.get(file),
-                get(file.attrs["skeleton"]),
-                file["joints"][...],
-                file["head"][...],
-                file.attrs["origin"],
-                file.attrs["recipe"],
+                keys=FrameKeys.get(file),
+                skeleton=get(file.attrs["skeleton"]),
+                joints=file["joints"][...],
+                head=file["head"][...],
+                origin=file.attrs["origin"],
+                recipe=file.attrs["recipe"],
             )

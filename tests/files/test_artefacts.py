@@ -46,28 +46,46 @@ def numbers(*shape: int, holes: bool = False) -> np.ndarray:
 
 
 def write_detections(path: Path) -> None:
-    Detections(KEYS, VIEWS, SKELETON, numbers(3, 2, 16, 2, holes=True), numbers(3, 2, 16) / 100).write(path)
+    Detections(
+        keys=KEYS,
+        views=VIEWS,
+        skeleton=SKELETON,
+        points=numbers(3, 2, 16, 2, holes=True),
+        scores=numbers(3, 2, 16) / 100,
+    ).write(path)
 
 
 def write_poses(path: Path) -> None:
     status = np.full((3, 16), Status.RAYS_PARALLEL, dtype=np.uint8)
     inliers = numbers(3, 2, 16) > 0
-    Poses(KEYS, VIEWS, SKELETON, numbers(3, 16, 3, holes=True), inliers, numbers(3, 16), status).write(path)
+    Poses(
+        keys=KEYS,
+        views=VIEWS,
+        skeleton=SKELETON,
+        joints=numbers(3, 16, 3, holes=True),
+        inliers=inliers,
+        error=numbers(3, 16),
+        status=status,
+    ).write(path)
 
 
 def write_labels(path: Path) -> None:
     reason = np.full((3, 2, 16), Reason.OUTSIDE, dtype=np.uint8)
     points, box = numbers(3, 2, 16, 2, holes=True), numbers(3, 2, 4)
-    Labels(KEYS, VIEWS, SKELETON, points, abs(numbers(3, 2, 16)), reason, box).write(path)
+    Labels(
+        keys=KEYS, views=VIEWS, skeleton=SKELETON, points=points, weights=abs(numbers(3, 2, 16)), reason=reason, box=box
+    ).write(path)
 
 
 def write_truth(path: Path) -> None:
-    Truth(KEYS, SKELETON, numbers(3, 16, 3, holes=True), numbers(3), "peer").write(path)
+    Truth(keys=KEYS, skeleton=SKELETON, joints=numbers(3, 16, 3, holes=True), head=numbers(3), origin="peer").write(
+        path
+    )
 
 
 def write_frames(path: Path) -> None:
     jpegs = (b"" if row == 4 else jpeg(20 * row) for row in range(6))
-    frames.write(path, KEYS, VIEWS, numbers(3, 2, 4), numbers(3, 2, 2, 3), jpegs)
+    frames.write(path, keys=KEYS, views=VIEWS, box=numbers(3, 2, 4), crop_from_image=numbers(3, 2, 2, 3), jpegs=jpegs)
 
 
 def write_samples(path: Path) -> None:
@@ -75,7 +93,18 @@ def write_samples(path: Path) -> None:
     joints = numbers(2, 16, 2, holes=True)
     visible = np.isfinite(joints[..., 0])
     jpegs = (jpeg(grey) for grey in (10, 200))
-    samples.write(path, SKELETON, key, split, joints, visible, numbers(2, 4), numbers(2), numbers(2, 2, 3), jpegs)
+    samples.write(
+        path,
+        skeleton=SKELETON,
+        key=key,
+        split=split,
+        joints=joints,
+        visible=visible,
+        box=numbers(2, 4),
+        head=numbers(2),
+        crop_from_image=numbers(2, 2, 3),
+        jpegs=jpegs,
+    )
 
 
 def write_heatmaps(path: Path) -> None:
@@ -84,7 +113,7 @@ def write_heatmaps(path: Path) -> None:
             windows = abs(numbers(3, 2, 16, 2, 14, 14))[block]
             corners = np.tile([[0, 0], [8, 4]], (3, 2, 16, 1, 1))[block]
             writer.append(
-                numbers(3, 2, 16, 2)[block], numbers(3, 2, 16)[block], numbers(3, 2, 2, 3)[block], windows, corners
+                numbers(3, 2, 16, 2)[block], numbers(3, 2, 16)[block], numbers(3, 2, 2, 3)[block], (windows, corners)
             )
 
 
@@ -172,7 +201,14 @@ def test_frames_come_back_and_a_missing_view_is_known(tmp_path):
 
 def test_frames_without_all_their_pictures_are_not_written(tmp_path):
     with pytest.raises(ValueError, match="5 pictures for 3 frames of 2 views"):
-        frames.write(tmp_path / "a.h5", KEYS, VIEWS, numbers(3, 2, 4), numbers(3, 2, 2, 3), [jpeg(0)] * 5)
+        frames.write(
+            tmp_path / "a.h5",
+            keys=KEYS,
+            views=VIEWS,
+            box=numbers(3, 2, 4),
+            crop_from_image=numbers(3, 2, 2, 3),
+            jpegs=[jpeg(0)] * 5,
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -186,7 +222,18 @@ def test_samples_come_back_and_arrays_may_be_filled_on_the_way(tmp_path):
 
     joints, none = numbers(2, 16, 2), np.ones((2, 16), dtype=bool)
     names = np.array(["a", "b"])
-    samples.write(tmp_path / "a.h5", SKELETON, names, names, joints, none, numbers(2, 4), numbers(2), affines, made())
+    samples.write(
+        tmp_path / "a.h5",
+        skeleton=SKELETON,
+        key=names,
+        split=names,
+        joints=joints,
+        visible=none,
+        box=numbers(2, 4),
+        head=numbers(2),
+        crop_from_image=affines,
+        jpegs=made(),
+    )
     found = Samples.read(tmp_path / "a.h5")
     assert found.crop_from_image[1, 0, 0] == 1
     assert found.key.tolist() == ["a", "b"]
@@ -230,12 +277,13 @@ def test_heatmaps_with_too_few_frames_are_not_written(tmp_path):
 def test_heatmaps_of_more_frames_or_of_another_shape_are_refused(tmp_path):
     block = [numbers(3, 2, 16, 2), numbers(3, 2, 16), numbers(3, 2, 2, 3), numbers(3, 2, 16, 2, 14, 14)]
     block.append(np.zeros((3, 2, 16, 2, 2)))
+    points, scores, affine, *stored = (np.concatenate([each, each]) for each in block)
     with pytest.raises(ValueError, match="heatmaps of 3 frames were announced, and there are 6"):
         with heatmaps.writing(tmp_path / "a.h5", KEYS, VIEWS, SKELETON, (24, 20)) as writer:
-            writer.append(*(np.concatenate([each, each]) for each in block))
+            writer.append(points, scores, affine, stored)
     with pytest.raises(ValueError, match=r"expected scores of \(2, 16\) a frame, got \(2, 15\)"):
         with heatmaps.writing(tmp_path / "a.h5", KEYS, VIEWS, SKELETON, (24, 20)) as writer:
-            writer.append(block[0], block[0][:, :, :15, 0], *block[2:])
+            writer.append(block[0], block[0][:, :, :15, 0], block[2], block[3:])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -245,16 +293,10 @@ def test_heatmaps_are_written_alike_in_blocks_and_parts_of_any_size(tmp_path, mo
     monkeypatch.setattr(heatmaps, "_AT_ONCE", 1000)
     with heatmaps.writing(tmp_path / "b.h5", KEYS, VIEWS, SKELETON, (24, 20)) as writer:
         for rows in (slice(0, 1), slice(1, 1), slice(1, 3)):
-            fields = (
-                found.points,
-                found.scores,
-                found.image_from_map,
-                found.windows,
-                found.corners,
-                found.background,
-                found.background_scale,
+            stored = [found.windows, found.corners, found.background, found.background_scale]
+            writer.append(
+                found.points[rows], found.scores[rows], found.image_from_map[rows], [each[rows] for each in stored]
             )
-            writer.append(*(each[rows] for each in fields))
     assert (tmp_path / "b.h5").read_bytes() == (tmp_path / "a.h5").read_bytes()
 
 
@@ -371,6 +413,17 @@ def test_samples_know_the_persons_own_rectangle_or_take_the_square(tmp_path):
     box = np.array([[0.0, 0, 40, 40], [10, 10, 30, 30]])
     for extent, expected in ((None, box), (np.array([[20.0, 40], [20, 6]]), [[10, 0, 30, 40], [10, 17, 30, 23]])):
         made = (jpeg(10) for _ in range(2))
-        given = (SKELETON, names, names, joints, np.ones((2, 16), dtype=bool), box, numbers(2), numbers(2, 2, 3), made)
-        samples.write(tmp_path / "a.h5", *given, extent=extent)
+        samples.write(
+            tmp_path / "a.h5",
+            skeleton=SKELETON,
+            key=names,
+            split=names,
+            joints=joints,
+            visible=np.ones((2, 16), dtype=bool),
+            box=box,
+            head=numbers(2),
+            crop_from_image=numbers(2, 2, 3),
+            jpegs=made,
+            extent=extent,
+        )
         np.testing.assert_array_equal(Samples.read(tmp_path / "a.h5").rectangle, expected)

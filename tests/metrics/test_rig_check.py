@@ -214,7 +214,9 @@ def test_nobody_in_sight(four: tuple[Sight, Rig]) -> None:
 def write(root: Path, sight: Sight, rig: Rig) -> dict[str, Path]:
     world = scene(5, 4, test=300)
     views = tuple(camera.name for camera in rig)
-    Detections(world.keys, views, SKELETON, sight.points, sight.scores).write(root / "detections.h5")
+    Detections(keys=world.keys, views=views, skeleton=SKELETON, points=sight.points, scores=sight.scores).write(
+        root / "detections.h5"
+    )
     write_cameras(root / "cameras.toml", rig)
     return {
         "cameras": root / "cameras.toml",

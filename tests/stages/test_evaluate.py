@@ -49,7 +49,15 @@ def shift_poses(world: tiny_world.World, name: str, shift: list[float], rows: np
     joints = old.joints.copy()
     rows = np.ones(len(joints), dtype=bool) if rows is None else rows
     joints[rows] = world.joints[rows] + shift
-    Poses(old.keys, old.views, old.skeleton, joints, old.inliers, old.error, old.status).write(world.data("r1") / name)
+    Poses(
+        keys=old.keys,
+        views=old.views,
+        skeleton=old.skeleton,
+        joints=joints,
+        inliers=old.inliers,
+        error=old.error,
+        status=old.status,
+    ).write(world.data("r1") / name)
 
 
 def test_a_model_that_is_30_mm_beside_the_truth_scores_30_mm(world, monkeypatch):
@@ -103,7 +111,7 @@ def test_another_tools_result_is_a_peer_and_no_truth(tmp_path, monkeypatch):
 def test_without_any_truth_the_numbers_are_absent_and_the_stage_still_ends_well(world, monkeypatch):
     truth = Truth.read(world.truth)
     nothing = np.full_like(truth.joints, np.nan)
-    Truth(truth.keys, truth.skeleton, nothing, truth.head, "truth").write(world.truth)
+    Truth(keys=truth.keys, skeleton=truth.skeleton, joints=nothing, head=truth.head, origin="truth").write(world.truth)
     assert evaluate(world, monkeypatch) == {"by_view": {}, "frames": 8}
 
 
@@ -111,7 +119,13 @@ def test_truth_is_found_by_the_frames_names_not_by_their_place(world, monkeypatc
     before = evaluate(world, monkeypatch)
     truth = Truth.read(world.truth)
     rows = np.arange(len(truth.keys))[::-1]
-    Truth(truth.keys.take(rows), truth.skeleton, truth.joints[rows], truth.head[rows], "truth").write(world.truth)
+    Truth(
+        keys=truth.keys.take(rows),
+        skeleton=truth.skeleton,
+        joints=truth.joints[rows],
+        head=truth.head[rows],
+        origin="truth",
+    ).write(world.truth)
     assert evaluate(world, monkeypatch) == before
 
 
@@ -126,7 +140,7 @@ def test_a_view_without_a_picture_does_not_count_against_the_network(world, monk
     from pipeline.files import heatmaps
 
     with heatmaps.writing(path, seen.keys, seen.views, seen.skeleton, seen.map_size) as writer:
-        writer.append(points, seen.scores, gone, seen.windows, seen.corners)
+        writer.append(points, seen.scores, gone, (seen.windows, seen.corners))
     values = evaluate(world, monkeypatch)
     assert "cam01" not in values["by_view"]
     assert values["by_view"]["cam02"] == before["by_view"]["cam02"]

@@ -40,9 +40,15 @@ def world(tmp_path: Path) -> tiny_world.World:
     reason[:, :, 8:] = Reason.TOO_FEW_INLIERS
     reason[5:] = Reason.TEST_SPLIT
     points[reason != Reason.ACCEPTED] = np.nan
-    Labels(old.keys, old.views, old.skeleton, points, (reason == 0).astype(float), reason, old.box).write(
-        world.data("r1") / "labels.h5"
-    )
+    Labels(
+        keys=old.keys,
+        views=old.views,
+        skeleton=old.skeleton,
+        points=points,
+        weights=(reason == 0).astype(float),
+        reason=reason,
+        box=old.box,
+    ).write(world.data("r1") / "labels.h5")
     return world
 
 
@@ -60,9 +66,15 @@ def test_the_refused_ones_are_judged_by_where_their_pose_projects(world, monkeyp
     old = Poses.read(world.data("r0") / "poses.h5")
     joints = world.joints.copy()
     joints[:, 10:] += 500  # two of the eight refused joints would have been right
-    Poses(old.keys, old.views, old.skeleton, joints, old.inliers, old.error, old.status).write(
-        world.data("r0") / "poses.h5"
-    )
+    Poses(
+        keys=old.keys,
+        views=old.views,
+        skeleton=old.skeleton,
+        joints=joints,
+        inliers=old.inliers,
+        error=old.error,
+        status=old.status,
+    ).write(world.data("r0") / "poses.h5")
     assert evaluate_labels(world, monkeypatch, poses=True)["refused_pckh_50"] == 25
 
 

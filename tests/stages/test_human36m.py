@@ -292,7 +292,7 @@ def test_from_detections_to_a_metric_that_says_its_recipe(tmp_path, made, monkey
     maps = heatmaps.draw(crops.transform(map_from_image, found.points), (32, 32), 1.5)
     side = heatmap_file.patch_side((32, 32))
     with heatmap_file.writing(out / "heatmaps.h5", found.keys, found.views, found.skeleton, (32, 32)) as writer:
-        writer.append(found.points, found.scores, crops.inverse(map_from_image), *heatmaps.windows(maps, side))
+        writer.append(found.points, found.scores, crops.inverse(map_from_image), heatmaps.windows(maps, side))
     params = tmp_path / "params.yaml"
     params.write_text(PARAMS + "evaluate:\n  curve_limit: 0.5\n  curve_points: 11\n")
     common = {"heatmaps": out / "heatmaps.h5", "cameras": out / "cameras.toml", "params": params}

@@ -43,15 +43,15 @@ def world(tmp_path, monkeypatch):
     skeleton = get("mpii_16")
     samples.write(
         tmp_path / "source.h5",
-        skeleton,
-        np.array([f"picture_{row}" for row in range(ROWS)]),
-        np.array(["train"] * (ROWS - 2) + ["valid"] * 2),
-        rng.uniform(8, 56, (ROWS, len(skeleton), 2)),
-        np.ones((ROWS, len(skeleton)), dtype=bool),
-        np.tile([-0.5, -0.5, 63.5, 63.5], (ROWS, 1)),
-        np.full(ROWS, 10.0),
-        np.tile(np.eye(3)[:2], (ROWS, 1, 1)),
-        (images.encode(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)) for _ in range(ROWS)),
+        skeleton=skeleton,
+        key=np.array([f"picture_{row}" for row in range(ROWS)]),
+        split=np.array(["train"] * (ROWS - 2) + ["valid"] * 2),
+        joints=rng.uniform(8, 56, (ROWS, len(skeleton), 2)),
+        visible=np.ones((ROWS, len(skeleton)), dtype=bool),
+        box=np.tile([-0.5, -0.5, 63.5, 63.5], (ROWS, 1)),
+        head=np.full(ROWS, 10.0),
+        crop_from_image=np.tile(np.eye(3)[:2], (ROWS, 1, 1)),
+        jpegs=(images.encode(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)) for _ in range(ROWS)),
     )
     change(made, lambda values: None)
     return made
@@ -135,7 +135,9 @@ def test_foreign_detections_stand_in_for_the_first_teacher_by_name(world):
     wrist = foreign.index("left_wrist")
     points[:, :, wrist] = (frames.box[..., :2] + frames.box[..., 2:]) / 2
     scores = np.where(np.isfinite(points).all(-1), 0.8, 0.0)
-    Detections(frames.keys, frames.views, foreign, points, scores).write(world.root / "detections.h5")
+    Detections(keys=frames.keys, views=frames.views, skeleton=foreign, points=points, scores=scores).write(
+        world.root / "detections.h5"
+    )
     model = run_pretrain(world)
     change(world, lambda values: values["export"].update(first_teacher="detections"))
     found = run_export(world, model, "heatmaps.h5", "--detections", "detections.h5")
@@ -149,7 +151,9 @@ def test_detections_that_were_asked_for_and_are_not_there_are_an_error(world, ca
     frames = Frames.read(world.frames)
     skeleton = get("mpii_16")
     nothing = np.full((len(frames), 4, 16, 2), np.nan)
-    Detections(frames.keys, frames.views, skeleton, nothing, np.zeros((len(frames), 4, 16))).write(Path("none.h5"))
+    Detections(
+        keys=frames.keys, views=frames.views, skeleton=skeleton, points=nothing, scores=np.zeros((len(frames), 4, 16))
+    ).write(Path("none.h5"))
     model = run_pretrain(world)
     change(world, lambda values: values["export"].update(first_teacher="detections"))
     with pytest.raises(SystemExit, match="1"):
@@ -180,13 +184,13 @@ def test_a_round_without_a_single_label_ends_in_a_sentence(world, capsys):
     labels = Labels.read(path)
     path.unlink()
     Labels(
-        labels.keys,
-        labels.views,
-        labels.skeleton,
-        labels.points * np.nan,
-        labels.weights * 0,
-        labels.reason,
-        labels.box,
+        keys=labels.keys,
+        views=labels.views,
+        skeleton=labels.skeleton,
+        points=labels.points * np.nan,
+        weights=labels.weights * 0,
+        reason=labels.reason,
+        box=labels.box,
     ).write(path)
     with pytest.raises(SystemExit, match="1"):
         run_retrain(world, model)
@@ -470,7 +474,15 @@ def test_fusion_cannot_learn_a_view_without_labels_nor_mirror_views_nor_be_consi
     path.unlink()
     weights = labels.weights.copy()
     weights[:, 1] = 0
-    Labels(labels.keys, labels.views, labels.skeleton, labels.points, weights, labels.reason, labels.box).write(path)
+    Labels(
+        keys=labels.keys,
+        views=labels.views,
+        skeleton=labels.skeleton,
+        points=labels.points,
+        weights=weights,
+        reason=labels.reason,
+        box=labels.box,
+    ).write(path)
     with pytest.raises(SystemExit, match="1"):
         run_retrain(world, model, "blind.pt")
     assert "labels: not one in view cam02; fusion needs some in each" in capsys.readouterr().err

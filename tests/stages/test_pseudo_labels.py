@@ -129,7 +129,14 @@ def test_a_view_without_a_picture_is_never_labelled(seen, label):
         b"" if (frame, view) == (2, 3) else old.jpeg[old.jpeg_start[row] : old.jpeg_start[row + 1]].tobytes()
         for row, (frame, view) in enumerate(np.ndindex(len(old), 4))
     ]
-    frames_file.write(seen.world.frames, old.keys, old.views, old.box, old.crop_from_image, jpegs)
+    frames_file.write(
+        seen.world.frames,
+        keys=old.keys,
+        views=old.views,
+        box=old.box,
+        crop_from_image=old.crop_from_image,
+        jpegs=jpegs,
+    )
     labels, values = label()
     assert (labels.reason[2, 3] == Reason.VIEW_MISSING).all()
     assert (labels.reason[2, :3] == Reason.ACCEPTED).all()
@@ -286,7 +293,13 @@ def test_poses_of_other_frames_are_refused(seen, label, capsys):
     old = Poses.read(seen.world.data("r0") / "poses.h5")
     rows = np.arange(9)
     few = Poses(
-        old.keys.take(rows), old.views, old.skeleton, old.joints[:9], old.inliers[:9], old.error[:9], old.status[:9]
+        keys=old.keys.take(rows),
+        views=old.views,
+        skeleton=old.skeleton,
+        joints=old.joints[:9],
+        inliers=old.inliers[:9],
+        error=old.error[:9],
+        status=old.status[:9],
     )
     few.write(seen.world.data("r0") / "poses.h5")
     with pytest.raises(SystemExit):

@@ -178,7 +178,13 @@ def test_a_page_of_the_first_teacher_alone(world, monkeypatch):
 
 def test_without_ground_truth_the_page_says_so_and_shows_the_rest(world, monkeypatch):
     truth = Truth.read(world.truth)
-    Truth(truth.keys, truth.skeleton, np.full_like(truth.joints, np.nan), truth.head, "truth").write(world.truth)
+    Truth(
+        keys=truth.keys,
+        skeleton=truth.skeleton,
+        joints=np.full_like(truth.joints, np.nan),
+        head=truth.head,
+        origin="truth",
+    ).write(world.truth)
     measure(world, monkeypatch)
     page = report(world, monkeypatch)
     assert "have no ground truth" in page and 'value="truth"' not in page

@@ -32,7 +32,15 @@ def poses(count: int = 90) -> Poses:
     )
     shape = joints.shape[:2]
     inliers = np.ones((2 * count, 4, 16), dtype=bool)
-    return Poses(keys, ("a", "b", "c", "d"), get("mpii_16"), joints, inliers, np.ones(shape), np.zeros(shape))
+    return Poses(
+        keys=keys,
+        views=("a", "b", "c", "d"),
+        skeleton=get("mpii_16"),
+        joints=joints,
+        inliers=inliers,
+        error=np.ones(shape),
+        status=np.zeros(shape),
+    )
 
 
 @pytest.fixture

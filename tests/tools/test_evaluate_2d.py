@@ -34,15 +34,15 @@ def world(tmp_path, monkeypatch):
         joints = rng.uniform(8, 56, (PEOPLE, len(names), 2))
         samples.write(
             tmp_path / "people.h5",
-            names,
-            np.array([f"val2017/{row // 2:012d}.jpg#{row}" for row in range(PEOPLE)]),
-            np.array(["valid"] * PEOPLE),
-            joints,
-            np.ones((PEOPLE, len(names)), dtype=bool),
-            np.tile([-0.5, -0.5, 63.5, 63.5], (PEOPLE, 1)),
-            np.full(PEOPLE, head),
-            np.tile(np.eye(3)[:2], (PEOPLE, 1, 1)),
-            (images.encode(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)) for _ in range(PEOPLE)),
+            skeleton=names,
+            key=np.array([f"val2017/{row // 2:012d}.jpg#{row}" for row in range(PEOPLE)]),
+            split=np.array(["valid"] * PEOPLE),
+            joints=joints,
+            visible=np.ones((PEOPLE, len(names)), dtype=bool),
+            box=np.tile([-0.5, -0.5, 63.5, 63.5], (PEOPLE, 1)),
+            head=np.full(PEOPLE, head),
+            crop_from_image=np.tile(np.eye(3)[:2], (PEOPLE, 1, 1)),
+            jpegs=(images.encode(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)) for _ in range(PEOPLE)),
         )
         found = joints.copy()
         found[0, names.index("left_wrist"), 0] += 4

@@ -24,15 +24,15 @@ def write_set(path: Path, skeleton: Skeleton, grey: list[int]) -> Samples:
     joints = np.tile(np.arange(len(skeleton))[None, :, None] + 10.0, (count, 1, 2))
     samples.write(
         path,
-        skeleton,
-        np.array([f"{path.stem}{row}" for row in range(count)]),
-        np.array(["train"] * count),
-        joints,
-        np.ones(joints.shape[:2], dtype=bool),
-        np.tile([-0.5, -0.5, 63.5, 63.5], (count, 1)),
-        np.full(count, np.nan),
-        np.tile(np.eye(3)[:2], (count, 1, 1)),
-        (images.encode(np.full((64, 64, 3), value, np.uint8)) for value in grey),
+        skeleton=skeleton,
+        key=np.array([f"{path.stem}{row}" for row in range(count)]),
+        split=np.array(["train"] * count),
+        joints=joints,
+        visible=np.ones(joints.shape[:2], dtype=bool),
+        box=np.tile([-0.5, -0.5, 63.5, 63.5], (count, 1)),
+        head=np.full(count, np.nan),
+        crop_from_image=np.tile(np.eye(3)[:2], (count, 1, 1)),
+        jpegs=(images.encode(np.full((64, 64, 3), value, np.uint8)) for value in grey),
     )
     return Samples.read(path)
 
