@@ -1,5 +1,6 @@
 # make reproduce   the environment, the embedded data, two self-training rounds; where the report lies, what improved
-# make test        the environment, then format, lint, types and tests
+# make quick       the environment, then the fast tests: after every edit
+# make test        the environment, then format, lint, types and all tests
 # make check       the pipeline at a small size, twice, from nothing: equal bytes
 # make lock        requirements.lock anew from pyproject.toml
 #
@@ -8,10 +9,11 @@
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && { echo $$p; break; }; done)
 INSTALLED := .venv/installed
+PYTEST := pytest -q --numprocesses logical --maxprocesses 8 --dist worksteal
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce test check lock
+.PHONY: help reproduce quick test check lock
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile
@@ -20,11 +22,14 @@ reproduce: $(INSTALLED)
 	@dvc repro
 	@python -m tools.outcome
 
+quick: $(INSTALLED)
+	$(PYTEST) -m "not slow and not gpu"
+
 test: $(INSTALLED)
 	ruff format --check .
 	ruff check .
 	mypy pipeline stages tools benchmarks tests
-	pytest -q
+	$(PYTEST)
 
 check: $(INSTALLED)
 	python -m tools.reproduce_check

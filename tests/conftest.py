@@ -1,5 +1,11 @@
 """Scenes that several tests share. Each can be told in a line."""
 
+import os
+
+# pytest-xdist's workers share the processors; set before torch is imported
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ |= {"OMP_THREAD_LIMIT": "1", "OPENBLAS_NUM_THREADS": "1", "OPENCV_FOR_THREADS_NUM": "1"}
+
 import numpy as np
 import pytest
 
