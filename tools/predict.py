@@ -21,7 +21,7 @@ from pipeline.files.atomic import replacing
 from pipeline.files.tables import write_table
 from pipeline.models import checkpoints
 from pipeline.models.inference import predict as maps_of
-from pipeline.report.overlays import drawn
+from pipeline.report.overlays import draw_skeleton
 from pipeline.runtime import Runtime, start_torch
 from pipeline.training.batches import network_input
 
@@ -227,7 +227,7 @@ def _draw(
         scratch.mkdir()
         for number, (name, picture) in enumerate(_read(pictures, sources)):
             for points in of_picture.get(number, []):
-                picture = drawn(picture, points, names, light=1.0)
+                picture = draw_skeleton(picture, points, names, brightness=1.0)
             cv2.imwrite(str(scratch / f"{Path(name).stem}.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 92])
 
 
