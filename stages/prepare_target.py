@@ -29,7 +29,8 @@ from pipeline.files.journal import Item
 from pipeline.files.keys import FrameKeys
 from pipeline.geometry.association import associate, epipolar_agreement
 from pipeline.geometry.camera import Camera
-from pipeline.geometry.timing import offsets, someone
+from pipeline.rig.observations import Observations
+from pipeline.rig.offsets import estimate_frame_offsets, person_or_surest
 from pipeline.rig.plausibility import check_agreement, check_person_height
 from pipeline.skeleton import get
 
@@ -37,7 +38,6 @@ from pipeline.skeleton import get
 # only gross errors are to be refused; and boxes when the calibration is doubted.
 _JOINT_SLACK, _BOX_SLACK, _BOX_AGREEMENT_SLACK = 0.04, 0.2, 0.08
 _DOUBTS = 200  # (frame, view)s, spread over all, that the calibration is compared with
-_TIMED = 300  # consecutive moments that are compared for views out of step
 
 Detector = Literal[
     "none",
@@ -287,26 +287,23 @@ def _detections(
     scores = np.where(np.isfinite(points[..., 0]), scores, 0.0)
     person = _same_person(calibration, points, scores, keys, rigs, _JOINT_SLACK, _JOINT_SLACK)
     print(f"{folder}: the same person found in {(person >= 0).sum(axis=1).mean():.2f} of {len(names)} views on average")
-    _say_out_of_step(someone(points, scores, person), keys, rigs)
+    surest, surest_scores = person_or_surest(points, scores, person)
+    observations = Observations(
+        keypoints=surest, scores=surest_scores, sequence=keys.sequence, number=keys.number, skeleton=skeleton
+    )
+    _print_frame_offsets(observations, rigs, keys)
     return Detections(
         keys=keys, views=names, skeleton=skeleton, points=_of(person, points, np.nan), scores=_of(person, scores, 0.0)
     )
 
 
-def _say_out_of_step(points: np.ndarray, keys: FrameKeys, rigs: dict[str, Calibration]) -> None:
-    """Print which views seem to be early or late. Nothing is shifted: that is target.offsets' to say."""
+def _print_frame_offsets(observations: Observations, rigs: dict[str, Calibration], keys: FrameKeys) -> None:
+    """Print which views seem to be early or late. Nothing is shifted here; target.offsets does that."""
     for rows, found in _of_rigs(rigs, keys):
         for sequence in np.unique(keys.sequence[rows]).tolist():
-            some = rows[keys.sequence[rows] == sequence][:_TIMED]
-            step = int(np.median(np.diff(keys.number[some]))) if len(some) > 1 else 1
-            shifts, before, after = offsets(points[some], found.cameras)
-            for camera, shift in zip(found.cameras, shifts.tolist(), strict=True):
-                if shift:
-                    print(
-                        f"{sequence}: {camera.name} seems to be {abs(shift) * step} frames {'early' if shift > 0 else 'late'}: "
-                        f"{before:.1f} px off the epipolar lines as it is, {after:.1f} px then. Nothing was shifted; "
-                        f"{shift * step:+d} frames in target.offsets would"
-                    )
+            own = observations.take(rows[keys.sequence[rows] == sequence])
+            for sentence in estimate_frame_offsets(own, found.cameras).sentences(found.cameras):
+                print(f"{sequence}: {sentence}. Nothing was shifted")
 
 
 def _same_person(

@@ -30,7 +30,8 @@ from pipeline.datasets.records import Records, census
 from pipeline.files import atomic
 from pipeline.files.keys import FrameKeys
 from pipeline.geometry.association import associate, epipolar_agreement
-from pipeline.geometry.timing import offsets, someone
+from pipeline.rig.observations import Observations
+from pipeline.rig.offsets import estimate_frame_offsets, person_or_surest
 from pipeline.rig.plausibility import check_person_height
 from pipeline.skeleton import Skeleton, get
 
@@ -369,7 +370,7 @@ def _recording(
     if detections is not None and detector != "none":
         skeleton = get(str(detector).removeprefix("openpose_"))
         points, scores = keypoints.read(detections, keys, numbers, views, skeleton)
-        points, box = _person(points, scores, recording, found, detections, told)
+        points, box = _person(points, scores, recording, found, detections, told, skeleton=skeleton)
     elif detections is not None and (detections / "boxes.json").is_file():
         people, _ = boxes.read_coco(
             detections / "boxes.json", keys, views, float(values.get("min_box_score", 0)), numbers
@@ -415,7 +416,14 @@ def _recording(
 
 
 def _person(
-    points: np.ndarray, scores: np.ndarray, recording: rig.Recording, found: Calibration, detections: Path, told: Told
+    points: np.ndarray,
+    scores: np.ndarray,
+    recording: rig.Recording,
+    found: Calibration,
+    detections: Path,
+    told: Told,
+    *,
+    skeleton: Skeleton,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The person of interest: (frames, views, joints, 2) and (frames, views, 4) px; tells how well the views agree."""
     names = [view.camera.name for view in recording.views]
@@ -434,15 +442,21 @@ def _person(
     told.say(f"{detections}: what the views see agrees at {agrees:.0%} with the calibration (100 %: to the pixel)")
     if agrees < 0.2:
         told.problem(f"{detections}: the views hardly agree: is it this rig's calibration, and are the views in step?")
-    shifts, before, after = offsets(someone(points, scores, person)[:300], found.cameras)
-    for name, shift in zip(names, shifts.tolist(), strict=True):
-        if shift:
-            told.problem(
-                f"{recording.name}: {name} seems to be {abs(shift)} moments {'early' if shift > 0 else 'late'}: "
-                f"{before:.1f} px off the epipolar lines as it is, {after:.1f} px then; see target.offsets"
-            )
-    if np.isfinite(before) and not shifts.any():
-        told.say(f"{recording.name}: the views are in step; joints are {before:.1f} px off each other's epipolar lines")
+    surest, surest_scores = person_or_surest(points, scores, person)
+    observations = Observations(
+        keypoints=surest,
+        scores=surest_scores,
+        sequence=np.full(len(points), recording.name),
+        number=np.array(recording.numbers),
+        skeleton=skeleton,
+    )
+    estimate = estimate_frame_offsets(observations, found.cameras)
+    for sentence in estimate.sentences(found.cameras):
+        told.problem(f"{recording.name}: {sentence}")
+    if np.isfinite(estimate.epipolar_px) and not estimate.frames.any():
+        told.say(
+            f"{recording.name}: the views are in step; joints are {estimate.epipolar_px:.1f} px off each other's epipolar lines"
+        )
     return chosen, boxes.around(chosen)
 
 

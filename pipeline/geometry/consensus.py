@@ -31,7 +31,7 @@ def consensus_joints(
     if without is not None:
         keypoints = keypoints.copy()
         keypoints[:, without] = np.nan
-    return ransac.triangulate(
+    return ransac.triangulate_ransac(
         keypoints,
         scores,
         cameras,
@@ -59,7 +59,7 @@ def pair_epipolar_px(keypoints: np.ndarray, valid: np.ndarray, cameras: tuple[Ca
     used = np.where(valid[..., None], keypoints, np.nan)
     undistorted = [camera.undistort(used[:, view]) for view, camera in enumerate(cameras)]
     distances = [
-        epipolar.sampson_distance(undistorted[a], undistorted[b], epipolar.fundamental(cameras[a], cameras[b]))
+        epipolar.sampson_distance(undistorted[a], undistorted[b], epipolar.fundamental_matrix(cameras[a], cameras[b]))
         for a, b in combinations(range(len(cameras)), 2)
     ]
     return np.stack(distances, axis=1)

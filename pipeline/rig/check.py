@@ -82,6 +82,8 @@ def check(
 
 def pair_medians(observations: Observations, cameras: tuple[Camera, ...]) -> dict[str, float]:
     """Return the median distance of each pair of cameras from each other's epipolar lines, px; NaN if unknown."""
+    if len(cameras) < 2:
+        return {}
     valid = np.isfinite(observations.keypoints).all(axis=-1)
     distance_px = pair_epipolar_px(observations.keypoints, valid, cameras)
     pairs = combinations([camera.name for camera in cameras], 2)

@@ -155,6 +155,12 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "the keypoints of {first} and {second} are {off_px:.1f} px off each other's epipolar lines (median): one of them does "
         "not stand as calibrated, or shows other frames; a third camera would tell which",
     ),
+    # while a recording is prepared
+    "out_of_step": (
+        "time",
+        "{camera} seems to be {count} frames {word}: {epipolar_px:.1f} px off the epipolar lines as it is, {corrected_px:.1f} px "
+        "then; {frames:+d} frames in target.offsets would correct it",
+    ),
     # the body
     "units": (
         "units",

@@ -70,7 +70,7 @@ def test_a_view_that_is_late(raw, check):
         path.write_text(text)
     code, told = check(**rig_flags(raw), detector="openpose_body_25b")
     assert code == 1
-    assert "PROBLEM: take: Cam_03 seems to be 2 moments early" in told
+    assert "PROBLEM: take: Cam_03 seems to be 2 frames early" in told
 
 
 def test_swapped_colours(raw, check):
