@@ -16,13 +16,16 @@ import numpy as np
 import yaml
 
 from benchmarks.timing import Row, at_least, at_most, interleaved
-from pipeline import crops, heatmaps
+from pipeline import crops
 from pipeline.files import heatmaps as heatmap_file
 from pipeline.files.cameras import read_cameras, select_views
 from pipeline.files.keys import FrameKeys
 from pipeline.files.poses import Poses
 from pipeline.geometry import pictorial
 from pipeline.geometry.limbs import limb_lengths
+from pipeline.heatmaps.compress import coarse_map, compress, decompress, peak_patches
+from pipeline.heatmaps.decode import decode_dark, decode_quarter
+from pipeline.heatmaps.render import render
 from pipeline.skeleton import get
 
 _SIDE, _VIEWS = 64, 4
@@ -44,14 +47,14 @@ def _decoding(rounds: int) -> list[Row]:
     rng = np.random.default_rng(0)
     points = rng.uniform(4, _SIDE - 5, (17, 2))
     size = (_SIDE, _SIDE)
-    maps = heatmaps.draw(points, size, _SIGMA) + rng.normal(0, 0.01, (17, _SIDE, _SIDE)).astype(np.float32)
+    maps = render(points, size, _SIGMA) + rng.normal(0, 0.01, (17, _SIDE, _SIDE)).astype(np.float32)
     seconds = interleaved(
         {
-            "draw": lambda: heatmaps.draw(points, size, _SIGMA),
+            "draw": lambda: render(points, size, _SIGMA),
             "draw, plain": lambda: _plain_draw(points),
-            "quarter": lambda: heatmaps.decode_quarter(maps),
-            "dark": lambda: heatmaps.decode_dark(maps),
-            "dark, blur": lambda: heatmaps.decode_dark(maps, blur=2.0),
+            "quarter": lambda: decode_quarter(maps),
+            "dark": lambda: decode_dark(maps),
+            "dark, blur": lambda: decode_dark(maps, blur=2.0),
             "dark, plain": lambda: _plain_dark(maps),
         },
         rounds,
@@ -90,12 +93,12 @@ def _file(rounds: int, frames: int) -> list[Row]:
     rng = np.random.default_rng(0)
     size = (_SIDE, _SIDE)
     shape = (16, _VIEWS, 17)
-    maps = heatmaps.draw(rng.uniform(4, 60, (*shape, 2)), size, _SIGMA)
+    maps = render(rng.uniform(4, 60, (*shape, 2)), size, _SIGMA)
     maps += rng.normal(0, 0.01, maps.shape).astype(np.float32)
     text = np.array(["a"] * frames)
     keys = FrameKeys(text, np.arange(frames), np.array(["test"] * frames), text)
     views = tuple(f"cam{k}" for k in range(_VIEWS))
-    points, scores = heatmaps.decode_dark(maps)
+    points, scores = decode_dark(maps)
     affine = np.zeros((16, _VIEWS, 2, 3))
     some = rng.integers(0, frames, 64)
     with tempfile.TemporaryDirectory() as folder:
@@ -104,7 +107,7 @@ def _file(rounds: int, frames: int) -> list[Row]:
         def write() -> None:
             with heatmap_file.writing(path, keys, views, get("h36m_17"), size) as writer:
                 for _ in range(frames // 16):
-                    writer.append(points, scores, affine, heatmaps.keep(maps, writer.window))
+                    writer.append(points, scores, affine, compress(maps, writer.window))
 
         def write_plain() -> None:
             with h5py.File(plain, "w") as file:
@@ -195,8 +198,8 @@ def _moved(folder: Path, data: Path, frames: int) -> list[Row]:
             scale = side / size
             own_from_map = np.array([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2]])
             image_from_map = crops.compose(np.stack([affine for _, affine in pictures]), own_from_map)[None]
-            kept = *heatmaps.windows(maps, heatmap_file.patch_side((size, size))), *heatmaps.background(maps)
-            for given, found in ((maps, before[size]), (heatmaps.whole(*kept, (size, size)), after[size])):
+            kept = *peak_patches(maps, heatmap_file.patch_side((size, size))), *coarse_map(maps)
+            for given, found in ((maps, before[size]), (decompress(*kept, (size, size)), after[size])):
                 where = crops.inverse(image_from_map), rig, centres[[frame]], limb_mm[[frame]]
                 found.append(pictorial.search(given, *where, head.skeleton.parents, settings)[0][0])
     result = []
@@ -230,9 +233,10 @@ import resource, sys, tempfile
 import numpy as np
 from pathlib import Path
 from benchmarks import geometry_heatmaps as bench
-from pipeline import heatmaps
 from pipeline.files import heatmaps as heatmap_file
 from pipeline.files.keys import FrameKeys
+from pipeline.heatmaps.compress import compress
+from pipeline.heatmaps.decode import decode_dark
 from pipeline.skeleton import get
 frames = int(sys.argv[1])
 maps = np.random.default_rng(0).random((16, 4, 17, 64, 64)).astype(np.float32)
@@ -241,7 +245,7 @@ keys = FrameKeys(text, np.arange(frames), np.array(["test"] * frames), text)
 with tempfile.TemporaryDirectory() as folder:
     with heatmap_file.writing(Path(folder) / "a.h5", keys, tuple("abcd"), get("h36m_17"), (64, 64)) as writer:
         for _ in range(frames // 16):
-            writer.append(*heatmaps.decode_dark(maps), np.zeros((16, 4, 2, 3)), heatmaps.keep(maps, writer.window))
+            writer.append(*decode_dark(maps), np.zeros((16, 4, 2, 3)), compress(maps, writer.window))
     for _ in heatmap_file.map_blocks(Path(folder) / "a.h5"):
         pass
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.timing import Row, at_least, at_most, interleaved
-from pipeline import crops, heatmaps, params
+from pipeline import crops, params
 from pipeline.files import heatmaps as heatmap_file
 from pipeline.files.cameras import write_cameras
 from pipeline.files.keys import FrameKeys
@@ -27,6 +27,9 @@ from pipeline.geometry import agreement, pictorial, ransac
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.limbs import limb_lengths
 from pipeline.geometry.pictorial import Search
+from pipeline.heatmaps.compress import coarse_map, peak_patches
+from pipeline.heatmaps.decode import decode_dark
+from pipeline.heatmaps.render import render
 from pipeline.skeleton import Skeleton, get
 from tests import plain_pictorial
 from tests.tiny_world import camera_ring
@@ -75,7 +78,7 @@ def _world(
     shown = agreement.project(joints, cameras)
     middle = shown.mean(axis=2)
     map_from_image = crops.crop_from_image(np.concatenate([middle - 220, middle + 220], axis=-1), side)
-    maps = heatmaps.draw(crops.transform(map_from_image, shown), (side, side), side / 32)
+    maps = render(crops.transform(map_from_image, shown), (side, side), side / 32)
     maps = maps * rng.uniform(0.3, 1, (frames, views, len(_H36M), 1, 1)) + rng.normal(0, noise, maps.shape)
     return joints, maps.astype(np.float32), map_from_image, cameras
 
@@ -195,7 +198,7 @@ def _growth(rounds: int, frames: int, quick: bool) -> list[Row]:
 def _accuracy(frames: int) -> list[Row]:
     """What our own roots and limb lengths cost: both are known here alone, of bodies that are made up."""
     joints, maps, map_from_image, cameras = _world(frames, noise=0.05)
-    peaks, scores = heatmaps.decode_dark(maps)
+    peaks, scores = decode_dark(maps)
     points = crops.transform(crops.inverse(map_from_image), peaks)
     rays = ransac.triangulate_ransac(
         points, scores, cameras, confidence_threshold=0.3, reproj_threshold_px=15, min_inliers=2, min_ray_angle_deg=5
@@ -270,8 +273,8 @@ def _recording(folder: Path, frames: int, views: int, side: int, settings: Searc
     points = agreement.project(joints, cameras)
     scores = np.ones(points.shape[:-1])
     with heatmap_file.writing(folder / "heatmaps.h5", keys, names, _H36M, (side, side)) as writer:
-        windows, corners = heatmaps.windows(maps, writer.window)
-        block = points, scores, crops.inverse(map_from_image), windows, corners, *heatmaps.background(maps)
+        windows, corners = peak_patches(maps, writer.window)
+        block = points, scores, crops.inverse(map_from_image), windows, corners, *coarse_map(maps)
         for start in range(0, frames, some):
             first = slice(frames - start)
             keypoints, score, affine, *stored = (each[first] for each in block)

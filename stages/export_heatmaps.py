@@ -11,11 +11,14 @@ from typing import Literal
 import numpy as np
 from tqdm import tqdm
 
-from pipeline import cli, crops, heatmaps, skeleton
+from pipeline import cli, crops, skeleton
 from pipeline.files import heatmaps as heatmap_file
 from pipeline.files.detections import Detections
 from pipeline.files.frames import Frames
 from pipeline.files.labels import Labels
+from pipeline.heatmaps.compress import compress
+from pipeline.heatmaps.decode import decode_dark
+from pipeline.heatmaps.render import render
 from pipeline.models import build
 from pipeline.models.inference import predict, predict_views
 from pipeline.runtime import Runtime, start_torch
@@ -105,7 +108,7 @@ def main(
                     maps = predict(net, pictures.reshape(-1, height, width, 3), device, flipped)
                     maps = maps.reshape(len(block), views, joints, *map_size[::-1])
                 maps[missing] = 0
-                peaks, scores = heatmaps.decode_dark(maps)
+                peaks, scores = decode_dark(maps)
                 points = crops.transform(image_from_map, peaks)
             else:
                 rows = slice(block.start, block.stop)
@@ -113,8 +116,8 @@ def main(
                 scores = skeleton.reorder(found.scores[rows][..., None], names, found.skeleton)[..., 0]
                 scores = np.where(np.isfinite(points).all(axis=-1), np.nan_to_num(scores), 0.0)
                 peaks = crops.transform(crops.inverse(image_from_map), points)
-                maps = heatmaps.draw(peaks, map_size, export.sigma) * scores[..., None, None]
-            writer.append(points, scores, image_from_map, heatmaps.keep(maps, writer.window))
+                maps = render(peaks, map_size, export.sigma) * scores[..., None, None]
+            writer.append(points, scores, image_from_map, compress(maps, writer.window))
     print(f"{out}: {len(seen)} frames, {views} views, {joints} joints, mean score {np.nanmean(scores):.2f}")
 
 

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import crops, heatmaps
+from pipeline import crops
 from pipeline.files import heatmaps as heatmap_file
 from pipeline.files.frames import Frames
 from pipeline.geometry import agreement
+from pipeline.heatmaps.compress import peak_patches
+from pipeline.heatmaps.render import render
 from pipeline.skeleton import get
 from tests import tiny_world
 
@@ -79,8 +81,8 @@ class Seen:
         world, skeleton, views = self.world, get("mpii_16"), tuple(camera.name for camera in self.world.cameras)
         map_from_image = crops.crop_from_image(Frames.read(world.frames).box, 32)
         peaks = crops.transform(map_from_image, self.points)
-        maps = heatmaps.draw(peaks, (32, 32), 1.5) * self.scores[..., None, None]
-        windows, corners = heatmaps.windows(maps, heatmap_file.patch_side((32, 32)))
+        maps = render(peaks, (32, 32), 1.5) * self.scores[..., None, None]
+        windows, corners = peak_patches(maps, heatmap_file.patch_side((32, 32)))
         path = world.data("r0") / "heatmaps.h5"
         with heatmap_file.writing(path, world.keys, views, skeleton, (32, 32)) as writer:
             writer.append(self.points, self.scores, crops.inverse(map_from_image), (windows, corners))

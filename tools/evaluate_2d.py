@@ -18,10 +18,11 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline import cli, crops, heatmaps, skeleton
+from pipeline import cli, crops, skeleton
 from pipeline.files.atomic import replacing, write_json
 from pipeline.files.samples import Samples
 from pipeline.geometry.alignment import align
+from pipeline.heatmaps.decode import DECODERS
 from pipeline.metrics import mpjpe, oks, pck
 from pipeline.models import checkpoints
 from pipeline.models.build import REGRESSORS
@@ -101,7 +102,7 @@ class Evaluate2D:
     Attributes:
         split: of the set.
         flip_test: average with the mirrored picture's maps.
-        decode: how a peak becomes a position: "dark", "quarter" or "soft", see pipeline/heatmaps.py.
+        decode: how a peak becomes a position: "dark", "quarter" or "soft", see pipeline/heatmaps/decode.py.
         least_joint_score: for COCO; joints below it have no say in a person's score.
         suppression: for COCO; of people in one picture who are more alike than this, the best stays.
         shift: move the mirrored maps of the flip test by a px; null: as it is published for the checkpoint.
@@ -158,7 +159,7 @@ def main(
     in_picture = not (relative and values)  # else joints have no place in it, and nothing more can be measured
     if in_picture:
         maps_of = partial(predict, net, device=device, flipped=flipped, shift=shift)
-        how = (network.picture_size, heatmaps.DECODERS[config.decode], network.stride, loaded.published, hide)
+        how = (network.picture_size, DECODERS[config.decode], network.stride, loaded.published, hide)
         points, scores = detect(maps_of, samples, rows, *how)
     if for_coco:
         seen = crops.fitted(samples.rectangle[rows], network.picture_size)

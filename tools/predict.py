@@ -15,10 +15,11 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from pipeline import cli, crops, heatmaps, skeleton
+from pipeline import cli, crops, skeleton
 from pipeline.datasets import images, videos
 from pipeline.files.atomic import replacing
 from pipeline.files.tables import write_table
+from pipeline.heatmaps.decode import DECODERS
 from pipeline.models import checkpoints
 from pipeline.models.inference import predict as maps_of
 from pipeline.report.overlays import draw_skeleton
@@ -35,7 +36,7 @@ class Predict:
 
     Attributes:
         flip_test: average with the mirrored picture's maps.
-        decode: how a peak becomes a position: "dark", "quarter" or "soft", see pipeline/heatmaps.py.
+        decode: how a peak becomes a position: "dark", "quarter" or "soft", see pipeline/heatmaps/decode.py.
         box_margin: how much larger the box of the network's shape is that it sees, as a fraction of its sides.
         min_box_score: boxes below it are left out.
         min_score: joints below it are not drawn; they are written all the same, with their score.
@@ -87,7 +88,7 @@ def main(
 
     def finish(waiting: list[tuple[_Person, np.ndarray, np.ndarray]]) -> None:
         maps = maps_of(net, np.stack([cut for _, cut, _ in waiting]), device, flipped, loaded.shift)
-        peaks, scores = heatmaps.DECODERS[predict.decode](maps)
+        peaks, scores = DECODERS[predict.decode](maps)
         points = crops.transform(np.stack([affine for _, _, affine in waiting]), peaks)
         found.extend((person, *each) for (person, _, _), *each in zip(waiting, points, scores, strict=True))
 

@@ -69,10 +69,10 @@ class Heatmaps:
 
     def maps(self, frames: slice | np.ndarray) -> np.ndarray:
         """Whole maps again, (frames, views, joints, height, width) float32, rough outside the windows."""
-        from pipeline.heatmaps import whole  # compiles; most readers want no maps
+        from pipeline.heatmaps.compress import decompress  # compiles; most readers want no maps
 
         behind = self.background[frames], self.background_scale[frames]
-        return whole(self.windows[frames], self.corners[frames], *behind, self.map_size)
+        return decompress(self.windows[frames], self.corners[frames], *behind, self.map_size)
 
     @staticmethod
     def read(path: Path, windows: bool = True) -> "Heatmaps":
@@ -212,9 +212,9 @@ class MapReader:
         Raises:
             IndexError: there is no such frame.
         """
-        from pipeline.heatmaps import whole  # compiles; most readers of these files want no maps
+        from pipeline.heatmaps.compress import decompress  # compiles; most readers want no maps
 
-        return whole(*self.stored(frames), self._size)
+        return decompress(*self.stored(frames), self._size)
 
     def stored(self, frames: Sequence[int] | np.ndarray) -> CompressedMaps:
         """Return what is stored of the maps of frames in any order.
@@ -287,7 +287,7 @@ class Writer:
     def __init__(self, file: h5py.File, shape: tuple[int, int, int], map_size: tuple[int, int]) -> None:
         frames, views, joints = shape
         width, height = map_size
-        self.window = patch_side(map_size)  # px, for `pipeline.heatmaps.windows`
+        self.window = patch_side(map_size)  # px, for `compress`
         window, coarse = (min(self.window, height), min(self.window, width)), (-(-height // 4), -(-width // 4))
         self._done, self._frames = 0, frames
         self._columns = [

@@ -29,7 +29,7 @@ def whole(
     size: tuple[int, int],
     device: str = "cuda",
 ) -> torch.Tensor:
-    """`pipeline.heatmaps.whole` on a device: a file's windows and backgrounds have 1/14 of the maps' bytes to send there."""
+    """`heatmaps.compress.decompress` on a device: a file's windows and backgrounds have 1/14 of the maps' bytes to send there."""
     *batch, _, rows, columns = windows.shape
     width, height = size
     small = torch.from_numpy(coarse).to(device).reshape(-1, 1, *coarse.shape[-2:]).float()

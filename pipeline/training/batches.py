@@ -13,7 +13,8 @@ from typing import Protocol
 
 import numpy as np
 
-from pipeline import crops, heatmaps
+from pipeline import crops
+from pipeline.heatmaps.render import render
 from pipeline.skeleton import Skeleton
 from pipeline.training import occlusion
 from pipeline.training.augment import Augment, draw_variation, half_body, vary_crops, vary_pixels
@@ -218,7 +219,7 @@ def examples(
 
     inside = ((points > -0.5) & (points < np.array(size) - 0.5)).all(axis=-1)  # NaN is not inside
     on_map = map_from_crop(points, stride)
-    targets = heatmaps.draw(on_map, (size[0] // stride, size[1] // stride), sigma)
+    targets = render(on_map, (size[0] // stride, size[1] // stride), sigma)
     image_from_map = crops.compose(crops.inverse(crop_from_image), crop_from_map(stride))
     weights = (weights * inside).astype(np.float32)
     placed = (on_map.astype(np.float32), depth.astype(np.float32))

@@ -14,13 +14,13 @@ from pipeline.training import ranks
 from pipeline.training.batches import Batch
 
 _UNDISTORTING_STEPS = 8  # of the fixed point, which gains about a digit a step on ordinary lenses
-_RADIUS, _BETA = 3, 10.0  # of the soft-argmax, as in heatmaps.decode_soft
+_RADIUS, _BETA = 3, 10.0  # of the soft-argmax, as in `decode_soft`
 
 
 def soft_argmax(maps: torch.Tensor, radius: int = _RADIUS, beta: float = _BETA) -> torch.Tensor:
     """The differentiable peak: the mean position under softmax(beta * map) in a window around the highest pixel.
 
-    The torch twin of heatmaps.decode_soft. The window moves with the peak and carries no gradient.
+    The torch twin of `decode_soft`. The window moves with the peak and carries no gradient.
 
     Args:
         maps: (..., height, width).

@@ -1,4 +1,4 @@
-"""Losses on heatmaps and on coordinates. Targets come from pipeline/heatmaps.py; weights say which joints count."""
+"""Losses on heatmaps and on coordinates. Targets come from pipeline/heatmaps/render.py; weights say which joints count."""
 
 from dataclasses import dataclass
 from typing import Literal

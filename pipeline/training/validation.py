@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 from tqdm import tqdm
 
-from pipeline import crops, heatmaps
+from pipeline import crops
 from pipeline.files.samples import Samples
+from pipeline.heatmaps.decode import decode_dark
 from pipeline.metrics import pck
 from pipeline.skeleton import Skeleton, reorder
 from pipeline.training.batches import crop_from_map, network_input
@@ -42,7 +43,7 @@ def detect(
     samples: Samples,
     rows: np.ndarray,
     size: tuple[int, int],
-    decode: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] = heatmaps.decode_dark,
+    decode: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] = decode_dark,
     stride: int = 4,
     published: bool = False,
     hide: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
@@ -53,7 +54,7 @@ def detect(
         predict: (batch, height, width, 3) uint8 BGR -> (batch, joints, map height, map width) heatmaps.
         rows: (rows,) which samples.
         size: (width, height) px of the network's input.
-        decode: one of the decoders of pipeline/heatmaps.py.
+        decode: one of the decoders of pipeline/heatmaps/decode.py.
         stride: input px of a map's px.
         published: see `batches.network_input`.
         hide: what is done to a picture before the network sees it: (height, width, 3) uint8 and the sample's joints,

@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline import crops, heatmaps
+from pipeline import crops
 from pipeline.files.poses import Status
 from pipeline.geometry import agreement, pictorial, ransac
 from pipeline.geometry.camera import Camera
+from pipeline.heatmaps.decode import decode_quarter
+from pipeline.heatmaps.render import render
 from pipeline.skeleton import Skeleton, get
 from tests import plain_pictorial
 from tests.tiny_world import camera_ring
@@ -32,7 +34,8 @@ def seen_by(
     shown = agreement.project(joints, cameras)
     middle, half = shown[:, :, [6]].mean(axis=2), 220.0
     map_from_image = crops.crop_from_image(np.concatenate([middle - half, middle + half], axis=-1), side)
-    return heatmaps.draw(crops.transform(map_from_image, shown), (side, side), sigma, rounded), map_from_image
+    on_map = crops.transform(map_from_image, shown)
+    return render(np.floor(on_map + 0.5) if rounded else on_map, (side, side), sigma), map_from_image
 
 
 def people(frames: int = 12) -> np.ndarray:
@@ -61,7 +64,7 @@ def test_statuses_are_those_of_the_poses_file():
 def test_perfect_rounded_maps_of_64_px_give_15_mm_by_rays_and_20_mm_by_bodies():
     joints, cameras = people(), camera_ring(4)
     maps, map_from_image = seen_by(cameras, joints, rounded=True)
-    peaks, scores = heatmaps.decode_quarter(maps)
+    peaks, scores = decode_quarter(maps)
     points = crops.transform(crops.inverse(map_from_image), peaks)
     rays = ransac.triangulate_ransac(
         points, scores, cameras, confidence_threshold=0.5, reproj_threshold_px=20, min_inliers=2, min_ray_angle_deg=5
@@ -180,7 +183,7 @@ def noisy(skeleton: Skeleton, views: int, size: tuple[int, int], frames: int, rn
     shown = agreement.project(joints, cameras)
     map_from_image = np.empty((frames, views, 2, 3))
     map_from_image[:] = [[size[0] / 512, 0, -0.5], [0, size[1] / 512, -0.5]]
-    maps = heatmaps.draw(crops.transform(map_from_image, shown), size, 2.5)
+    maps = render(crops.transform(map_from_image, shown), size, 2.5)
     maps = maps * rng.uniform(0.2, 1, (frames, views, len(skeleton), 1, 1)) + rng.uniform(-0.02, 0.08, maps.shape)
     centres = joints[:, skeleton.root] + rng.normal(0, 30, (frames, 3))
     limb = np.repeat(np.median(limbs_of(joints, skeleton), axis=0)[None], frames, axis=0)

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline import heatmaps
 from pipeline.geometry import pictorial
+from pipeline.heatmaps.compress import coarse_map, decompress, peak_patches
 from pipeline.skeleton import get
 from tests.geometry.test_pictorial import SEARCH, noisy
 
@@ -54,7 +54,7 @@ def test_batches_change_nothing(monkeypatch):
 @pytest.mark.parametrize("size", [(64, 64), (42, 31)])
 def test_maps_are_restored_from_a_file_as_on_the_cpu(size, device):
     _, (maps, *_) = noisy(get("mpii_16"), 2, size, 3, np.random.default_rng(8))
-    stored = *heatmaps.windows(maps, 14), *heatmaps.background(maps)
-    expected = heatmaps.whole(*stored, size)
+    stored = *peak_patches(maps, 14), *coarse_map(maps)
+    expected = decompress(*stored, size)
     found = pictorial_torch.whole(*stored, size, device=device).cpu().numpy()
     np.testing.assert_allclose(found, expected, atol=1e-6)

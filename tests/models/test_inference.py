@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import heatmaps
+from pipeline.heatmaps.decode import decode_dark
 from pipeline.models import build
 from pipeline.models.inference import as_input, predict
 
@@ -62,7 +62,7 @@ def test_maps_of_integral_regression_peak_at_its_coordinates_as_high_as_its_mass
     pictures = np.zeros((1, 96, 64, 3), np.uint8)
     pictures[:, :, -1] = 255
     maps = predict(model, pictures, CPU, list(range(16)) if flip else None)
-    peaks, scores = heatmaps.decode_dark(maps)
+    peaks, scores = decode_dark(maps)
     np.testing.assert_allclose(peaks[0, 2:14], [(j, 5 + j) for j in range(2, 14)], atol=0.02)  # px
     np.testing.assert_allclose(scores, 1, atol=0.01)
 
@@ -74,6 +74,6 @@ def test_direct_regression_is_drawn_and_kinematic_has_no_place():
     assert maps.shape == (2, 16, 16, 16)
     points = (model(as_input(pictures, CPU)).detach().numpy()[..., :2] + 0.5) * 16
     inside = ((points > 2) & (points < 13)).all(-1)
-    np.testing.assert_allclose(heatmaps.decode_dark(maps)[0][inside], points[inside], atol=0.02)  # px
+    np.testing.assert_allclose(decode_dark(maps)[0][inside], points[inside], atol=0.02)  # px
     with pytest.raises(ValueError, match="kinematic regression gives joints around the pelvis"):
         predict(build.build(dataclasses.replace(SMALL, name="kinematic", skeleton="h36m_18")).eval(), pictures, CPU)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline import cli, crops, heatmaps
+from pipeline import cli, crops
 from pipeline.datasets import videos
 from pipeline.files import heatmaps as heatmap_file
 from pipeline.files.cameras import read_cameras, read_rigs
@@ -19,6 +19,8 @@ from pipeline.files.frames import Frames
 from pipeline.files.samples import Samples
 from pipeline.files.truth import Truth
 from pipeline.geometry.triangulation import triangulate_dlt
+from pipeline.heatmaps.compress import peak_patches
+from pipeline.heatmaps.render import render
 from stages import prepare_source
 from tests import h36m_world as worlds
 from tests import raw_world, seen_world
@@ -289,10 +291,10 @@ def test_from_detections_to_a_metric_that_says_its_recipe(tmp_path, made, monkey
 
     found, target = Detections.read(out / "detections.h5"), Frames.read(out / "target.h5")
     map_from_image = crops.crop_from_image(target.box, 32)
-    maps = heatmaps.draw(crops.transform(map_from_image, found.points), (32, 32), 1.5)
+    maps = render(crops.transform(map_from_image, found.points), (32, 32), 1.5)
     side = heatmap_file.patch_side((32, 32))
     with heatmap_file.writing(out / "heatmaps.h5", found.keys, found.views, found.skeleton, (32, 32)) as writer:
-        writer.append(found.points, found.scores, crops.inverse(map_from_image), heatmaps.windows(maps, side))
+        writer.append(found.points, found.scores, crops.inverse(map_from_image), peak_patches(maps, side))
     params = tmp_path / "params.yaml"
     params.write_text(PARAMS + "evaluate:\n  curve_limit: 0.5\n  curve_points: 11\n")
     common = {"heatmaps": out / "heatmaps.h5", "cameras": out / "cameras.toml", "params": params}

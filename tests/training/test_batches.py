@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from pipeline import crops, heatmaps
+from pipeline import crops
+from pipeline.heatmaps.decode import decode_dark
 from pipeline.skeleton import get
 from pipeline.training.augment import Augment
 from pipeline.training.batches import Pool, batches, examples, map_from_crop, network_input
@@ -206,7 +207,7 @@ def test_a_hidden_part_is_not_asked_for():
 def test_points_are_where_the_targets_are_drawn(pool):
     for k in range(6):
         _, targets, weights, _, _, points, _ = example(pool, k, INPUT, STRONG, k)
-        found = heatmaps.decode_dark(targets)[0]
+        found = decode_dark(targets)[0]
         middle = (weights > 0) & ((points > 2) & (points < SIZE / 4 - 3)).all(-1)
         np.testing.assert_allclose(found[middle], points[middle], atol=0.05)  # map px
 

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import crops, heatmaps
+from pipeline import crops
 from pipeline.geometry import epipolar
+from pipeline.heatmaps.decode import decode_soft
+from pipeline.heatmaps.render import render
 from pipeline.skeleton import get
 from pipeline.training.batches import Batch
 from pipeline.training.epipolar import EpipolarLoss, soft_argmax
@@ -29,7 +31,7 @@ def _seen(joints, shift=0.0):
     mirrored = np.arange(4) % 2 == 1
     on_map = crops.transform(map_from_image, points)
     on_map[mirrored] = on_map[mirrored][:, list(NAMES.flipped)]
-    maps = torch.from_numpy(heatmaps.draw(on_map, (MAP, MAP), 1.5)).double().requires_grad_()
+    maps = torch.from_numpy(render(on_map, (MAP, MAP), 1.5)).double().requires_grad_()
     weights = np.ones((4, len(NAMES)), dtype=np.float32)
     empty = np.zeros(0)
     return (
@@ -60,7 +62,7 @@ def _loss(**settings):
 
 def test_soft_argmax_is_that_of_the_decoder():
     maps = np.random.default_rng(0).random((5, 3, 12, 17)).astype(np.float32) ** 4
-    expected, _ = heatmaps.decode_soft(maps)
+    expected, _ = decode_soft(maps)
     np.testing.assert_allclose(soft_argmax(torch.from_numpy(maps)).numpy(), expected, atol=1e-5)
 
 

@@ -1,30 +1,28 @@
-"""Heatmaps drawn, decoded, cut and put together in plain NumPy: what the compiled loops are held against."""
+"""Render, decode, compress and decompress heatmaps in plain NumPy: the reference of the compiled loops."""
 
 import numpy as np
 
 _TINY = 1e-10
 
 
-def plain_draw(points: np.ndarray, size: tuple[int, int], sigma: float, rounded: bool = False) -> np.ndarray:
-    points = np.asarray(points, dtype=np.float64)
-    if rounded:
-        points = np.floor(points + 0.5)
+def render(keypoints: np.ndarray, size: tuple[int, int], sigma: float) -> np.ndarray:
+    keypoints = np.asarray(keypoints, dtype=np.float64)
     width, height = size
     with np.errstate(under="ignore"):
-        columns = np.exp(-((np.arange(width) - points[..., 0, None]) ** 2) / (2 * sigma**2))  # (..., width)
-        rows = np.exp(-((np.arange(height) - points[..., 1, None]) ** 2) / (2 * sigma**2))  # (..., height)
+        columns = np.exp(-((np.arange(width) - keypoints[..., 0, None]) ** 2) / (2 * sigma**2))  # (..., width)
+        rows = np.exp(-((np.arange(height) - keypoints[..., 1, None]) ** 2) / (2 * sigma**2))  # (..., height)
         maps = (rows[..., :, None] * columns[..., None, :]).astype(np.float32)
-    maps[~np.isfinite(points).all(axis=-1)] = 0
+    maps[~np.isfinite(keypoints).all(axis=-1)] = 0
     return maps
 
 
-def plain_quarter(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def decode_quarter(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     flat, peaks, height = _peaks(maps)
-    points = peaks + 0.25 * _uphill(flat, peaks)
-    return _shaped(maps, points, height)
+    keypoints = peaks + 0.25 * _uphill(flat, peaks)
+    return _shaped(maps, keypoints, height)
 
 
-def plain_dark(maps: np.ndarray, blur: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+def decode_dark(maps: np.ndarray, blur: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     flat, peaks, height = _peaks(maps)
     logs = np.log(np.maximum(_patches(flat, peaks, 2, blur), _TINY))  # (maps, 5, 5), y x
     slope_x, slope_y = (logs[:, 2, 3] - logs[:, 2, 1]) / 2, (logs[:, 3, 2] - logs[:, 1, 2]) / 2
@@ -41,16 +39,16 @@ def plain_dark(maps: np.ndarray, blur: float = 0.0) -> tuple[np.ndarray, np.ndar
     x, y = peaks[:, 0], peaks[:, 1]
     within = (x >= 2) & (x < columns - 2) & (y >= 2) & (y < rows - 2)
     hill = within & (determinant > 0) & (bend_x < 0) & (np.abs(step) <= 1).all(axis=-1)
-    points = peaks + np.where(hill[:, None], step, 0.25 * _uphill(flat, peaks))
-    return _shaped(maps, points, height)
+    keypoints = peaks + np.where(hill[:, None], step, 0.25 * _uphill(flat, peaks))
+    return _shaped(maps, keypoints, height)
 
 
-def plain_soft(maps: np.ndarray, radius: int = 3, beta: float = 10.0) -> tuple[np.ndarray, np.ndarray]:
+def decode_soft(maps: np.ndarray, radius: int = 3, beta: float = 10.0) -> tuple[np.ndarray, np.ndarray]:
     flat, peaks, height = _peaks(maps)
     patch = _patches(flat, peaks, radius, 0.0)
     offsets = np.arange(-radius, radius + 1)
     rows, columns = flat.shape[1:]
-    x, y = peaks[:, :1] + offsets, peaks[:, 1:] + offsets  # (maps, window)
+    x, y = peaks[:, :1] + offsets, peaks[:, 1:] + offsets  # (maps, side)
     inside = ((y >= 0) & (y < rows))[:, :, None] & ((x >= 0) & (x < columns))[:, None, :]
     with np.errstate(invalid="ignore", under="ignore"):
         weights = np.exp(beta * (patch - patch[:, radius, radius, None, None])) * inside
@@ -59,13 +57,13 @@ def plain_soft(maps: np.ndarray, radius: int = 3, beta: float = 10.0) -> tuple[n
     return _shaped(maps, peaks + step / total[:, None], height)
 
 
-def plain_windows(maps: np.ndarray, window: int, floor: float = 1e-4) -> tuple[np.ndarray, np.ndarray]:
+def peak_patches(maps: np.ndarray, side: int, floor: float = 1e-4) -> tuple[np.ndarray, np.ndarray]:
     *batch, height, width = maps.shape
     rest = np.nan_to_num(np.asarray(maps, dtype=np.float32).reshape(-1, height, width))  # a copy
     rest[rest < floor] = 0
-    rows, columns = min(window, height), min(window, width)
+    rows, columns = min(side, height), min(side, width)
     each = np.arange(len(rest))[:, None, None]
-    kept = np.zeros((len(rest), 2, rows, columns), dtype=np.float16)
+    patches = np.zeros((len(rest), 2, rows, columns), dtype=np.float16)
     corners = np.zeros((len(rest), 2, 2), dtype=np.int16)
     for k in range(2):
         y, x = np.divmod(rest.reshape(len(rest), -1).argmax(axis=1), width)
@@ -74,9 +72,9 @@ def plain_windows(maps: np.ndarray, window: int, floor: float = 1e-4) -> tuple[n
         corners[:, k, 1] = np.where(found, np.clip(y - rows // 2, 0, height - rows), 0)
         y = corners[:, k, 1, None, None] + np.arange(rows)[:, None]
         x = corners[:, k, 0, None, None] + np.arange(columns)
-        kept[:, k] = np.where(found[:, None, None], rest[each, y, x], 0)
+        patches[:, k] = np.where(found[:, None, None], rest[each, y, x], 0)
         rest[each, y, x] = 0
-    return kept.reshape(*batch, 2, rows, columns), corners.reshape(*batch, 2, 2)
+    return patches.reshape(*batch, 2, rows, columns), corners.reshape(*batch, 2, 2)
 
 
 def _peaks(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -116,28 +114,28 @@ def _patches(flat: np.ndarray, peaks: np.ndarray, radius: int, blur: float) -> n
     return band @ patch @ band.T
 
 
-def _shaped(maps: np.ndarray, points: np.ndarray, height: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _shaped(maps: np.ndarray, keypoints: np.ndarray, height: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     batch = maps.shape[:-2]
     known = height > 0  # false for NaN
-    points = np.where(known[:, None], points, np.nan)
+    keypoints = np.where(known[:, None], keypoints, np.nan)
     scores = np.where(known, np.minimum(height, 1), 0)
-    return points.reshape(*batch, 2), scores.reshape(batch)
+    return keypoints.reshape(*batch, 2), scores.reshape(batch)
 
 
-def plain_whole(windows: np.ndarray, corners: np.ndarray, width: int, height: int) -> np.ndarray:
-    *batch, _, rows, columns = windows.shape
+def decompress_patches(patches: np.ndarray, corners: np.ndarray, width: int, height: int) -> np.ndarray:
+    *batch, _, rows, columns = patches.shape
     flat = np.zeros((int(np.prod(batch)), height, width), dtype=np.float32)
-    windows = windows.reshape(len(flat), 2, rows, columns).astype(np.float32)
+    patches = patches.reshape(len(flat), 2, rows, columns).astype(np.float32)
     corners = corners.reshape(len(flat), 2, 2).astype(int)
     each = np.arange(len(flat))[:, None, None]
     for k in range(2):
         y = corners[:, k, 1, None, None] + np.arange(rows)[:, None]
         x = corners[:, k, 0, None, None] + np.arange(columns)
-        flat[each, y, x] = np.maximum(flat[each, y, x], windows[:, k])
+        flat[each, y, x] = np.maximum(flat[each, y, x], patches[:, k])
     return flat.reshape(*batch, height, width)
 
 
-def plain_background(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def coarse_map(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     values = np.where(maps > 0, maps, 0).astype(np.float64)
     *batch, height, width = values.shape
     rows, columns = -(-height // 4), -(-width // 4)
@@ -157,7 +155,7 @@ def _sharpened(lines: np.ndarray) -> np.ndarray:
     return 1.25 * lines - 0.125 * (padded[..., :-2] + padded[..., 2:])
 
 
-def plain_enlarged(coarse: np.ndarray, scale: np.ndarray, width: int, height: int) -> np.ndarray:
+def enlarge(coarse: np.ndarray, scale: np.ndarray, width: int, height: int) -> np.ndarray:
     rows, columns = coarse.shape[-2:]
     y = np.clip((np.arange(height) + 0.5) / 4 - 0.5, 0, rows - 1)
     x = np.clip((np.arange(width) + 0.5) / 4 - 0.5, 0, columns - 1)
