@@ -54,7 +54,7 @@ from stages import (
 
 METHODS: dict[str, dict[str, Any]] = {
     "self-training": {},
-    "source only": {"retrain": {"target_share": 0.0}},
+    "source only": {"retrain": {"target_fraction": 0.0}},
     "argmax": {"pseudo": {"ransac": False, "source": "triangulation", "confidence_threshold": 0.0}},
     "argmax, confident": {"pseudo": {"ransac": False, "source": "triangulation", "confidence_threshold": 0.7}},
     "triangulated, unfiltered": {
@@ -78,7 +78,7 @@ class Study:
         self.joints = folder / "detections.h5"
 
     def section(self, kind: type, name: str, values: dict[str, Any] | None = None) -> Any:
-        return params.build(kind, (values or self.values)[name], name)
+        return params.select(kind, values or self.values, name)
 
     def prepare(self) -> None:
         """Pictures, caches, and the network of round 0."""

@@ -1,7 +1,7 @@
-"""How fast training runs, and what it waits for: python -m benchmarks.training [--network 50] on an idle machine.
+"""Measure how fast training runs, and how much of it is waiting: python -m benchmarks.training on an idle machine.
 
-Wall time, as pictures are prepared beside the network; contestants in turn, medians. "Constant" is the same network fed
-with the same tensors again and again: what the input pipeline costs is the difference.
+Times are wall times, as images are prepared while the network computes; contestants take turns, and medians count. "Constant
+input" is the same network on the same tensors again and again: the difference is the cost of the input pipeline.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pipeline import params, skeleton
 from pipeline.files import images
 from pipeline.models import build
 from pipeline.models.inference import as_input
-from pipeline.runtime import Runtime, half_precision, has_spare_processor, start_torch
+from pipeline.runtime import Runtime, autocast_dtype, has_spare_processor, start_torch
 from pipeline.training.batches import Batch, Pool, batches
 from pipeline.training.loop import Schedule, train
 from pipeline.training.losses import Loss, loss_against_targets
@@ -32,12 +32,20 @@ _ROUNDS = 5
 def main(steps: int, deep: bool) -> None:
     runtime = params.load(Runtime)
     device = start_torch(runtime)
-    half = half_precision(runtime, device)
+    dtype = autocast_dtype(runtime, device)
     settings, network = params.load(Pretrain), params.load(build.Network)
     pool = _people(params.load(Source), skeleton.get(network.skeleton))
-    rows = _input_rows(network, settings, pool, runtime.seed, steps, device, half)
+    rows = _input_rows(network, settings, pool, seed=runtime.seed, steps=steps, device=device, dtype=dtype)
     if deep:
-        wide = build.Network("poseresnet", "bottleneck", (3, 4, 6, 3), 64, 256, 256, network.skeleton)
+        wide = build.Network(
+            name="poseresnet",
+            block="bottleneck",
+            layers=(3, 4, 6, 3),
+            width=64,
+            deconv_channels=256,
+            input_size=256,
+            skeleton=network.skeleton,
+        )
         rows += _precision_rows(wide, device)
     print(table(rows))
 
@@ -46,22 +54,31 @@ def _input_rows(
     network: build.Network,
     settings: Pretrain,
     pool: Pool,
+    *,
     seed: int,
     steps: int,
     device: torch.device,
-    half: torch.dtype | None,
+    dtype: torch.dtype | None,
 ) -> list[Row]:
-    """The default network at its own work, against the same fed with constants, against the input alone."""
+    """Return rows on the default network's training, on the same with constant input, and on the input pipeline alone."""
 
     def prepared(count: int) -> Iterator[Batch]:
-        given = (settings.batch_size, network.picture_size, settings.sigma, settings.augment, seed)
-        return batches([pool], range(count), *given, beside=has_spare_processor(device))
+        return batches(
+            [pool],
+            range(count),
+            batch_size=settings.batch_size,
+            size=network.picture_size,
+            sigma=settings.sigma,
+            augment=settings.augment,
+            seed=seed,
+            prefetch=has_spare_processor(device),
+        )
 
     (constant,) = prepared(1)
     model = build.build(network)
 
     def step_s(source: Callable[[int], Iterator[Batch]]) -> float:
-        schedule = Schedule(steps + 3, 1e-3, 0.0, 0.0, 0.0)
+        schedule = Schedule(steps=steps + 3, learning_rate=1e-3, warmup_fraction=0.0, weight_decay=0.0, ema_decay=0.0)
         ticks: list[float] = []
 
         def watched(first: int) -> Iterator[Batch]:
@@ -69,11 +86,21 @@ def _input_rows(
                 ticks.append(time.perf_counter())
                 yield batch
 
-        def terms(stacks: list[torch.Tensor], batch: Batch) -> dict[str, torch.Tensor]:
-            return {"heatmap": loss_against_targets(stacks, batch, Loss())}
+        def terms(outputs: list[torch.Tensor], batch: Batch) -> dict[str, torch.Tensor]:
+            return {"heatmap": loss_against_targets(outputs, batch, Loss())}
 
-        list(train(model, watched, as_input, terms, schedule, device, half, schedule.steps))
-        return (ticks[-1] - ticks[3]) / (len(ticks) - 4)  # without those that filled the queue
+        training = train(
+            model,
+            watched,
+            as_input,
+            terms,
+            schedule=schedule,
+            device=device,
+            autocast_dtype=dtype,
+            record_every=schedule.steps,
+        )
+        list(training)
+        return (ticks[-1] - ticks[3]) / (len(ticks) - 4)  # without the first, which filled the queue
 
     def input_s(count: int) -> float:
         start = time.perf_counter()
@@ -86,37 +113,37 @@ def _input_rows(
         full.append(step_s(prepared))
         alone.append(step_s(lambda count: iter([constant] * count)))
         only_input.append(input_s(steps))
-    size = len(constant.pictures)
+    size = len(constant.images)
     step, fed, made = (statistics.median(each) for each in (full, alone, only_input))
     name = f"{network.name}, {network.input_size} px, batches of {size}"
     return [
         Row(f"training, {name}", size / step, "images/s"),
         Row(f"constant input, {name}", size / fed, "images/s"),
         Row("input pipeline alone", size / made, "images/s"),
-        at_most("what the input pipeline costs", 100 * (step / fed - 1), "%", 10),
+        at_most("cost of the input pipeline", 100 * (step / fed - 1), "%", 10),
     ]
 
 
 def _precision_rows(network: build.Network, device: torch.device) -> list[Row]:
-    """A ResNet-50 in float32 against bfloat16 with channels last: a step, and inference."""
+    """Return rows on a ResNet-50 in float32 against bfloat16 with channels last: a step, and inference."""
     model = build.build(network).to(device)
     rng = np.random.default_rng(0)
     size, batch = network.input_size, 8 if device.type == "cpu" else 64
     images = rng.integers(0, 255, (batch, size, size, 3), dtype=np.uint8)
     target = torch.rand(batch, len(skeleton.get(network.skeleton)), size // 4, size // 4, device=device)
 
-    def step(half: bool, layout: torch.memory_format) -> None:
+    def step(bfloat16: bool, layout: torch.memory_format) -> None:
         model.train().to(memory_format=layout)
-        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
             maps = model(as_input(images, device).contiguous(memory_format=layout))
         (maps.float() - target).square().mean().backward()
         model.zero_grad(set_to_none=True)
         if device.type == "cuda":
             torch.cuda.synchronize()
 
-    def infer(half: bool, layout: torch.memory_format) -> None:
+    def infer(bfloat16: bool, layout: torch.memory_format) -> None:
         model.eval().to(memory_format=layout)
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=half):
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
             model(as_input(images, device).contiguous(memory_format=layout)).float().cpu()
 
     contestants = {
@@ -141,7 +168,7 @@ def _precision_rows(network: build.Network, device: torch.device) -> list[Row]:
 
 
 def _people(source: Source, names: skeleton.Skeleton) -> Pool:
-    """Stored crops as prepare_source keeps them, of noise that compresses like a picture."""
+    """Return a pool of stored crops as prepare_source writes them, of noise that compresses like a photograph."""
     rng = np.random.default_rng(0)
     side = int(source.cache_size * (1 + source.cache_margin))
     stored = []
@@ -151,10 +178,17 @@ def _people(source: Source, names: skeleton.Skeleton) -> Pool:
     affine = np.tile(np.eye(3)[:2], (_PEOPLE, 1, 1))
     margin = (side - source.cache_size) / 2
     box = np.tile([margin, margin, side - margin, side - margin], (_PEOPLE, 1))
-    joints = rng.uniform(margin, side - margin, (_PEOPLE, len(names), 2))
+    keypoints = rng.uniform(margin, side - margin, (_PEOPLE, len(names), 2))
     weights = np.ones((_PEOPLE, len(names)), dtype=np.float32)
     decoded = [np.frombuffer(each, dtype=np.uint8) for each in stored]
-    return Pool(lambda row: images.decode(decoded[row % len(decoded)]), affine, box, joints, weights, names)
+    return Pool(
+        image=lambda row: images.decode(decoded[row % len(decoded)]),
+        stored_from_image=affine,
+        box=box,
+        keypoints=keypoints,
+        weights=weights,
+        skeleton=names,
+    )
 
 
 if __name__ == "__main__":

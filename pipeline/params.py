@@ -17,6 +17,31 @@ Section = TypeVar("Section")
 # Old key -> the key that has its meaning now, both dotted; a whole section may stand here as well.
 RENAMED: dict[str, str] = {
     "report.picture_px": "report.image_px",
+    "pretrain.schedule.warm_up": "training.schedule.warmup_fraction",
+    "pretrain.schedule.average": "pretrain.schedule.ema_decay",
+    "pretrain.schedule.decay": "training.schedule.lr_schedule",
+    "pretrain.schedule.accumulate": "training.schedule.accumulation_steps",
+    "pretrain.loss.foreground": "training.loss.foreground_weight",
+    "pretrain.loss.hard_joints": "training.loss.ohkm_top_k",
+    "pretrain.augment.rotation": "training.augment.rotation_std_deg",
+    "pretrain.augment.turned": "training.augment.rotation_prob",
+    "pretrain.augment.scale": "training.augment.scale_std",
+    "pretrain.augment.flip": "training.augment.flip_prob",
+    "pretrain.augment.occlusion.forget": "training.augment.occlusion.unlabel_hidden",
+    "pretrain.augment.occlusion.swapped_axes": "training.augment.occlusion.published_axis_bug",
+    "retrain.schedule.warm_up": "training.schedule.warmup_fraction",
+    "retrain.schedule.average": "retrain.schedule.ema_decay",
+    "retrain.schedule.decay": "training.schedule.lr_schedule",
+    "retrain.schedule.accumulate": "training.schedule.accumulation_steps",
+    "retrain.loss.foreground": "training.loss.foreground_weight",
+    "retrain.loss.hard_joints": "training.loss.ohkm_top_k",
+    "retrain.augment.rotation": "training.augment.rotation_std_deg",
+    "retrain.augment.turned": "training.augment.rotation_prob",
+    "retrain.augment.scale": "training.augment.scale_std",
+    "retrain.augment.flip": "training.augment.flip_prob",
+    "retrain.augment.occlusion.forget": "training.augment.occlusion.unlabel_hidden",
+    "retrain.augment.occlusion.swapped_axes": "training.augment.occlusion.published_axis_bug",
+    "retrain.target_share": "retrain.target_fraction",
 }
 
 
@@ -48,15 +73,43 @@ def load(section: type[Section], path: Path = Path("params.yaml"), name: str | N
         ValueError: a sentence that names the key, what was expected and what came.
     """
     name = name or snake(section.__name__)
-    values: Any = read(path)
+    values = read(path)
     for old, new in RENAMED.items():
         if new == name and _has(values, old):
             raise ValueError(_renamed(old, new))
+    if not _has(values, name):
+        raise ValueError(f"{path}: the section '{name}' is missing")
+    return select(section, values, name)
+
+
+def select(section: type[Section], values: Mapping[str, Any], name: str) -> Section:
+    """Return one section out of the values of a whole params file.
+
+    A dataclass may name another section that it shares keys with, in its attribute `shared_section`: keys that its own section
+    lacks are those of the shared one.
+    """
+    own: Any = values
     for part in name.split("."):
-        if not isinstance(values, Mapping) or part not in values:
-            raise ValueError(f"{path}: the section '{name}' is missing")
-        values = values[part]
-    return build(section, values, name)
+        own = own[part]
+    shared_name = getattr(section, "shared_section", None)
+    shared = values.get(shared_name) if shared_name else None
+    if not (isinstance(shared, Mapping) and isinstance(own, Mapping)):
+        return build(section, own, name)
+    try:
+        return build(section, _merged(shared, own), name)
+    except ValueError as error:
+        key, _, rest = str(error).partition(":")
+        relative = key.removeprefix(f"{name}.")
+        parameter = relative.split("[")[0]  # "milestones" of "milestones[0]"
+        if _has(shared, parameter) and not _has(own, parameter):
+            raise ValueError(f"{shared_name}.{relative}:{rest}") from None
+        raise
+
+
+def _merged(shared: Any, own: Any) -> Any:
+    if not (isinstance(shared, Mapping) and isinstance(own, Mapping)):
+        return own
+    return {**shared, **{key: _merged(shared.get(key), value) for key, value in own.items()}}
 
 
 def build(section: type[Section], values: Any, name: str) -> Section:

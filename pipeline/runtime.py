@@ -83,7 +83,7 @@ def has_spare_processor(device: "torch.device") -> bool:
     return device.type != "cpu" or torch.get_num_threads() < own
 
 
-def half_precision(runtime: Runtime, device: "torch.device") -> "torch.dtype | None":
+def autocast_dtype(runtime: Runtime, device: "torch.device") -> "torch.dtype | None":
     """In what to train on this device, if not in float32.
 
     Raises:

@@ -98,7 +98,7 @@ def main(
                         seen.crop_from_image[frame, view],
                         box[frame, view],
                         (width, height),
-                        stride,
+                        stride=stride,
                     )
             missing = ~np.isfinite(image_from_map).all(axis=(-2, -1))  # (frames, views)
             if found is None:

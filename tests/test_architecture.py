@@ -133,6 +133,7 @@ def test_stages_track_the_params_that_they_load(stage: Stage) -> None:
     hints = typing.get_type_hints(main)
     classes = [hint for key, hint in hints.items() if dataclasses.is_dataclass(hint)]
     sections = {re.sub(r"(?<!^)([A-Z])", r"_\1", each.__name__).lower() for each in classes}
+    sections |= {each.shared_section for each in classes if hasattr(each, "shared_section")}
     if "params" in hints:  # the stages that look into the whole file
         item = stage.name.split("@")[-1]
         sections |= {

@@ -48,7 +48,7 @@ RUN = """
 import atexit, os, runpy, signal, sys
 from pipeline.training import loop
 
-loop.train.__defaults__ = tuple(4 if value == 100 else value for value in loop.train.__defaults__)  # checkpoint_every
+loop.train.__kwdefaults__["checkpoint_every"] = 4
 kill_at, count, replace = int(sys.argv.pop(1)), 0, os.replace
 
 def replace_or_die(*paths):

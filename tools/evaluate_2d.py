@@ -29,7 +29,7 @@ from pipeline.models.build import REGRESSORS
 from pipeline.models.inference import predict, predict_places
 from pipeline.runtime import Runtime, start_torch
 from pipeline.training import occlusion
-from pipeline.training.validation import detect, lift
+from pipeline.training.validation import InputFormat, predict_joints, predict_keypoints
 
 # The columns of the published tables.
 _MPII = {
@@ -148,19 +148,21 @@ def main(
     net.to(device).eval()
     flipped = names.flipped if config.flip_test else None
     shift = loaded.shift if config.shift is None else config.shift
+    input_format = InputFormat(size=network.picture_size, stride=network.stride, published=loaded.published)
     values: dict[str, float] = {}
     tables, by_joint = [], {}
     relative, flat = hasattr(net, "relative"), network.name == "integral" and network.depth_bins == 0
     if network.name in REGRESSORS and not flat and samples.space is not None:
         places_of = partial(predict_places, net, device=device, flipped=flipped)
-        lifted = lift(places_of, samples, rows, names, network.picture_size, network.stride, relative, hide)
+        lifted = predict_joints(places_of, samples, rows, input_format, skeleton=names, relative=relative, hide=hide)
         values = _one_picture(lifted, samples.space.rows(rows).joints, samples.skeleton)
         tables.append(_table({title: values[name] for title, name in _ONE_PICTURE.items()}, 1))
     in_picture = not (relative and values)  # else joints have no place in it, and nothing more can be measured
     if in_picture:
         maps_of = partial(predict, net, device=device, flipped=flipped, shift=shift)
-        how = (network.picture_size, DECODERS[config.decode], network.stride, loaded.published, hide)
-        points, scores = detect(maps_of, samples, rows, *how)
+        points, scores = predict_keypoints(
+            maps_of, samples, rows, input_format, decode=DECODERS[config.decode], hide=hide
+        )
     if for_coco:
         seen = crops.fitted(samples.rectangle[rows], network.picture_size)
         area = np.prod(seen[:, 2:] - seen[:, :2], axis=-1)
@@ -245,7 +247,7 @@ def _hiding(
     names, what = samples.skeleton, hidden.what
     if hidden.how == "none" or what is None:
         return None
-    if what not in names.joints and (what not in occlusion.PARTS or len(occlusion.joints_of(what, names)) < 2):
+    if what not in names.joints and (what not in occlusion.PARTS or len(occlusion.part_joints(what, names)) < 2):
         known = ", ".join((*names.joints, *occlusion.PARTS))
         raise ValueError(f"evaluate_2d.occlusion.what: {source} has no '{what}'; there are {known}")
     if not np.isfinite(samples.joints[rows]).any():
@@ -253,10 +255,10 @@ def _hiding(
             f"evaluate_2d.occlusion: the persons of {source} are boxes without joints: nothing can be hidden"
         )
     how: Literal["blur", "cutout"] = "blur" if hidden.how == "blur" else "cutout"
-    settings = occlusion.Occlusion(radius_px=hidden.radius_px, fill=hidden.fill, swapped_axes=hidden.swapped_axes)
+    settings = occlusion.Occlusion(radius_px=hidden.radius_px, fill=hidden.fill, published_axis_bug=hidden.swapped_axes)
 
     def hide(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
-        return occlusion.hide(picture, points, names, what, how, settings)
+        return occlusion.hide(picture, points, names, what, how=how, settings=settings)
 
     return hide
 

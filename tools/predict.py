@@ -95,7 +95,7 @@ def main(
     waiting: list[tuple[_Person, np.ndarray, np.ndarray]] = []
     for number, (name, picture) in enumerate(tqdm(_read(pictures, sources), total=len(sources), disable=None)):
         for person in _people(number, name, picture, known, predict, size):
-            seen = network_input(picture, np.eye(3)[:2], person.box, size, stride, loaded.published)
+            seen = network_input(picture, np.eye(3)[:2], person.box, size, stride=stride, published=loaded.published)
             waiting.append((person, *seen))
         if len(waiting) >= _BATCH:
             finish(waiting)

@@ -14,7 +14,8 @@ from ruamel.yaml import YAML
 
 from pipeline import params
 
-_OPEN = ("sources.", "mix.weights.", "rounds.")  # sections whose keys are the user's own
+# Sections whose keys are the user's own, or of which `training` holds some.
+_OPEN = ("sources.", "mix.weights.", "rounds.", "pretrain.", "retrain.")
 
 
 def read(path: Path, variants: Sequence[str] = ()) -> dict[str, Any]:

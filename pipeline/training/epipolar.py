@@ -1,8 +1,8 @@
-"""The epipolar loss: what two cameras see of one joint must lie on each other's epipolar lines. It needs no label.
+"""The epipolar loss: the keypoints of one joint in two views must lie on each other's epipolar lines. It needs no label.
 
-The published one (multi-view self-training, "fund5") takes |x_b^T F x_a| with F from OpenCV, whose scale differs from pair
-to pair: five pixels of noise weigh up to 18 times more in one pair of cameras than in another. Here F comes from the
-calibration, points are undistorted, and the distance is Sampson's, in px of the full picture, the same for all pairs.
+The published loss (multi-view self-training, "fund5") is |x_b^T F x_a| with F from OpenCV, whose scale differs between pairs
+of cameras: five pixels of noise weigh up to 18 times more in one pair than in another. Here F comes from the calibration,
+keypoints are undistorted, and the residual is Sampson's distance, in px of the full image, equal for all pairs.
 """
 
 import numpy as np
@@ -13,14 +13,14 @@ from pipeline.geometry.camera import Camera
 from pipeline.training import ranks
 from pipeline.training.batches import Batch
 
-_UNDISTORTING_STEPS = 8  # of the fixed point, which gains about a digit a step on ordinary lenses
+_UNDISTORTING_STEPS = 8  # of a fixed-point iteration that gains about a digit per step on ordinary lenses
 _RADIUS, _BETA = 3, 10.0  # of the soft-argmax, as in `decode_soft`
 
 
 def soft_argmax(maps: torch.Tensor, radius: int = _RADIUS, beta: float = _BETA) -> torch.Tensor:
-    """The differentiable peak: the mean position under softmax(beta * map) in a window around the highest pixel.
+    """Return the differentiable peak: the mean position under softmax(beta * map) in a window around the highest pixel.
 
-    The torch twin of `decode_soft`. The window moves with the peak and carries no gradient.
+    It equals `heatmaps.decode.decode_soft`. The window moves with the peak and carries no gradient.
 
     Args:
         maps: (..., height, width).
@@ -39,18 +39,18 @@ def soft_argmax(maps: torch.Tensor, radius: int = _RADIUS, beta: float = _BETA) 
 
 
 class EpipolarLoss:
-    """The mean Sampson distance between the views of the moments in a batch, made robust (Huber 1964).
+    """The mean Sampson distance between the views of the frame groups in a batch, made robust (Huber 1964).
 
     Args:
         cameras: of the rig, in the order of `Batch.view`.
         flipped: (joints,) index of each joint's mirror image.
-        huber_px: distances below it count squared, divided by twice itself; above it linearly.
-        labelled_only: a joint counts where both views have a label, by the product of their weights; else every joint
-            counts the same, those that selection refused as well.
+        huber_px: a distance below it counts squared, divided by twice `huber_px`; above it linearly.
+        labelled_only: a joint counts where both views have a label, by the product of their weights; else all joints count
+            equally, including those whose pseudo labels were refused.
     """
 
     def __init__(
-        self, cameras: tuple[Camera, ...], flipped: tuple[int, ...], huber_px: float, labelled_only: bool
+        self, cameras: tuple[Camera, ...], flipped: tuple[int, ...], *, huber_px: float, labelled_only: bool
     ) -> None:
         self.flipped, self.huber_px, self.labelled_only = list(flipped), huber_px, labelled_only
         self.K = torch.from_numpy(np.stack([camera.K for camera in cameras]))
@@ -65,45 +65,47 @@ class EpipolarLoss:
         self.fundamental = torch.from_numpy(fundamental)  # x_b^T F[a, b] x_a = 0
 
     def __call__(self, maps: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """(batch, joints, height, width) maps of the network -> a scalar, px; 0 where no two views can be compared."""
+        """Return the loss of (batch, joints, height, width) maps, a scalar, px; 0 where no two views can be compared."""
         rows, first, second = _pairs(batch)
         device, view = maps.device, batch.view[rows]
-        points = soft_argmax(maps[torch.from_numpy(rows).to(device)]).double()  # (pictures, joints, 2)
+        keypoints = soft_argmax(maps[torch.from_numpy(rows).to(device)]).double()  # (images, joints, 2)
         weights = batch.weights[rows] if self.labelled_only else np.ones_like(batch.weights[rows])
-        # A mirrored picture shows the person's right wrist in the map of the left one.
+        # In a mirrored image the person's right wrist is in the map of the left wrist.
         mirrored = batch.mirrored[rows]
-        points = torch.where(torch.from_numpy(mirrored).to(device)[:, None, None], points[:, self.flipped], points)
+        keypoints = torch.where(
+            torch.from_numpy(mirrored).to(device)[:, None, None], keypoints[:, self.flipped], keypoints
+        )
         weights = np.where(mirrored[:, None], weights[:, self.flipped], weights)
         image_from_map = torch.from_numpy(batch.image_from_map[rows]).to(device)
-        points = points @ image_from_map[:, :, :2].transpose(1, 2) + image_from_map[:, None, :, 2]
-        points = self._undistort(points, torch.from_numpy(view))
-        distance = self._sampson(points[first], points[second], view[first], view[second])  # (pairs, joints)
+        keypoints = keypoints @ image_from_map[:, :, :2].transpose(1, 2) + image_from_map[:, None, :, 2]
+        keypoints = self._undistort(keypoints, torch.from_numpy(view))
+        distance = self._sampson(keypoints[first], keypoints[second], view[first], view[second])  # (pairs, joints)
         robust = torch.where(distance < self.huber_px, distance**2 / (2 * self.huber_px), distance - self.huber_px / 2)
         both = torch.from_numpy(weights[first] * weights[second]).to(device)
         return (robust * both).sum() / ranks.mean(both.sum()).clamp(min=1e-6)
 
-    def _undistort(self, points: torch.Tensor, view: torch.Tensor) -> torch.Tensor:
-        """(pictures, joints, 2) px as the lens shows them -> undistorted px; see geometry/camera.py."""
-        device = points.device
+    def _undistort(self, keypoints: torch.Tensor, view: torch.Tensor) -> torch.Tensor:
+        """Return (images, joints, 2) undistorted px from distorted px; see geometry/camera.py."""
+        device = keypoints.device
         K = self.K[view].to(device)
         k1, k2, p1, p2, k3 = self.distortion[view].to(device).T[:, :, None]
         factor = self.tangential[view].to(device)[:, None]
-        y = (points[..., 1] - K[:, 1, 2, None]) / K[:, 1, 1, None]
-        x = (points[..., 0] - K[:, 0, 2, None] - K[:, 0, 1, None] * y) / K[:, 0, 0, None]
-        seen = torch.stack([x, y], dim=-1)
-        found = seen
+        y = (keypoints[..., 1] - K[:, 1, 2, None]) / K[:, 1, 1, None]
+        x = (keypoints[..., 0] - K[:, 0, 2, None] - K[:, 0, 1, None] * y) / K[:, 0, 0, None]
+        distorted = torch.stack([x, y], dim=-1)
+        undistorted = distorted
         for _ in range(_UNDISTORTING_STEPS):
-            x, y = found.unbind(dim=-1)
+            x, y = undistorted.unbind(dim=-1)
             squared = x * x + y * y
             scale = 1 + squared * (k1 + squared * (k2 + squared * k3)) + factor * (p1 * y + p2 * x)
             shift = torch.stack([p2 * squared, p1 * squared], dim=-1)
-            found = (seen - shift) / scale[..., None]
-        return found @ K[:, :2, :2].transpose(1, 2) + K[:, None, :2, 2]
+            undistorted = (distorted - shift) / scale[..., None]
+        return undistorted @ K[:, :2, :2].transpose(1, 2) + K[:, None, :2, 2]
 
     def _sampson(self, a: torch.Tensor, b: torch.Tensor, view_a: np.ndarray, view_b: np.ndarray) -> torch.Tensor:
-        """(pairs, joints, 2) undistorted px of two views -> (pairs, joints) px, as epipolar.sampson_distance."""
+        """Return (pairs, joints) px from (pairs, joints, 2) undistorted px of two views, as epipolar.sampson_distance."""
         F = self.fundamental[torch.from_numpy(view_a), torch.from_numpy(view_b)].to(a.device)
-        a, b = (torch.cat([points, torch.ones_like(points[..., :1])], dim=-1) for points in (a, b))
+        a, b = (torch.cat([keypoints, torch.ones_like(keypoints[..., :1])], dim=-1) for keypoints in (a, b))
         line_b, line_a = a @ F.transpose(1, 2), b @ F
         residual = (b * line_b).sum(dim=-1)
         slope = (line_b[..., :2] ** 2).sum(dim=-1) + (line_a[..., :2] ** 2).sum(dim=-1)
@@ -111,8 +113,8 @@ class EpipolarLoss:
 
 
 def _pairs(batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The pictures that belong to a moment, (pictures,) rows of the batch, and all pairs among them that share theirs."""
-    rows = np.flatnonzero(batch.moment >= 0)
+    """Return the rows of the batch that belong to frame groups, (images,), and all pairs of them within a group."""
+    rows = np.flatnonzero(batch.frame_group >= 0)
     first, second = np.triu_indices(len(rows), k=1)
-    same = batch.moment[rows[first]] == batch.moment[rows[second]]
+    same = batch.frame_group[rows[first]] == batch.frame_group[rows[second]]
     return rows, first[same], second[same]

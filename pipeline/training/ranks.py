@@ -1,8 +1,8 @@
-"""Training in several processes, on several GPUs or machines, as torchrun starts them (`LAUNCH="torchrun ..." dvc repro`).
+"""Train in several processes, on several GPUs or machines, as torchrun starts them (`LAUNCH="torchrun ..." dvc repro`).
 
-What a batch teaches must not depend on how many processes share it: each makes its part of the same batch, batch statistics
-are those of the whole batch, losses are divided by what counts in the whole batch, and the first process alone writes.
-Without torchrun there is one process, and nothing here does anything.
+The result must not depend on the number of processes: each prepares its part of the same batch, batch statistics are those of
+the whole batch, losses are divided by the divisor of the whole batch, and only rank 0 writes. Without torchrun there is one
+process, and the functions here do nothing.
 """
 
 import os
@@ -20,28 +20,29 @@ Value = TypeVar("Value")
 
 
 def join() -> None:
-    """Meet the other processes, if torchrun has started some."""
+    """Join the process group, if torchrun started one."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
 
 
 def leave() -> None:
+    """Leave the process group."""
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
 def rank_and_count() -> tuple[int, int]:
-    """Which process this is, and of how many."""
+    """Return this process's rank, and the number of processes."""
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
-def first() -> bool:
-    """Whether this process writes."""
+def is_rank0() -> bool:
+    """Return whether this process is the one that writes."""
     return rank_and_count()[0] == 0
 
 
-def as_the_first(value: Value) -> Value:
-    """What the first process has here, in every process."""
+def broadcast_from_rank0(value: Value) -> Value:
+    """Return rank 0's value in every process."""
     if not dist.is_initialized():
         return value
     box = [value]
@@ -50,17 +51,17 @@ def as_the_first(value: Value) -> Value:
 
 
 @contextmanager
-def opened_by_the_first(folder: AbstractContextManager[Path]) -> Iterator[Path]:
-    """A folder that the first process opens, and closes, for all."""
-    if first():
+def rank0_context(folder: AbstractContextManager[Path]) -> Iterator[Path]:
+    """Yield, in every process, the folder that rank 0 opens and closes."""
+    if is_rank0():
         with folder as path:
-            yield as_the_first(path)
+            yield broadcast_from_rank0(path)
     else:
-        yield as_the_first(Path())
+        yield broadcast_from_rank0(Path())
 
 
 def mean(value: torch.Tensor) -> torch.Tensor:
-    """The mean over the processes, without a gradient.
+    """Return the mean over the processes, without a gradient.
 
     A loss that is a sum divided by this mean of its divisors has, averaged over the processes, the gradient of the whole
     batch's sum divided by the whole batch's divisor.
@@ -73,7 +74,7 @@ def mean(value: torch.Tensor) -> torch.Tensor:
 
 
 class SharedBatchNorm(nn.BatchNorm2d):
-    """Batch normalisation by the statistics of all processes' pictures; torch's own SyncBatchNorm needs a GPU."""
+    """Batch normalisation by the statistics of all processes' images; torch's SyncBatchNorm needs a GPU."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not (self.training and dist.is_initialized()):
@@ -97,8 +98,8 @@ class SharedBatchNorm(nn.BatchNorm2d):
         return (wide * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
 
 
-def shared(model: nn.Module) -> nn.Module:
-    """The model with batch statistics that the processes share; itself where there is one process. Its keys stay."""
+def with_shared_batch_norm(model: nn.Module) -> nn.Module:
+    """Return the model, its batch statistics shared by the processes if there are several. Its keys stay."""
     if not dist.is_initialized():
         return model
     for module in model.modules():

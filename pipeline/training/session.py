@@ -1,9 +1,11 @@
-"""What both stages that learn do around the loop: batches with a progress bar, and what is told of the training."""
+"""The parts that `pretrain` and `retrain` share: their settings, batches with a progress bar, and the written records."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, ClassVar
 
+from annotated_types import Ge, Gt, Unit
 from tqdm import tqdm
 
 from pipeline.files.atomic import write_json
@@ -12,46 +14,73 @@ from pipeline.training import ranks
 from pipeline.training.augment import Augment
 from pipeline.training.batches import Batch, Pool, batches
 from pipeline.training.loop import Record, Schedule
+from pipeline.training.losses import Loss
 
 
-class Settings(Protocol):
-    """What the sections `pretrain` and `retrain` have in common."""
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """The keys that the sections `pretrain` and `retrain` have in common.
 
-    @property
-    def batch_size(self) -> int: ...
-    @property
-    def sigma(self) -> float: ...
-    @property
-    def schedule(self) -> Schedule: ...
-    @property
-    def augment(self) -> Augment: ...
+    A key that both share stands once in the section `training`; a key of the stage's own section counts before it.
+
+    Attributes:
+        batch_size: images per step.
+        sigma: map px, of the Gaussian targets.
+        schedule: see training/loop.py.
+        loss: see training/losses.py.
+        augment: of the images that are learned from, see training/augment.py.
+    """
+
+    shared_section: ClassVar[str] = "training"
+
+    batch_size: Annotated[int, Ge(2), "batch statistics need at least 2 images"]
+    sigma: Annotated[float, Gt(0), Unit("map px")]
+    schedule: Schedule
+    loss: Loss
+    augment: Augment
 
 
 def batches_from(
-    title: str, pools: Sequence[Pool], settings: Settings, size: tuple[int, int], stride: int, seed: int, beside: bool
+    title: str,
+    pools: Sequence[Pool],
+    settings: Training,
+    *,
+    size: tuple[int, int],
+    stride: int,
+    seed: int,
+    prefetch: bool,
 ) -> Callable[[int], Iterator[Batch]]:
-    """n -> a training's batches from the n-th on, with a progress bar.
+    """Return the function n -> a training's batches from the n-th on, with a progress bar.
 
     Args:
-        title: of the bar.
+        title: of the progress bar.
         size: (width, height) px of the network's input.
         stride: input px of a map's px.
-        beside: see `batches`.
+        prefetch: see `batches`.
     """
 
-    def from_batch(first: int) -> Iterator[Batch]:
-        last = settings.schedule.steps * settings.schedule.accumulate
-        shown = None if ranks.first() else True
-        steps = tqdm(range(first, last), initial=first, total=last, desc=title, disable=shown)
-        part = ranks.rank_and_count()
-        given = (settings.batch_size, size, settings.sigma, settings.augment, seed, part, stride, beside)
-        return batches(pools, steps, *given)
+    def from_batch(start: int) -> Iterator[Batch]:
+        end = settings.schedule.steps * settings.schedule.accumulation_steps
+        disable = None if ranks.is_rank0() else True
+        steps = tqdm(range(start, end), initial=start, total=end, desc=title, disable=disable)
+        return batches(
+            pools,
+            steps,
+            batch_size=settings.batch_size,
+            size=size,
+            sigma=settings.sigma,
+            augment=settings.augment,
+            seed=seed,
+            part=ranks.rank_and_count(),
+            stride=stride,
+            prefetch=prefetch,
+        )
 
     return from_batch
 
 
 def write_records(curve: Path, metrics: Path, records: Sequence[Record], source_pckh: float, steps: int) -> None:
-    """The loss by step, with its terms where it has several, and the numbers at the end."""
+    """Write the loss by step, with its terms if there are several, and the numbers at the end."""
     columns: dict[str, list[float]] = {"step": [r.step for r in records], "loss": [round(r.loss, 6) for r in records]}
     if len(records[0].terms) > 1:
         columns |= {name: [round(r.terms[name], 6) for r in records] for name in records[0].terms}

@@ -165,7 +165,7 @@ def test_detections_that_were_asked_for_and_are_not_there_are_an_error(world, ca
 def test_a_student_learns_from_pseudo_labels_and_the_control_does_not_see_them(world):
     model = run_pretrain(world)
     student = run_retrain(world, model).read_bytes()
-    change(world, lambda values: values["retrain"].update(target_share=0.0))
+    change(world, lambda values: values["retrain"].update(target_fraction=0.0))
     control = run_retrain(world, model, "control.pt").read_bytes()
     assert student != control
     path = world.data("r1") / "labels.h5"
@@ -289,9 +289,10 @@ def of_network(name, steps=3, loss="joints_mse", **changes):
     def edit(values):
         values["network"].update(name=name, **NETWORKS[name], **changes)
         for section in ("pretrain", "retrain"):
-            values[section]["schedule"].update(steps=steps, learning_rate=0.002, warm_up=0.0)
-            coordinates = name in build.REGRESSORS
-            values[section]["loss"]["name"] = "integral_l1" if coordinates else loss
+            values[section]["schedule"].update(steps=steps, learning_rate=0.002)
+        values["training"]["schedule"]["warmup_fraction"] = 0.0
+        coordinates = name in build.REGRESSORS
+        values["training"]["loss"]["name"] = "integral_l1" if coordinates else loss
 
     return edit
 
@@ -348,9 +349,9 @@ def test_a_network_of_another_shape_goes_from_pictures_to_joints_in_space(world,
 def test_the_loss_on_coordinates_falls(world, name, loss):
     def edit(values):
         of_network(name, steps=120)(values)
-        values["pretrain"]["loss"]["name"] = loss
-        values["pretrain"]["schedule"].update(average=0.0, learning_rate=0.01)
-        for key in ("rotation", "scale", "shift", "flip", "noise", "blur", "erase"):
+        values["training"]["loss"]["name"] = loss
+        values["pretrain"]["schedule"].update(ema_decay=0.0, learning_rate=0.01)
+        for key in ("rotation_std_deg", "scale_std", "shift", "flip_prob", "noise", "blur", "erase"):
             values["pretrain"]["augment"][key] = 0.0
 
     change(world, edit)
@@ -363,7 +364,7 @@ def test_the_loss_on_coordinates_falls(world, name, loss):
 def test_a_loss_that_is_not_for_the_network_is_refused_before_anything_is_read(world, capsys, name, loss):
     def edit(values):
         values["network"]["name"] = name
-        values["pretrain"]["loss"]["name"] = loss
+        values["training"]["loss"]["name"] = loss
 
     change(world, edit)
     (world.root / "source.h5").unlink()
@@ -434,7 +435,7 @@ def test_a_frame_that_lacks_a_view_is_not_fused(world):
 
 
 def test_the_loss_before_and_after_fusion_falls_and_the_same_inputs_give_the_same_bytes(world):
-    fused(world, steps=120, target_share=1.0)
+    fused(world, steps=120, target_fraction=1.0)
     model = run_pretrain(world)
     student = run_retrain(world, model).read_bytes()
     losses = [float(line.split(",")[1]) for line in (world.root / "retrain.csv").read_text().splitlines()[1:]]

@@ -12,10 +12,11 @@ from pipeline import cli, skeleton
 from pipeline.datasets.h36m import challenge
 from pipeline.files.samples import Samples
 from pipeline.models import build
-from pipeline.training.validation import lift
+from pipeline.training.validation import InputFormat, predict_joints
 from stages import prepare_source, pretrain
 from tests import h36m_world
 from tests.pipeline_graph import read
+from tests.training.strengths import NONE
 from tools import evaluate_2d
 
 CHOICE = {"train_subjects": [1], "test_subjects": [9], "train_every": 2, "test_every": 5, "damaged": "included"}
@@ -36,7 +37,9 @@ def root(tmp_path, monkeypatch):
     values["mix"]["weights"] = {"h36m": 1.0}
     values["runtime"].update(threads=1, precision="float32")
     values["network"].update(input_size=64, width=8, deconv_channels=8, skeleton="h36m_18")
-    values["pretrain"].update(batch_size=8, augment={**values["pretrain"]["augment"], "rotation": 5.0, "shift": 0.0})
+    values["pretrain"].update(
+        batch_size=8, augment={**values["pretrain"]["augment"], "rotation_std_deg": 5.0, "shift": 0.0}
+    )
     values["pretrain"]["schedule"].update(steps=60, learning_rate=0.005)
     values["evaluate_2d"]["flip_test"] = False
     YAML().dump(values, tmp_path / "params.yaml")
@@ -99,10 +102,9 @@ def test_the_challenges_poses_are_seen_from_far_away(root):
 
 @pytest.mark.parametrize("relative", [False, True])
 def test_a_network_that_is_right_has_no_error(root, relative):
-    """What the targets are drawn at, given back as if a network had found it, leads to the measured joints."""
+    """The centres of the targets, returned as a network's coordinates, give the measured joints."""
     samples = Samples.read(root / "h36m.h5")
     rows = np.arange(len(samples))
-    from pipeline.training.augment import Augment
     from pipeline.training.batches import examples
     from pipeline.training.pools import pool_of_samples
 
@@ -111,19 +113,19 @@ def test_a_network_that_is_right_has_no_error(root, relative):
     for split in ("train", "valid"):
         own = np.flatnonzero(samples.split == split)
         pool = pool_of_samples(samples, split, names)
-        still = Augment(0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-        *_, points, depth = examples(pool, np.arange(len(own)), (64, 64), 1.5, still, (0,))
-        places |= dict(zip(own.tolist(), np.concatenate([points, depth[..., None]], axis=-1), strict=True))
+        batch = examples(pool, np.arange(len(own)), size=(64, 64), sigma=1.5, augment=NONE, seed=(0,))
+        coordinates = np.concatenate([batch.keypoints, batch.depth[..., None]], axis=-1)
+        places |= dict(zip(own.tolist(), coordinates, strict=True))
     right = np.stack([places[row] for row in rows.tolist()])
     if relative:
         right[..., :2] -= right[:, names.index("pelvis"), None, :2]
     at = iter(range(0, len(rows), 64))
 
-    def network(pictures):
+    def network(images):
         start = next(at)
-        return right[start : start + len(pictures)]
+        return right[start : start + len(images)]
 
-    found = lift(network, samples, rows, names, (64, 64), relative=relative)
+    found = predict_joints(network, samples, rows, InputFormat(size=(64, 64)), skeleton=names, relative=relative)
     np.testing.assert_allclose(found, samples.space.joints, atol=0.5)  # mm
     measured = evaluate_2d._one_picture(found, samples.space.joints, samples.skeleton)
     assert max(value for name, value in measured.items() if not name.endswith("challenge")) < 0.5

@@ -98,14 +98,14 @@ def test_each_preset_and_variant_fits_the_params(path: Path, variants: tuple[str
     values = params.read(ROOT / "params.yaml")
     preset.apply(preset.read(path, variants), values)
     for name, section in SECTIONS.items():
-        params.build(section, values[name], name)
+        params.select(section, values, name)
     for name, each in values["sources"].items():
         params.build(LabelledSet, each, f"sources.{name}")
     network = params.build(Network, values["network"], "network")
-    pretrain = params.build(Pretrain, values["pretrain"], "pretrain")
+    pretrain = params.select(Pretrain, values, "pretrain")
     pretrain.loss.require_for(network.name, network.name in REGRESSORS, "pretrain")
     if path.name.startswith("multiview"):
-        assert values["pretrain"]["sigma"] == 2
+        assert pretrain.sigma == 2
     if path.name == "regression_h36m.yaml":
         persons = values["mix"]["epoch"] or 120000
         assert pretrain.schedule.steps / -(-persons // pretrain.batch_size) in (140, 300)

@@ -38,15 +38,15 @@ def _seen(joints, shift=0.0):
         maps,
         points,
         Batch(
-            empty,
-            empty,
-            weights,
-            crops.inverse(map_from_image),
-            mirrored,
-            np.zeros(4, dtype=int),
-            np.arange(4),
-            empty,
-            empty,
+            images=empty,
+            targets=empty,
+            weights=weights,
+            image_from_map=crops.inverse(map_from_image),
+            mirrored=mirrored,
+            frame_group=np.zeros(4, dtype=int),
+            view=np.arange(4),
+            keypoints=empty,
+            depth=empty,
         ),
     )
 
@@ -110,7 +110,7 @@ def test_only_labelled_joints_count_if_so_asked(joints):
 
 def test_pictures_that_stand_alone_are_compared_with_nobody(joints):
     maps, _, batch = _seen(joints, shift=40.0)
-    batch.moment[:] = [-1, 0, -1, 3]
+    batch.frame_group[:] = [-1, 0, -1, 3]
     loss = _loss()(maps, batch)
     assert loss.item() == 0
     loss.backward()  # still a part of the graph

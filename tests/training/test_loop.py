@@ -7,19 +7,20 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline import params
 from pipeline.models.fusion import CrossViewFusion
 from pipeline.models.inference import as_input
-from pipeline.runtime import Runtime, half_precision
-from pipeline.training.batches import Batch, whole_moments
+from pipeline.runtime import Runtime, autocast_dtype
+from pipeline.training.batches import Batch, complete_frame_groups
 from pipeline.training.loop import Schedule, train
 from pipeline.training.losses import Loss, loss_against_targets
 
-SCHEDULE = Schedule(steps=12, learning_rate=0.01, warm_up=0.2, weight_decay=0.0, average=0.5)
+SCHEDULE = Schedule(steps=12, learning_rate=0.01, warmup_fraction=0.2, weight_decay=0.0, ema_decay=0.5)
 CPU = torch.device("cpu")
 
 
 class Dots(nn.Module):
-    """Finds bright dots: one convolution, batch statistics, a pooled map a quarter of the picture's size."""
+    """Find bright dots: one convolution, batch statistics, a map a quarter of the image's size."""
 
     def __init__(self):
         super().__init__()
@@ -33,20 +34,26 @@ class Dots(nn.Module):
 def _batches(first):
     for step in range(first, SCHEDULE.steps):
         rng = np.random.default_rng(step)
-        pictures = rng.integers(0, 255, (4, 16, 16, 3)).astype(np.uint8)
+        images = rng.integers(0, 255, (4, 16, 16, 3)).astype(np.uint8)
         targets, weights = rng.random((4, 1, 4, 4), dtype=np.float32), np.ones((4, 1), dtype=np.float32)
         alone = np.full(4, -1)
         yield Batch(
-            pictures,
-            targets,
-            weights,
-            np.zeros((4, 2, 3)),
-            np.zeros(4, dtype=bool),
-            alone,
-            alone,
-            np.zeros((4, 1, 2)),
-            alone,
+            images=images,
+            targets=targets,
+            weights=weights,
+            image_from_map=np.zeros((4, 2, 3)),
+            mirrored=np.zeros(4, dtype=bool),
+            frame_group=alone,
+            view=alone,
+            keypoints=np.zeros((4, 1, 2)),
+            depth=alone,
         )
+
+
+def learn(model, batches=None, schedule=SCHEDULE, **options):
+    """Train on a CPU in float32, with a record every four steps, unless the options differ."""
+    defaults: dict[str, Any] = {"device": CPU, "autocast_dtype": None, "record_every": 4}
+    return train(model, batches or _batches, as_input, _loss, schedule=schedule, **(defaults | options))
 
 
 def _loss(stacks, batch):
@@ -59,24 +66,24 @@ def _weights(model):
 
 def test_an_interrupted_training_ends_with_the_bytes_of_an_undisturbed_one(tmp_path):
     whole = Dots()
-    records = list(train(whole, _batches, as_input, _loss, SCHEDULE, CPU, None, 4))
+    records = list(learn(whole))
     broken = Dots()
-    run: Any = train(broken, _batches, as_input, _loss, SCHEDULE, CPU, None, 4, tmp_path / "c.pt", checkpoint_every=3)
+    run: Any = learn(broken, checkpoint=tmp_path / "c.pt", checkpoint_every=3)
     next(run)
     next(run)  # 8 steps done, the last checkpoint is of step 6
     run.close()
     resumed = Dots()
-    resumed_records = list(train(resumed, _batches, as_input, _loss, SCHEDULE, CPU, None, 4, tmp_path / "c.pt", 3))
+    resumed_records = list(learn(resumed, checkpoint=tmp_path / "c.pt", checkpoint_every=3))
     assert torch.equal(_weights(whole), _weights(resumed))
     assert records == resumed_records
     assert [record.step for record in records] == [4, 8, 12]
 
 
 def test_training_returns_the_average_of_the_weights():
-    plain = Schedule(steps=12, learning_rate=0.01, warm_up=0.2, weight_decay=0.0, average=0.0)
+    plain = replace(SCHEDULE, ema_decay=0.0)
     averaged, last = Dots(), Dots()
-    list(train(averaged, _batches, as_input, _loss, SCHEDULE, CPU, None, 4))
-    list(train(last, _batches, as_input, _loss, plain, CPU, None, 4))
+    list(learn(averaged))
+    list(learn(last, schedule=plain))
     assert not torch.equal(_weights(averaged), _weights(last))
     assert torch.linalg.norm(_weights(averaged) - _weights(last)) < 1
 
@@ -89,7 +96,16 @@ def test_the_learning_rate_rises_and_falls_to_zero():
 
 
 def test_the_published_rate_falls_to_a_tenth_at_every_milestone():
-    schedule = Schedule(140, 1e-3, 0.0, 0.0, 0.0, optimiser="adam", decay="steps", milestones=(90 / 140, 120 / 140))
+    schedule = Schedule(
+        steps=140,
+        learning_rate=1e-3,
+        warmup_fraction=0.0,
+        weight_decay=0.0,
+        ema_decay=0.0,
+        optimiser="adam",
+        lr_schedule="steps",
+        milestones=(90 / 140, 120 / 140),
+    )
     rates = [schedule.learning_rate_at(step) for step in (0, 89, 90, 119, 120, 139)]
     assert rates == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5])
 
@@ -106,28 +122,24 @@ def test_two_batches_a_step_teach_what_one_of_both_would():
 
     def halves(first):
         for batch in _batches(0):
-            yield _rows(batch, slice(0, 2))
-            yield _rows(batch, slice(2, 4))
+            yield batch.rows(slice(0, 2))
+            yield batch.rows(slice(2, 4))
 
     one, other = Still(), Still()
-    list(train(one, _batches, as_input, _loss, SCHEDULE, CPU, None, 4))
-    list(train(other, halves, as_input, _loss, replace(SCHEDULE, accumulate=2), CPU, None, 4))
+    list(learn(one))
+    list(learn(other, halves, replace(SCHEDULE, accumulation_steps=2)))
     torch.testing.assert_close(_weights(one), _weights(other), rtol=1e-4, atol=1e-6)
 
 
-def test_a_batch_that_does_not_fit_is_said_with_one_that_does():
+def test_a_batch_that_does_not_fit_is_refused_with_a_size_that_does():
     class Large(Dots):
         def forward(self, x):
             if len(x) > 2:
                 raise torch.OutOfMemoryError("CUDA out of memory")
             return super().forward(x)
 
-    with pytest.raises(ValueError, match=r"4 pictures does not fit .* batch_size 2 with schedule.accumulate 2 "):
-        list(train(Large(), _batches, as_input, _loss, SCHEDULE, CPU, None, 4))
-
-
-def _rows(batch, rows):
-    return Batch(*(array[rows] for array in vars(batch).values()))
+    with pytest.raises(ValueError, match=r"4 images does not fit .* batch_size 2 with schedule.accumulation_steps 2 "):
+        list(learn(Large()))
 
 
 @pytest.mark.parametrize(
@@ -135,70 +147,70 @@ def _rows(batch, rows):
     [
         ("steps", 0),
         ("learning_rate", 0.0),
-        ("average", 1.0),
+        ("ema_decay", 1.0),
         ("weight_decay", -1.0),
-        ("accumulate", 0),
-        ("milestones", (1.5,)),
+        ("accumulation_steps", 0),
+        ("milestones", [1.5]),
     ],
 )
 def test_a_schedule_that_cannot_be_is_named(key, value):
     with pytest.raises(ValueError, match=f"schedule.{key}"):
-        Schedule(**(vars(SCHEDULE) | {key: value}))
+        params.build(Schedule, vars(SCHEDULE) | {key: value}, "schedule")
 
 
 def _views():
-    """Dots in each of two views, fused."""
+    """Return a network that fuses two views of dots."""
     return CrossViewFusion(Dots(), 2, (4, 4))
 
 
-def _moments(first):
-    """Two moments of two views, one of them in the other order, and a picture alone."""
+def _frame_groups(first):
+    """Yield two frame groups of two views, one of them in the other order, and an image alone."""
     for step in range(first, SCHEDULE.steps):
         rng = np.random.default_rng(step)
-        pictures = rng.integers(0, 255, (5, 16, 16, 3)).astype(np.uint8)
+        images = rng.integers(0, 255, (5, 16, 16, 3)).astype(np.uint8)
         targets, weights = rng.random((5, 1, 4, 4), dtype=np.float32), np.ones((5, 1), dtype=np.float32)
-        moment, view = np.array([0, 0, -1, 3, 3]), np.array([0, 1, -1, 1, 0])
+        frame_group, view = np.array([0, 0, -1, 3, 3]), np.array([0, 1, -1, 1, 0])
         yield Batch(
-            pictures,
-            targets,
-            weights,
-            targets,
-            np.zeros(5, dtype=bool),
-            moment,
-            view,
-            np.zeros((5, 1, 2)),
-            np.zeros((5, 1)),
+            images=images,
+            targets=targets,
+            weights=weights,
+            image_from_map=targets,
+            mirrored=np.zeros(5, dtype=bool),
+            frame_group=frame_group,
+            view=view,
+            keypoints=np.zeros((5, 1, 2)),
+            depth=np.zeros((5, 1)),
         )
 
 
 def test_an_interrupted_training_with_fusion_ends_with_the_bytes_of_an_undisturbed_one(tmp_path):
-    def learned(*more):
+    def learned(**options):
         torch.manual_seed(1)
         model = _views()
-        run: Any = train(model, _moments, as_input, _loss, SCHEDULE, CPU, None, 4, *more, fused_views=2)
+        run: Any = learn(model, _frame_groups, fused_views=2, **options)
         return model, run
 
     whole, run = learned()
     before = _weights(whole.aggre_layer).clone()
     list(run)
     assert not torch.equal(_weights(whole.aggre_layer), before)
-    _, run = learned(tmp_path / "c.pt", 3)
+    _, run = learned(checkpoint=tmp_path / "c.pt", checkpoint_every=3)
     next(run)
     next(run)
     run.close()
-    resumed, run = learned(tmp_path / "c.pt", 3)
+    resumed, run = learned(checkpoint=tmp_path / "c.pt", checkpoint_every=3)
     list(run)
     assert torch.equal(_weights(whole), _weights(resumed))
 
 
-def test_the_views_of_a_moment_are_fused_in_their_order_and_a_picture_alone_passes_by():
-    batch = next(iter(_moments(0)))
-    rows = whole_moments(batch, 2)
+def test_the_views_of_a_frame_group_are_fused_in_their_order_and_an_image_alone_is_not():
+    batch = next(iter(_frame_groups(0)))
+    rows = complete_frame_groups(batch, 2)
     assert rows.tolist() == [[0, 1], [4, 3]]
-    assert whole_moments(batch, 3).shape == (0, 3)
+    assert complete_frame_groups(batch, 3).shape == (0, 3)
     torch.manual_seed(1)
     model = _views().eval()
-    tensor = as_input(batch.pictures, CPU)
+    tensor = as_input(batch.images, CPU)
     raw, fused = model(tensor, torch.from_numpy(rows))
     assert torch.equal(raw[2], fused[2])
     expected = model(tensor[torch.from_numpy(rows)])[1]
@@ -206,16 +218,16 @@ def test_the_views_of_a_moment_are_fused_in_their_order_and_a_picture_alone_pass
     torch.testing.assert_close(fused[[4, 3]], expected[1])
 
 
-def _interrupted(tmp_path, half=None, **options):
-    """A training, which one that was interrupted ends as; and the last checkpoint of that."""
+def _interrupted(tmp_path, **options):
+    """Return a trained network, equal to one whose training was interrupted, and the last checkpoint of that."""
     file = tmp_path / "c.pt"
     whole, broken, resumed = Dots(), Dots(), Dots()
-    list(train(whole, _batches, as_input, _loss, SCHEDULE, CPU, half, 4, **options))
-    run: Any = train(broken, _batches, as_input, _loss, SCHEDULE, CPU, half, 4, file, checkpoint_every=3, **options)
+    list(learn(whole, **options))
+    run: Any = learn(broken, checkpoint=file, checkpoint_every=3, **options)
     next(run)
     next(run)
     run.close()
-    list(train(resumed, _batches, as_input, _loss, SCHEDULE, CPU, half, 4, file, 3, **options))
+    list(learn(resumed, checkpoint=file, checkpoint_every=3, **options))
     assert torch.equal(_weights(whole), _weights(resumed))
     return whole, torch.load(file, weights_only=True)
 
@@ -225,7 +237,7 @@ def test_a_training_in_float16_scales_its_gradients_and_resumes_with_their_scale
     (tmp_path / "c.pt").unlink()
     real = torch.amp.GradScaler
     monkeypatch.setattr(torch.amp, "GradScaler", lambda *a, **k: real(*a, init_scale=2.0**40, growth_interval=4, **k))
-    whole, state = _interrupted(tmp_path, torch.float16)
+    whole, state = _interrupted(tmp_path, autocast_dtype=torch.float16)
     assert not torch.equal(_weights(whole), _weights(exact))
     assert state["scaler"]["scale"] < 2.0**40  # gradients overflowed, so steps were left out
 
@@ -234,13 +246,11 @@ def test_a_training_in_float16_scales_its_gradients_and_resumes_with_their_scale
 def test_a_compiled_network_learns_the_same_within_rounding_and_resumes_with_equal_bytes(tmp_path):
     _interrupted(tmp_path, compiled=True)
     # Losses and not weights: a bias before a batch norm has no gradient but rounding, which Adam makes as large as any.
-    plain, compiled = (
-        list(train(Dots(), _batches, as_input, _loss, SCHEDULE, CPU, None, 4, compiled=each)) for each in (False, True)
-    )
+    plain, compiled = (list(learn(Dots(), compiled=each)) for each in (False, True))
     assert [record.loss for record in compiled] == pytest.approx([record.loss for record in plain], rel=1e-3)
 
 
-def test_a_network_that_does_not_compile_is_said_in_a_sentence(monkeypatch):
+def test_a_network_that_does_not_compile_ends_in_a_sentence(monkeypatch):
     failed = type("BackendCompilerFailed", (RuntimeError,), {"__module__": "torch._dynamo.exc"})
 
     def compiling(network):
@@ -251,11 +261,11 @@ def test_a_network_that_does_not_compile_is_said_in_a_sentence(monkeypatch):
 
     monkeypatch.setattr(torch, "compile", compiling)
     with pytest.raises(ValueError, match=r"runtime\.compile: the network does not compile here \(no compiler found\)"):
-        list(train(Dots(), _batches, as_input, _loss, SCHEDULE, CPU, None, 4, compiled=True))
+        list(learn(Dots(), compiled=True))
 
 
 def test_float16_is_for_gpus():
     runtime = Runtime(seed=1, threads=1, precision="float16")
-    assert half_precision(runtime, torch.device("cuda")) is torch.float16
+    assert autocast_dtype(runtime, torch.device("cuda")) is torch.float16
     with pytest.raises(ValueError, match=r"runtime\.precision: float16 is for GPUs"):
-        half_precision(runtime, CPU)
+        autocast_dtype(runtime, CPU)

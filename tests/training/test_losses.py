@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline import params
 from pipeline.training.batches import Batch
 from pipeline.training.losses import (
     Loss,
@@ -13,6 +14,12 @@ from pipeline.training.losses import (
     joints_mse,
     loss_against_targets,
 )
+
+
+def batch_of(**fields):
+    """Return a batch that has only some of its fields."""
+    none = np.zeros(0)
+    return Batch(**({field.name: none for field in dataclasses.fields(Batch)} | fields))
 
 
 @pytest.fixture
@@ -41,56 +48,55 @@ def test_the_loss_by_hand():
 
 def test_the_sum_over_joints_is_twice_their_number_times_the_mean(published):
     maps, targets, weights = (tensor.float() for tensor in published)
-    none = np.zeros(0)
-    batch = Batch(none, targets.numpy(), weights.numpy(), none, none, none, none, none, none)
-    mean = loss_against_targets([maps], batch, Loss("joints_mse"))
-    assert loss_against_targets([maps], batch, Loss("summed_mse")).item() == pytest.approx(2 * 17 * mean.item())
+    batch = batch_of(targets=targets.numpy(), weights=weights.numpy())
+    mean = loss_against_targets([maps], batch, Loss(name="joints_mse"))
+    assert loss_against_targets([maps], batch, Loss(name="summed_mse")).item() == pytest.approx(2 * 17 * mean.item())
     expected = sum(((maps[:, j] - targets[:, j]) * weights[:, j, None, None]).square().mean() for j in range(17))
-    assert loss_against_targets([maps], batch, Loss("summed_mse")).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert loss_against_targets([maps], batch, Loss(name="summed_mse")).item() == pytest.approx(
+        expected.item(), rel=1e-5
+    )
 
 
 def test_every_stack_of_a_network_is_taught(published):
     maps, targets, weights = (tensor.float() for tensor in published)
-    none = np.zeros(0)
-    batch = Batch(none, targets.numpy(), weights.numpy(), none, none, none, none, none, none)
+    batch = batch_of(targets=targets.numpy(), weights=weights.numpy())
     one, other = (loss_against_targets([each], batch, Loss()) for each in (maps, targets))
     assert loss_against_targets([maps, targets], batch, Loss()).item() == pytest.approx((one + other).item())
 
 
 def test_coordinates_by_hand():
-    points, targets = torch.tensor([[[0.1, 0.2, 0.3]], [[0.0, 0.0, 0.0]]]), torch.zeros(2, 1, 3)
+    coordinates, targets = torch.tensor([[[0.1, 0.2, 0.3]], [[0.0, 0.0, 0.0]]]), torch.zeros(2, 1, 3)
     flat = torch.tensor([1.0, 1.0, 0.0]).expand(2, 1, 3)  # depth is not known
-    assert coordinate_loss(points, targets, flat, "L1").item() == pytest.approx(0.15)
-    assert coordinate_loss(points, targets, flat, "L2").item() == pytest.approx(0.025)
+    assert coordinate_loss(coordinates, targets, flat, "L1").item() == pytest.approx(0.15)
+    assert coordinate_loss(coordinates, targets, flat, "L2").item() == pytest.approx(0.025)
 
 
-@pytest.mark.parametrize(("key", "value"), [("foreground", -1.0), ("hard_joints", 0)])
+@pytest.mark.parametrize(("key", "value"), [("foreground_weight", -1.0), ("ohkm_top_k", 0)])
 def test_a_loss_that_cannot_be_is_named(key, value):
     with pytest.raises(ValueError, match=f"loss.{key}"):
-        Loss(**{key: value})
+        params.build(Loss, {key: value}, "loss")
 
 
 def test_coordinates_are_compared_with_the_points_that_targets_are_drawn_at_and_not_with_the_maps():
     targets, weights = np.zeros((1, 3, 4, 8), np.float32), np.array([[1.0, 0.5, 0.0]], np.float32)
-    points = np.array([[[4.0, 1.0], [0.0, 2.0], [np.nan, np.nan]]], np.float32)
-    none = np.zeros(0)
+    keypoints = np.array([[[4.0, 1.0], [0.0, 2.0], [np.nan, np.nan]]], np.float32)
     unknown = np.full((1, 3), np.nan, np.float32)
-    batch = Batch(none, targets, weights, none, none, none, none, points, unknown)
-    given = torch.zeros(1, 3, 3)  # the middle of the picture, at some depth
+    batch = batch_of(targets=targets, weights=weights, keypoints=keypoints, depth=unknown)
+    given = torch.zeros(1, 3, 3)  # the centre of the image, at some depth
     # joint 0 is off by (4 / 8 - .5, 1 / 4 - .5), joint 1 by (-.5, 0) and counts half
-    assert loss_against_targets([given], batch, Loss("integral_l1")).item() == pytest.approx(0.25 + 0.25)
-    assert loss_against_targets([given], batch, Loss("integral_l2")).item() == pytest.approx(0.25**2 + 0.25**2)
-    relative = loss_against_targets([given], batch, Loss("integral_l1"), root=0)
+    assert loss_against_targets([given], batch, Loss(name="integral_l1")).item() == pytest.approx(0.25 + 0.25)
+    assert loss_against_targets([given], batch, Loss(name="integral_l2")).item() == pytest.approx(0.25**2 + 0.25**2)
+    relative = loss_against_targets([given], batch, Loss(name="integral_l1"), root=0)
     assert relative.item() == pytest.approx(0.5 * (0.5 + 0.25))
     # known depth counts as x does: joint 0 is a quarter of the width farther than the root, joint 1 half of it nearer
     deep = dataclasses.replace(batch, depth=np.array([[2.0, -4.0, np.nan]], np.float32))
-    assert loss_against_targets([given], deep, Loss("integral_l1")).item() == pytest.approx(0.5 + 0.25 + 0.5 * 0.5)
-    flat = loss_against_targets([given[..., :2]], deep, Loss("integral_l1"))
+    assert loss_against_targets([given], deep, Loss(name="integral_l1")).item() == pytest.approx(0.5 + 0.25 + 0.5 * 0.5)
+    flat = loss_against_targets([given[..., :2]], deep, Loss(name="integral_l1"))
     assert flat.item() == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(("loss", "coordinates"), [("foreground", True), ("integral_l1", False)])
 def test_a_loss_knows_what_it_is_for(loss, coordinates):
-    Loss(loss).require_for("a network", not coordinates, "retrain")
+    Loss(name=loss).require_for("a network", not coordinates, "retrain")
     with pytest.raises(ValueError, match=rf"retrain\.loss\.name: a network gives .* got {loss}"):
-        Loss(loss).require_for("a network", coordinates, "retrain")
+        Loss(name=loss).require_for("a network", coordinates, "retrain")

@@ -10,11 +10,10 @@ import pytest
 from pipeline.files import images, samples
 from pipeline.files.samples import Samples
 from pipeline.skeleton import Skeleton, get
-from pipeline.training.augment import Augment
 from pipeline.training.batches import batches
 from pipeline.training.pools import Mix, MixedOrder, joint_notes, pool_of_samples, pool_of_sets, set_files
+from tests.training.strengths import NONE
 
-NONE = Augment(0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 BOTH = {"mpii": 1.0, "coco": 1.0}
 
 
@@ -100,9 +99,9 @@ def test_batches_show_the_right_person_with_the_right_joints(sets):
     names = get("union_20")
     pool = pool_of_sets(sets, Mix(BOTH, 12), names, seed=5)
     shown: Counter[bool] = Counter()
-    for batch in batches([pool], range(6), 8, (64, 64), 1.5, NONE, seed=5):
-        for picture, weights in zip(batch.pictures, batch.weights, strict=True):
-            coco = picture.mean() > 75
+    for batch in batches([pool], range(6), batch_size=8, size=(64, 64), sigma=1.5, augment=NONE, seed=5):
+        for image, weights in zip(batch.images, batch.weights, strict=True):
+            coco = image.mean() > 75
             shown[bool(coco)] += 1
             known = {names.joints[joint] for joint in np.flatnonzero(weights)}
             assert known == set(names.joints) & set((get("coco_17") if coco else get("mpii_16")).joints)
@@ -115,11 +114,19 @@ def test_one_set_alone_is_drawn_as_ever(sets):
     plain = pool_of_samples(sets["mpii"], "train", names)
     for mix in (Mix({"mpii": 1.0}, None), Mix({"mpii": 7.0}, 3)):
         for one, other in zip(
-            batches([plain], range(5), 4, (64, 64), 1.5, NONE, seed=1),
-            batches([pool_of_sets(alone, mix, names, seed=1)], range(5), 4, (64, 64), 1.5, NONE, seed=1),
+            batches([plain], range(5), batch_size=4, size=(64, 64), sigma=1.5, augment=NONE, seed=1),
+            batches(
+                [pool_of_sets(alone, mix, names, seed=1)],
+                range(5),
+                batch_size=4,
+                size=(64, 64),
+                sigma=1.5,
+                augment=NONE,
+                seed=1,
+            ),
             strict=True,
         ):
-            np.testing.assert_array_equal(one.pictures, other.pictures)
+            np.testing.assert_array_equal(one.images, other.images)
             np.testing.assert_array_equal(one.targets, other.targets)
 
 
