@@ -112,7 +112,7 @@ def _users(section: str) -> list[str]:
 def _rows(section: type, values: Mapping[str, Any], name: str) -> Iterator[str]:
     meaning = field_docs(section)
     hints = typing.get_type_hints(section, include_extras=True)
-    for field in dataclasses.fields(section):  # type: ignore[arg-type]
+    for field in dataclasses.fields(section):
         hint, key = hints[field.name], f"{name}.{field.name}"
         nested = next((each for each in (hint, *typing.get_args(hint)) if dataclasses.is_dataclass(each)), None)
         value = values.get(field.name) if isinstance(values, Mapping) else None
@@ -211,7 +211,8 @@ def _comments(section: type) -> dict[str, str]:
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
             continue
         behind = lines[node.end_lineno - 1][node.end_col_offset :] if node.end_lineno else ""
-        above, row = [], node.lineno - 2
+        above: list[str] = []
+        row = node.lineno - 2
         while row >= 0 and lines[row].strip().startswith("#"):
             above.insert(0, lines[row].strip().removeprefix("#").strip())
             row -= 1
