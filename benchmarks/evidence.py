@@ -118,7 +118,15 @@ class Scene:
 def scene(seed: int, cameras: int, test: int = 120) -> Scene:
     """Three people train, three are held out with `test` frames together, at 25 frames a second."""
     drawn = params.load(Synthesize)
-    studio = rig.Studio(seed, cameras, 512, 1.0, drawn.look, drawn.trouble, 25.0)
+    studio = rig.Studio(
+        seed=seed,
+        num_cameras=cameras,
+        side_px=512,
+        domain_gap=1.0,
+        look=drawn.look,
+        corruptions=drawn.corruptions,
+        frames_per_second=25.0,
+    )
     counts = [30, 30, 30, *[test // 3] * 3]
     people = [rig.sequence_of(studio, subject, count).pose.joints() for subject, count in enumerate(counts)]
     names = [f"s{subject}" for subject in range(6)]

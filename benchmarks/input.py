@@ -30,7 +30,10 @@ from pipeline.skeleton import get
 
 _REAL = Path(__file__).resolve().parents[2] / "shared/data/coco/images"
 _FULL, _JPEG_BYTES = (1000, 1002), 285_000
-_SIDES = {256: 274, 128: 160}  # px of the network's input, and of a person's box in the stored crop (source.cache_size)
+_SIDES = {
+    256: 274,
+    128: 160,
+}  # px of the network's input, and of a person's box in the stored crop (source_cache.cache_size)
 _MARGIN, _QUALITY = 0.4, 92
 _BOX = np.array([240.0, 230.0, 760.0, 750.0])  # px, as large as Human3.6M's
 _MEAN, _SPREAD = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)

@@ -90,10 +90,10 @@ class Study:
         if not self.truth.exists():
             prepare_source.prepare(
                 people,
-                LabelledSet(str(people), "mpii"),
-                self.source,
-                self.folder / "source.json",
-                self.section(prepare_source.Source, "source"),
+                LabelledSet(path=str(people), layout="mpii"),
+                out=self.source,
+                metrics=self.folder / "source.json",
+                config=self.section(prepare_source.SourceCache, "source_cache"),
             )
             prepare_target.main(
                 calibration=rig / "calibration.toml",

@@ -22,7 +22,7 @@ from pipeline.runtime import Runtime, autocast_dtype, has_spare_processor, start
 from pipeline.training.batches import Batch, Pool, batches
 from pipeline.training.loop import Schedule, train
 from pipeline.training.losses import Loss, loss_against_targets
-from stages.prepare_source import Source
+from stages.prepare_source import SourceCache
 from stages.pretrain import Pretrain
 
 _PEOPLE = 512
@@ -34,7 +34,7 @@ def main(steps: int, deep: bool) -> None:
     device = start_torch(runtime)
     dtype = autocast_dtype(runtime, device)
     settings, network = params.load(Pretrain), params.load(build.Network)
-    pool = _people(params.load(Source), skeleton.get(network.skeleton))
+    pool = _people(params.load(SourceCache), skeleton.get(network.skeleton))
     rows = _input_rows(network, settings, pool, seed=runtime.seed, steps=steps, device=device, dtype=dtype)
     if deep:
         wide = build.Network(
@@ -167,16 +167,16 @@ def _precision_rows(network: build.Network, device: torch.device) -> list[Row]:
     return rows
 
 
-def _people(source: Source, names: skeleton.Skeleton) -> Pool:
+def _people(cache: SourceCache, names: skeleton.Skeleton) -> Pool:
     """Return a pool of stored crops as prepare_source writes them, of noise that compresses like a photograph."""
     rng = np.random.default_rng(0)
-    side = int(source.cache_size * (1 + source.cache_margin))
+    side = int(cache.cache_size * (1 + cache.cache_margin))
     stored = []
     for _ in range(16):
         rough = rng.integers(0, 255, (side // 8, side // 8, 3), dtype=np.uint8)
-        stored.append(images.encode(np.kron(rough, np.ones((8, 8, 1), dtype=np.uint8)), source.jpeg_quality))
+        stored.append(images.encode(np.kron(rough, np.ones((8, 8, 1), dtype=np.uint8)), cache.jpeg_quality))
     affine = np.tile(np.eye(3)[:2], (_PEOPLE, 1, 1))
-    margin = (side - source.cache_size) / 2
+    margin = (side - cache.cache_size) / 2
     box = np.tile([margin, margin, side - margin, side - margin], (_PEOPLE, 1))
     keypoints = rng.uniform(margin, side - margin, (_PEOPLE, len(names), 2))
     weights = np.ones((_PEOPLE, len(names)), dtype=np.float32)

@@ -42,6 +42,10 @@ RENAMED: dict[str, str] = {
     "retrain.augment.occlusion.forget": "training.augment.occlusion.unlabel_hidden",
     "retrain.augment.occlusion.swapped_axes": "training.augment.occlusion.published_axis_bug",
     "retrain.target_share": "retrain.target_fraction",
+    "source": "source_cache",
+    "synthesize.gap": "synthesize.domain_gap",
+    "synthesize.look.dull": "synthesize.look.clothing_dullness",
+    "synthesize.trouble": "synthesize.corruptions",
 }
 
 

@@ -1,7 +1,7 @@
-"""Synthesize: numbers -> labelled pictures of people, an unlabelled calibrated rig, and the rig's truth.
+"""Synthesize: numbers -> labelled images of people, an unlabelled calibrated rig, and the rig's ground truth.
 
-The two data sets stand in for licensed ones and are written in their layouts: MPII's for the people, a calibration
-file, pictures and detections for the rig. The truth goes into a folder of its own, which only the evaluation may read.
+The two data sets replace licensed ones and are written in their layouts: MPII's for the people; a calibration file, images
+and detections for the rig. The ground truth goes into a folder of its own, which only the evaluation may read.
 """
 
 import argparse
@@ -17,84 +17,80 @@ from functools import partial
 from io import BytesIO
 from multiprocessing import get_context, parent_process
 from pathlib import Path
+from typing import Annotated
 
 import cv2
 import numpy as np
 import scipy.io
+from annotated_types import Ge, Gt, Interval
 from tqdm import tqdm
 
 from pipeline import params
 from pipeline.datasets.synthetic.body import JOINTS
-from pipeline.datasets.synthetic.look import Look, Trouble
+from pipeline.datasets.synthetic.look import Corruptions, Look
 from pipeline.datasets.synthetic.people import photograph
 from pipeline.datasets.synthetic.rig import Studio, cameras_of, detect, sequence_of, take_view
 from pipeline.geometry.camera import Camera
 
-_CHUNK = 20  # pictures a worker takes at a time
+_CHUNK = 20  # images per job of a worker
 
 
 @dataclass(frozen=True)
 class People:
-    """Section `synthesize.people`: the labelled single pictures."""
+    """Section `synthesize.people`: how many labelled single images."""
 
-    train: int = 3000
-    valid: int = 300
+    train: Annotated[int, Ge(1)] = 3000
+    valid: Annotated[int, Ge(1)] = 300
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rig:
-    """Section `synthesize.rig`: the unlabelled sequences."""
+    """Section `synthesize.rig`: the unlabelled sequences.
 
-    cameras: int = 4
-    side_px: int = 512
-    train_subjects: int = 5
-    test_subjects: int = 3
-    train_frames: int = 100  # of each subject
-    test_frames: int = 40
-    frames_per_second: float = 2.5
+    Attributes:
+        cameras: how many.
+        side_px: of the square images, a multiple of 8.
+        train_subjects, test_subjects: how many people.
+        train_frames, test_frames: of each subject.
+        frames_per_second: of the recording.
+    """
+
+    cameras: Annotated[int, Ge(2), "one view determines no depth, expected 2 or more"] = 4
+    side_px: Annotated[int, Ge(128)] = 512
+    train_subjects: Annotated[int, Ge(1)] = 5
+    test_subjects: Annotated[int, Ge(1)] = 3
+    train_frames: Annotated[int, Ge(1)] = 100
+    test_frames: Annotated[int, Ge(1)] = 40
+    frames_per_second: Annotated[float, Gt(0)] = 2.5
+
+    def __post_init__(self) -> None:
+        if self.side_px % 8:
+            raise ValueError(f"synthesize.rig.side_px: expected a multiple of 8 from 128 up, got {self.side_px}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Synthesize:
-    """Section `synthesize` of params.yaml."""
+    """Section `synthesize` of params.yaml.
 
-    seed: int
-    gap: float  # 0: the rig's pictures look as the people's do; 1: as `look` and `trouble` say; more is worse
+    Attributes:
+        seed: of all random numbers.
+        domain_gap: 0: the rig's images look as the people's images do; 1: as `look` and `corruptions` say; more is worse.
+        people: how many labelled images.
+        rig: how many cameras, subjects and frames.
+        look: the constant look of the rig's images.
+        corruptions: what comes and goes in single views.
+    """
+
+    seed: Annotated[int, Ge(0)]
+    domain_gap: Annotated[float, Interval(ge=0, le=3)]
     people: People
     rig: Rig
     look: Look
-    trouble: Trouble
-
-    def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise ValueError(f"synthesize.seed: expected 0 or more, got {self.seed}")
-        if not 0 <= self.gap <= 3:
-            raise ValueError(f"synthesize.gap: expected a number in [0, 3], got {self.gap}")
-        if self.people.train < 1 or self.people.valid < 1:
-            raise ValueError(
-                f"synthesize.people: expected at least one picture to train and to validate, got {self.people}"
-            )
-        if self.rig.cameras < 2:
-            raise ValueError(
-                f"synthesize.rig.cameras: one view makes no depth, expected 2 or more, got {self.rig.cameras}"
-            )
-        if self.rig.side_px < 128 or self.rig.side_px % 8:
-            raise ValueError(f"synthesize.rig.side_px: expected a multiple of 8 from 128 up, got {self.rig.side_px}")
-        for name in ("train_subjects", "test_subjects", "train_frames", "test_frames"):
-            if getattr(self.rig, name) < 1:
-                raise ValueError(f"synthesize.rig.{name}: expected 1 or more, got {getattr(self.rig, name)}")
-        if self.rig.frames_per_second <= 0:
-            raise ValueError(
-                f"synthesize.rig.frames_per_second: expected more than 0, got {self.rig.frames_per_second}"
-            )
-        if not 0 <= self.trouble.share < 1:
-            raise ValueError(f"synthesize.trouble.share: expected a share in [0, 1), got {self.trouble.share}")
-        if not 1 <= self.look.jpeg_quality <= 100:
-            raise ValueError(f"synthesize.look.jpeg_quality: expected 1 to 100, got {self.look.jpeg_quality}")
+    corruptions: Corruptions
 
 
 def _start_worker() -> None:
-    """One thread for OpenCV, and no life after the stage: a pool's workers outlive a parent that was killed."""
+    """Give OpenCV one thread, and end with the stage: a pool's workers outlive a killed parent."""
     cv2.setNumThreads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -113,32 +109,40 @@ def main(*, people: Path, rig: Path, truth: Path, config: Synthesize, workers: i
         shutil.rmtree(partial_folder, ignore_errors=True)
         partial_folder.mkdir(parents=True)
     workers = workers or os.cpu_count() or 1
-    # A fresh interpreter a worker: no inherited locks or threads, and the same on every system.
+    # A fresh interpreter per worker: no inherited locks or threads, and the same on every system.
     with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start_worker) as pool:
         total = (
             config.people.train + config.people.valid + sum(n for _, _, n in _sequences(config)) * config.rig.cameras
         )
-        with tqdm(total=total, unit=" pictures", disable=not sys.stderr.isatty()) as progress:
+        with tqdm(total=total, unit=" images", disable=not sys.stderr.isatty()) as progress:
             _write_people(folders[people], config, pool, progress)
-            pictures = _write_rig(folders[rig], config, pool, progress)
+            images = _write_rig(folders[rig], config, pool, progress)
     _write_truth(folders[truth], config)
     for path, partial_folder in folders.items():
         shutil.rmtree(path, ignore_errors=True)
         partial_folder.rename(path)
     print(
-        f"{people}: {config.people.train} + {config.people.valid} labelled pictures; "
-        f"{rig}: {pictures} pictures of {config.rig.cameras} cameras, "
+        f"{people}: {config.people.train} + {config.people.valid} labelled images; "
+        f"{rig}: {images} images of {config.rig.cameras} cameras, "
         f"{config.rig.train_subjects} + {config.rig.test_subjects} subjects; {truth}: their joints"
     )
 
 
 def _studio(config: Synthesize) -> Studio:
     rig = config.rig
-    return Studio(config.seed, rig.cameras, rig.side_px, config.gap, config.look, config.trouble, rig.frames_per_second)
+    return Studio(
+        seed=config.seed,
+        num_cameras=rig.cameras,
+        side_px=rig.side_px,
+        domain_gap=config.domain_gap,
+        look=config.look,
+        corruptions=config.corruptions,
+        frames_per_second=rig.frames_per_second,
+    )
 
 
 def _sequences(config: Synthesize) -> list[tuple[str, int, int]]:
-    """Name, subject and number of frames of every sequence: first the training subjects, then the test subjects."""
+    """Return name, subject and number of frames per sequence: first the training subjects, then the test subjects."""
     rig = config.rig
     frames = [rig.train_frames] * rig.train_subjects + [rig.test_frames] * rig.test_subjects
     return [(f"s{subject + 1}", subject, count) for subject, count in enumerate(frames)]
@@ -149,54 +153,54 @@ def _chunks(count: int) -> Iterator[range]:
         yield range(start, min(start + _CHUNK, count))
 
 
-def _encode(picture: np.ndarray, quality: int) -> bytes:
-    done, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+def _encode(image: np.ndarray, quality: int) -> bytes:
+    done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise RuntimeError("OpenCV could not encode a JPEG")
     return data.tobytes()
 
 
 def _photograph_chunk(folder: Path, seed: int, numbers: range) -> list[tuple[dict, np.ndarray]]:
-    made = []
+    annotations = []
     for number in numbers:
         photo = photograph(seed, number)
         name = f"{number:06d}.jpg"
-        (folder / name).write_bytes(_encode(photo.picture, photo.quality))
-        made.append((photo.record(name), photo.head_box()))
-    return made
+        (folder / name).write_bytes(_encode(photo.image, photo.quality))
+        annotations.append((photo.record(name), photo.head_box()))
+    return annotations
 
 
 def _write_people(folder: Path, config: Synthesize, pool: ProcessPoolExecutor, progress: tqdm) -> None:
     (folder / "images").mkdir()
     (folder / "annot").mkdir()
-    made: list[tuple[dict, np.ndarray]] = []
+    annotations: list[tuple[dict, np.ndarray]] = []
     count = config.people.train + config.people.valid
     for chunk in pool.map(partial(_photograph_chunk, folder / "images", config.seed), _chunks(count)):
-        made += chunk
+        annotations += chunk
         progress.update(len(chunk))
-    train, valid = made[: config.people.train], made[config.people.train :]
+    train, valid = annotations[: config.people.train], annotations[config.people.train :]
     _write_json(folder / "annot" / "train.json", [record for record, _ in train])
     _write_json(folder / "annot" / "valid.json", [record for record, _ in valid])
-    heads = np.stack([head for _, head in valid], axis=-1)  # (2, 2, pictures)
+    heads = np.stack([head for _, head in valid], axis=-1)  # (2, 2, images)
     (folder / "annot" / "gt_valid.mat").write_bytes(_matlab({"headboxes_src": heads}))
 
 
 def _matlab(values: dict[str, np.ndarray]) -> bytes:
-    """A MATLAB 5 file without the date that writers put into its 116 bytes of header text."""
+    """Return a MATLAB 5 file without the date that writers put into its 116 bytes of header text."""
     buffer = BytesIO()
     scipy.io.savemat(buffer, values)
     return b"MATLAB 5.0 MAT-file".ljust(116) + buffer.getvalue()[116:]
 
 
 def _view_chunk(folder: Path, studio: Studio, job: tuple[str, int, int, int, range]) -> list[list[dict]]:
-    """Write some pictures of one view; return, for each, what the detector found."""
+    """Write some images of one view; return each image's detections."""
     sequence, subject, frames, view, numbers = job
     name = cameras_of(studio)[view].name
-    made = []
+    detections = []
     for frame in numbers:
-        seen = take_view(studio, subject, frames, view, frame)
-        (folder / "views" / sequence / name / f"{frame:06d}.jpg").write_bytes(_encode(seen.picture, seen.quality))
-        made.append(
+        taken = take_view(studio, subject, frames, view, frame)
+        (folder / "views" / sequence / name / f"{frame:06d}.jpg").write_bytes(_encode(taken.image, taken.quality))
+        detections.append(
             [
                 {
                     "image_id": f"{sequence}/{name}/{frame:06d}",
@@ -204,10 +208,10 @@ def _view_chunk(folder: Path, studio: Studio, job: tuple[str, int, int, int, ran
                     "bbox": [round(float(v), 2) for v in box],
                     "score": round(score, 4),
                 }
-                for box, score in detect(studio, subject, view, frame, seen.person)
+                for box, score in detect(studio, subject, view, frame, taken.person)
             ]
         )
-    return made
+    return detections
 
 
 def _write_rig(folder: Path, config: Synthesize, pool: ProcessPoolExecutor, progress: tqdm) -> int:
@@ -219,11 +223,11 @@ def _write_rig(folder: Path, config: Synthesize, pool: ProcessPoolExecutor, prog
             (folder / "views" / name / camera.name).mkdir(parents=True)
             jobs += [(name, subject, frames, view, numbers) for numbers in _chunks(frames)]
     detections: list[dict] = []
-    pictures = 0
+    images = 0
     for chunk in pool.map(partial(_view_chunk, folder, studio), jobs):
-        for found in chunk:
-            detections += found
-        pictures += len(chunk)
+        for boxes in chunk:
+            detections += boxes
+        images += len(chunk)
         progress.update(len(chunk))
     (folder / "detections").mkdir()
     _write_json(folder / "detections" / "boxes.json", detections)
@@ -232,11 +236,11 @@ def _write_rig(folder: Path, config: Synthesize, pool: ProcessPoolExecutor, prog
         folder / "split.json", {"train": names[: config.rig.train_subjects], "test": names[config.rig.train_subjects :]}
     )
     (folder / "calibration.toml").write_text(_calibration(cameras), encoding="utf-8")
-    return pictures
+    return images
 
 
 def _calibration(cameras: Iterable[Camera]) -> str:
-    """Cameras as Anipose and Pose2Sim write them: x_camera = R x_world + t, OpenCV's distortion, here in mm."""
+    """Return the cameras in the TOML of Anipose and Pose2Sim: x_camera = R x_world + t in mm, OpenCV's distortion."""
 
     def row(values: np.ndarray) -> str:
         return "[" + ", ".join(repr(round(float(v), 10)) for v in values) + "]"
@@ -265,7 +269,7 @@ def _write_truth(folder: Path, config: Synthesize) -> None:
             "\t\t" + "\t".join(f"{axis}{index + 1}" for index in range(len(JOINTS)) for axis in "XYZ"),
             "",
         ]
-        # Frame# is the number of the pictures, which start at 0.
+        # Frame# is the number of the image; the first is 0.
         lines += [
             f"{frame}\t{frame / rate:.4f}\t" + "\t".join(f"{value:.4f}" for value in joints[frame].ravel())
             for frame in range(frames)
@@ -279,9 +283,9 @@ def _write_json(path: Path, values: object) -> None:
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--people", type=Path, required=True, help="folder to write the labelled pictures to")
+    parser.add_argument("--people", type=Path, required=True, help="folder to write the labelled images to")
     parser.add_argument("--rig", type=Path, required=True, help="folder to write the unlabelled rig to")
-    parser.add_argument("--truth", type=Path, required=True, help="folder to write the rig's true joints to")
+    parser.add_argument("--truth", type=Path, required=True, help="folder to write the rig's ground truth to")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     return parser.parse_args()
 

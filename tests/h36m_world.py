@@ -1,6 +1,6 @@
 """A tiny Human3.6M: two subjects whose four cameras stand differently, in every layout that people have it in.
 
-A person walks on a circle; pictures are grey with a bright dot at every joint. Labels follow Human3.6M's own lens formula.
+A person walks on a circle; images are grey with a bright dot at every joint. Labels follow Human3.6M's own lens formula.
 """
 
 import io
@@ -48,7 +48,7 @@ class World:
     rigs: dict[int, tuple[Camera, ...]]
     angles: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)
 
-    def points(self, key: tuple[int, int, int]) -> np.ndarray:
+    def keypoints(self, key: tuple[int, int, int]) -> np.ndarray:
         """(frames, views, 17, 2) px."""
         return np.stack([camera.project(self.takes[key]) for camera in self.rigs[key[0]]], axis=1)
 
@@ -56,13 +56,13 @@ class World:
         """(frames, views, 17, 3) mm in the cameras' axes."""
         return np.stack([camera.camera_from_world(self.takes[key]) for camera in self.rigs[key[0]]], axis=1)
 
-    def pictures(self, key: tuple[int, int, int], view: int) -> list[np.ndarray]:
+    def images(self, key: tuple[int, int, int], view: int) -> list[np.ndarray]:
         drawn = []
-        for shown in self.points(key)[:, view]:
-            picture = np.full((SIZE[1], SIZE[0], 3), 90, dtype=np.uint8)
+        for shown in self.keypoints(key)[:, view]:
+            image = np.full((SIZE[1], SIZE[0], 3), 90, dtype=np.uint8)
             for x, y in shown.round().astype(int).tolist():
-                cv2.circle(picture, (x, y), 2, (40, 230, 230), -1)
-            drawn.append(picture)
+                cv2.circle(image, (x, y), 2, (40, 230, 230), -1)
+            drawn.append(image)
         return drawn
 
 
@@ -116,7 +116,7 @@ def record_list(made: World) -> list[dict[str, Any]]:
             "k": np.array([[k1], [k2], [k3]]),
             "p": np.array([[p1], [p2]]),
         }
-        points, joints = made.points(key)[:, view], made.in_cameras(key)[:, view]
+        points, joints = made.keypoints(key)[:, view], made.in_cameras(key)[:, view]
         for frame in range(len(points)):
             found.append(
                 {
@@ -163,17 +163,17 @@ def write_records(
     return folder
 
 
-def write_pictures(root: Path, made: World) -> Path:
+def write_images(root: Path, made: World) -> Path:
     for key in made.takes:
         for view in range(4):
             folder = root / "images" / name(*key, view)
             folder.mkdir(parents=True, exist_ok=True)
-            for frame, picture in enumerate(made.pictures(key, view)):
-                cv2.imwrite(str(folder / name(*key, view, frame + 1)), picture, [cv2.IMWRITE_JPEG_QUALITY, 95])
+            for frame, image in enumerate(made.images(key, view)):
+                cv2.imwrite(str(folder / name(*key, view, frame + 1)), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
     return root / "images"
 
 
-def zip_pictures(folder: Path, inner: str = "images/") -> Path:
+def zip_images(folder: Path, inner: str = "images/") -> Path:
     path = folder.with_suffix(".zip")
     with zipfile.ZipFile(path, "w") as archive:
         for file in sorted(folder.rglob("*.jpg")):
@@ -233,11 +233,11 @@ def write_cdf(
     scratch.with_suffix(".cdf").rename(path)
 
 
-def write_video(path: Path, pictures: list[np.ndarray]) -> None:
+def write_video(path: Path, images: list[np.ndarray]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     out = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 50, SIZE)
-    for picture in pictures:
-        out.write(picture)
+    for image in images:
+        out.write(image)
     out.release()
 
 
@@ -257,14 +257,14 @@ def write_release(
             file = f"{trial}.{camera}"
             mono = made.in_cameras(key)[:, view]
             poses = {
-                "D2_Positions": made.points(key)[:, view],
+                "D2_Positions": made.keypoints(key)[:, view],
                 "D3_Positions_mono": mono,
                 "D3_Positions_mono_universal": np.stack([universal(each) for each in mono]),
             }
             for kind in poses.keys() & set(kinds):
                 write_cdf(own / f"MyPoseFeatures/{kind}/{file}.cdf", of_32(poses[kind]), compressed=view == 1)
             if videos:
-                write_video(own / f"Videos/{file}.mp4", made.pictures(key, view))
+                write_video(own / f"Videos/{file}.mp4", made.images(key, view))
     return root
 
 
@@ -314,23 +314,23 @@ def _line(label: str, values: np.ndarray) -> str:
 
 
 def write_challenge_detections(root: Path, made: World) -> None:
-    """What a 2D network saw in the pictures of `write_challenge`: where the joints are."""
+    """What a 2D network saw in the images of `write_challenge`: where the joints are."""
     entries = [
         {"image_id": f"{part}/{at:05}", "keypoints": np.insert(shown, 2, 1, axis=1).ravel().tolist()}
         for part, key in (("Train", (1, 2, 1)), ("Val", (9, 2, 1)))
-        for at, shown in enumerate(made.points(key)[:, 0], start=1)
+        for at, shown in enumerate(made.keypoints(key)[:, 0], start=1)
     ]
     (root / "detections.json").write_text(json.dumps(entries))
 
 
 def write_challenge(root: Path, made: World) -> Path:
-    """Train and Val with one picture a frame of two views, Test with one picture."""
+    """Train and Val with one image a frame of two views, Test with one image."""
     for part, key in (("Train", (1, 2, 1)), ("Val", (9, 2, 1)), ("Test", (9, 2, 2))):
         (root / part / "IMG").mkdir(parents=True)
         (root / part / "POSE").mkdir()
         joints = made.in_cameras(key)[:, 0]
-        for at, picture in enumerate(made.pictures(key, 0), start=1):
-            cv2.imwrite(str(root / part / f"IMG/{at:05}.jpg"), picture)
+        for at, image in enumerate(made.images(key, 0), start=1):
+            cv2.imwrite(str(root / part / f"IMG/{at:05}.jpg"), image)
             if part != "Test":
                 pose = joints[at - 1] - joints[at - 1, :1]
                 buffer = io.StringIO()

@@ -145,21 +145,21 @@ def _source(folder: Path, labelled: LabelledSet, most: int | None, told: Told) -
         told.say(note)
     counted = census(records)
     for split, persons in counted.persons.items():
-        joints = counted.joints[split]
+        joints = counted.labelled[split]
         rare = ", ".join(name for name, times in joints.items() if times == 0)
         published = PUBLISHED.get((labelled.layout, split))
         beside = ""
         if published is not None:
             beside = ", as published" if persons == published else f"; the published split has {published:,}"
         told.say(
-            f"{split}: {persons:,} persons in {counted.pictures[split]:,} pictures{beside}"
+            f"{split}: {persons:,} persons in {counted.images[split]:,} pictures{beside}"
             + (f"; never labelled: {rare}" if rare else "")
         )
-        if counted.absent_pictures[split]:
-            told.problem(f"{split}: {counted.absent_pictures[split]:,} of its pictures are not there")
-    if counted.shared_pictures:
+        if counted.absent_images[split]:
+            told.problem(f"{split}: {counted.absent_images[split]:,} of its pictures are not there")
+    if counted.shared_images:
         told.say(
-            f"{counted.shared_pictures} pictures show persons of both splits: what is measured on was partly learned"
+            f"{counted.shared_images} pictures show persons of both splits: what is measured on was partly learned"
         )
     if labelled.layout.startswith("h36m"):
         for sentence in selection.PUBLISHED:
@@ -174,7 +174,7 @@ def _source(folder: Path, labelled: LabelledSet, most: int | None, told: Told) -
 
 def _look_into(records: Records, most: int | None, told: Told) -> list[np.ndarray]:
     """Decode pictures, spread over the set; rows of the sheet."""
-    _, first = np.unique(records.image, return_index=True)
+    _, first = np.unique(records.image_name, return_index=True)
     first = np.sort(first)
     some = first if most is None else first[np.unique(np.linspace(0, len(first) - 1, most).astype(int))]
     shown = set(some[np.unique(np.linspace(0, len(some) - 1, _SHOWN).astype(int))].tolist())
@@ -182,11 +182,11 @@ def _look_into(records: Records, most: int | None, told: Told) -> list[np.ndarra
 
     def look(row: int) -> tuple[int, np.ndarray | None, str, np.ndarray | None]:
         try:
-            picture = records.picture(row)
+            picture = records.read_image(row)
         except ValueError as error:
             return row, None, str(error), None
-        red = _redder(picture, records.joints[row], records.skeleton)
-        tile = _tile(picture, records.box[row], records.joints[row], records.skeleton, str(records.key[row]))
+        red = _redder(picture, records.keypoints[row], records.skeleton)
+        tile = _tile(picture, records.box[row], records.keypoints[row], records.skeleton, str(records.key[row]))
         return row, red, "", tile if row in shown else None
 
     for _, red, error, tile in tqdm(

@@ -1,8 +1,8 @@
 """Evaluate in 2D: any model on a prepared labelled set, by MPII's or COCO's own protocol, as the published tables have it.
 
 The model is a file of this project, or a public checkpoint that is known by its folder and name, or by `--zoo`; the latter sees
-its pictures, and its maps are read, as in its own code; a set prepared with a `source.cache_size` beyond all boxes and a
-`source.jpeg_quality` of 100 comes nearest to their pixels. Not a part of the pipeline's graph.
+its pictures, and its maps are read, as in its own code; a set prepared with a `source_cache.cache_size` beyond all boxes and a
+`source_cache.jpeg_quality` of 100 comes nearest to their pixels. Not a part of the pipeline's graph.
 
 MPII: PCKh by joint and both published means. COCO (`--annotations`, the set's person_keypoints json): the ten numbers of
 pycocotools, on annotated or detected boxes, whichever the set was prepared with; with `--results` alone, only the file that

@@ -1,7 +1,7 @@
-"""Where a data set's files lie: in a folder or a zip, with or without an inner folder, in either spelling.
+"""A data set's files in a folder or a zip, with or without an inner folder, in either spelling.
 
-Zips are read where they are. Nothing of them is ever unpacked to a disk; a member whose name leads out of the archive makes
-the whole archive unwelcome, and what a member says of its size is believed before a byte of it is unpacked.
+Zips are read in place; nothing is unpacked to a disk. An archive with a member whose name leads out of it is refused. A
+member's stated size is checked before a byte of it is unpacked.
 """
 
 import os
@@ -16,13 +16,13 @@ import numpy as np
 
 from pipeline.datasets import images
 
-_LARGEST = 256 << 20  # bytes of a member, unpacked; the largest picture of the sets that we know of has 30 MB
+_LARGEST = 256 << 20  # bytes of a member, unpacked; the largest image of the known sets has 30 MB
 _ZIP_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
     EOFError,
-    NotImplementedError,  # a compression that Python does not know
+    NotImplementedError,  # a compression that Python lacks
     OverflowError,
     RuntimeError,  # encrypted
     ValueError,
@@ -35,11 +35,15 @@ class Store(Protocol):
     path: Path
 
     def read(self, name: str) -> bytes:
-        """Raises ValueError: the file is absent or cannot be read."""
+        """Return a file's bytes.
+
+        Raises:
+            ValueError: the file is absent or cannot be read.
+        """
         ...
 
     def stamp(self, name: str) -> tuple[int, int] | None:
-        """Bytes and a number that changes when the file does; None where it is absent."""
+        """Return the file's size in bytes and a number that changes with the file; None if it is absent."""
         ...
 
 
@@ -54,29 +58,31 @@ class Folder:
         try:
             return path.read_bytes()
         except FileNotFoundError:
-            raise ValueError(f"{path}: there is no such picture") from None
+            raise ValueError(f"{path}: there is no such image") from None
         except OSError as error:
             raise ValueError(f"{path}: not readable ({error.strerror})") from None
 
     def stamp(self, name: str) -> tuple[int, int] | None:
         try:
-            found = images.inside(self.path, name, str(self.path)).stat()
+            stat = images.inside(self.path, name, str(self.path)).stat()
         except OSError:
             return None
-        return found.st_size, found.st_mtime_ns
+        return stat.st_size, stat.st_mtime_ns
 
 
 class Archive:
     """A zip as a `Store`, for any number of threads at once."""
 
     def __init__(self, path: Path, inner: Sequence[str] = ()) -> None:
-        """
+        """Open a zip.
+
         Args:
-            inner: the names that a folder inside may have (`images`); where there is such a folder, wherever in the
-                archive it lies, names are relative to it.
+            path: of the zip.
+            inner: possible names of a folder inside (`images`); names are relative to that folder, at any depth, if there
+                is one.
 
         Raises:
-            ValueError: no zip, or one that nobody should trust.
+            ValueError: no zip, or one that is not safe to read.
         """
         self.path = path
         try:
@@ -96,7 +102,7 @@ class Archive:
             files[pure] = info
         roots = sorted({root for pure in files if (root := _root(pure, inner)) is not None})
         if len(roots) > 1:
-            raise ValueError(f"{path}: holds several folders of pictures, {', '.join(map(str, roots))}")
+            raise ValueError(f"{path}: holds several folders of images, {', '.join(map(str, roots))}")
         if roots:
             files = {pure.relative_to(roots[0]): info for pure, info in files.items() if pure.is_relative_to(roots[0])}
         self._files = {str(pure): info for pure, info in files.items()}
@@ -106,9 +112,9 @@ class Archive:
         images.inside(self.path, name, str(self.path))
         info = self._files.get(str(PurePosixPath(name.replace("\\", "/"))))
         if info is None:
-            raise ValueError(f"{self.path}@{name}: there is no such picture")
+            raise ValueError(f"{self.path}@{name}: there is no such image")
         if info.file_size > _LARGEST:
-            raise ValueError(f"{self.path}@{name}: {info.file_size} bytes unpacked, more than any picture has")
+            raise ValueError(f"{self.path}@{name}: {info.file_size} bytes unpacked, more than any image has")
         try:
             with self._zip.open(info) as member:
                 return member.read(info.file_size)
@@ -120,49 +126,49 @@ class Archive:
         return None if info is None else (info.file_size, info.CRC ^ self._changed)
 
 
-class Pictures:
-    """The pictures of a data set, from one store or one store a part: `train2017/000000000009.jpg` is in `train2017`."""
+class Images:
+    """The images of a data set, from one store or one store per part: `train2017/000000000009.jpg` is in `train2017`."""
 
     def __init__(self, stores: Mapping[str, Store]) -> None:
-        """`stores`: part -> where it lies; the part "" is the whole set."""
+        """`stores`: part -> its store; the part "" is the whole set."""
         self._stores = dict(stores)
 
-    def read(self, image: str) -> np.ndarray:
-        """(height, width, 3) uint8 BGR.
+    def read(self, name: str) -> np.ndarray:
+        """Return an image, (height, width, 3) uint8 BGR.
 
         Raises:
-            ValueError: the picture is absent, truncated or none.
+            ValueError: the image is absent, truncated or none.
         """
-        store, name = self._find(image)
+        store, inner = self._find(name)
         separator = "@" if isinstance(store, Archive) else "/"
-        return images.decode(store.read(name), f"{store.path}{separator}{name}")
+        return images.decode(store.read(inner), f"{store.path}{separator}{inner}")
 
-    def stamp(self, image: str) -> tuple[int, int] | None:
-        """Bytes and a number that changes with the picture; None where it is absent."""
-        store, name = self._find(image)
-        return store.stamp(name)
+    def stamp(self, name: str) -> tuple[int, int] | None:
+        """Return the image's size in bytes and a number that changes with it; None if it is absent."""
+        store, inner = self._find(name)
+        return store.stamp(inner)
 
-    def _find(self, image: str) -> tuple[Store, str]:
+    def _find(self, name: str) -> tuple[Store, str]:
         if "" in self._stores:
-            return self._stores[""], image
-        part, _, name = image.partition("/")
-        return self._stores[part], name
+            return self._stores[""], name
+        part, _, inner = name.partition("/")
+        return self._stores[part], inner
 
 
 def find(folder: Path, *names: str) -> Path | None:
-    """The first of the files or folders of these names that is in the folder; the case of letters does not count.
+    """Return the first of the files or folders of these names in a folder, in any case of letters; None without one.
 
     Raises:
-        ValueError: two of them differ in nothing else.
+        ValueError: two of them differ in the case of letters only.
     """
     try:
-        there = sorted(entry.name for entry in os.scandir(folder))
+        entries = sorted(entry.name for entry in os.scandir(folder))
     except OSError:
         return None
     for name in names:
-        if name in there:
+        if name in entries:
             return folder / name
-        same = [other for other in there if other.casefold() == name.casefold()]
+        same = [other for other in entries if other.casefold() == name.casefold()]
         if len(same) > 1:
             raise ValueError(f"{folder}: holds {' and '.join(same)}; which is '{name}'?")
         if same:
@@ -170,16 +176,16 @@ def find(folder: Path, *names: str) -> Path | None:
     return None
 
 
-def store(places: Sequence[tuple[Path, str]], inner: Sequence[str], what: str) -> Store:
-    """The first place that is there, a folder (which may be empty: absent pictures are counted later) or a zip.
+def open_store(places: Sequence[tuple[Path, str]], inner: Sequence[str], what: str) -> Store:
+    """Return the first place that exists, a folder (which may be empty: absent images are counted later) or a zip.
 
     Args:
-        places: (folder, name) to look at, in this order, as `find` does.
-        inner: see `Archive`; a folder that holds one of these stands for that as well.
-        what: is looked for, for the sentence.
+        places: (folder, name), searched in this order as by `find`.
+        inner: see `Archive`; a folder's inner folder of one of these names is used instead of the folder.
+        what: the set's name in errors.
 
     Raises:
-        ValueError: none of them is there.
+        ValueError: none of the places exists.
     """
     for folder, name in places:
         path = find(folder, name)
@@ -190,13 +196,13 @@ def store(places: Sequence[tuple[Path, str]], inner: Sequence[str], what: str) -
             return Folder(deeper if deeper is not None and deeper.is_dir() else path)
         return Archive(path, inner)
     tried = ", ".join(str(folder / name) for folder, name in places)
-    raise ValueError(f"{what}: there are no pictures; looked for {tried}")
+    raise ValueError(f"{what}: there are no images; looked for {tried}")
 
 
 def _root(pure: PurePosixPath, inner: Sequence[str]) -> PurePosixPath | None:
-    """The folder of one of the names `inner` that a member lies in."""
-    wanted = {name.casefold() for name in inner}
+    """Return the folder with one of the names `inner` that a member lies in; None without one."""
+    names = {name.casefold() for name in inner}
     for depth, part in enumerate(pure.parts[:-1]):
-        if part.casefold() in wanted:
+        if part.casefold() in names:
             return PurePosixPath(*pure.parts[: depth + 1])
     return None

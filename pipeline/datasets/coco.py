@@ -1,13 +1,13 @@
-"""COCO key points, as pycocotools reads them, and the records that the field's top-down systems make of them.
+"""COCO keypoints, as pycocotools reads them, and the records that the field's top-down systems make of them.
 
 annot/ or annotations/ hold person_keypoints_<set>.json (image_info_<set>.json for sets without labels, such as
-test-dev2017); the pictures are in images/<set>/, <set>/, images/<set>.zip or <set>.zip, or directly in images/. The pictures
+test-dev2017); the images are in images/<set>/, <set>/, images/<set>.zip or <set>.zip, or directly in images/. The images
 of test-dev2017 are test2017's.
 
-Who counts is published with Simple Baselines (Xiao et al., ECCV 2018): persons that are no crowd, with an area, a box that
-keeps its sides inside the picture, and at least one key point; 149,813 of train2017. A joint counts as labelled where its
-flag is 1 (occluded) or 2. With a detection file (`COCO_val2017_detections_AP_H_56_person.json`) the persons are its boxes,
-without joints.
+Persons are selected as published with Simple Baselines (Xiao et al., ECCV 2018): no crowd, with an area, a box whose sides
+stay positive inside the image, and at least one keypoint; 149,813 of train2017. A keypoint is labelled if its flag is 1
+(occluded) or 2. With a detection file (`COCO_val2017_detections_AP_H_56_person.json`) the persons are its boxes,
+without keypoints.
 """
 
 import contextlib
@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 
 from pipeline.datasets import archives, images
-from pipeline.datasets.archives import Pictures
+from pipeline.datasets.archives import Images
 from pipeline.datasets.records import Records, load_json, numbers, whole
 from pipeline.skeleton import Skeleton, get
 
 SKELETON: Skeleton = get("coco_17")
-PUBLISHED = {"train2017": 149813, "val2017": 6352}  # persons with key points
-_MARGIN = 1.25  # of the square that the network sees, against the box's longer side
+PUBLISHED = {"train2017": 149813, "val2017": 6352}  # persons with keypoints
+_MARGIN = 1.25  # side of the network's square over the box's longer side
 
 
 def read(
@@ -35,12 +35,12 @@ def read(
     detections: str | None = None,
     min_score: float = 0.0,
 ) -> Records:
-    """Read both splits.
+    """Return the persons of both splits.
 
     Args:
-        folder: COCO's; or what a folder `coco` of either spelling is in.
-        train, valid: which sets make the splits.
-        detections: a file in the folder whose boxes stand for the persons of `valid`.
+        folder: COCO's; or the parent of a folder `coco` in either spelling.
+        train, valid: the sets of each split.
+        detections: a file in the folder whose boxes replace the persons of `valid`.
         min_score: of such a box.
 
     Raises:
@@ -61,33 +61,33 @@ def read(
             raise ValueError(f"{path}: '{name}' has no labels, and no detection file says where its persons are")
         if detected:
             boxes = images.inside(root, str(detections), "detections")
-            found = _detected(boxes, info, min_score)
+            persons = _detected(boxes, info, min_score)
             files.append(boxes)
         else:
-            found, dropped = _labelled(path, info)
+            persons, dropped = _labelled(path, info)
             if dropped:
-                notes.append(f"{path}: {dropped} annotations left out (crowds, no key point, no area, no box)")
+                notes.append(f"{path}: {dropped} annotations left out (crowds, no keypoint, no area, no box)")
         sizes = {image["file_name"]: (image["width"], image["height"]) for image in info.dataset["images"]}
-        for image, key, joints, corners, score in found:
-            rows.append((split, f"{name}/{image}", f"{name}/{image}#{key}", joints, corners, score, sizes[image]))
+        for image, key, keypoints, corners, score in persons:
+            rows.append((split, f"{name}/{image}", f"{name}/{image}#{key}", keypoints, corners, score, sizes[image]))
         files.append(path)
-        stores[name] = archives.store(_places(root, name), (name, _folder(name)), f"{root}: {name}")
+        stores[name] = archives.open_store(_places(root, name), (name, _folder(name)), f"{root}: {name}")
     if not rows:
-        raise ValueError(f"{files[0]}: there is no person with a key point")
-    split_names, image_names, keys, all_joints, all_corners, scores, all_sizes = zip(*rows, strict=True)
+        raise ValueError(f"{files[0]}: there is no person with a keypoint")
+    split_names, image_names, keys, all_keypoints, all_corners, scores, all_sizes = zip(*rows, strict=True)
     return Records(
-        SKELETON,
-        np.array(image_names, dtype=str),
-        np.array(keys, dtype=str),
-        np.array(split_names),
-        np.array(all_joints),
-        np.array([_square(corners) for corners in all_corners]),
-        np.full(len(rows), np.nan),
-        np.array(scores),
-        Pictures(stores),
-        tuple(files),
-        tuple(notes),
-        np.array(all_sizes, dtype=int),
+        skeleton=SKELETON,
+        image_name=np.array(image_names, dtype=str),
+        key=np.array(keys, dtype=str),
+        split=np.array(split_names),
+        keypoints=np.array(all_keypoints),
+        box=np.array([_square(corners) for corners in all_corners]),
+        head=np.full(len(rows), np.nan),
+        score=np.array(scores),
+        images=Images(stores),
+        files=tuple(files),
+        notes=tuple(notes),
+        size=np.array(all_sizes, dtype=int),
         extent=np.array([_extent(corners) for corners in all_corners]),
     )
 
@@ -96,7 +96,7 @@ def _root(folder: Path) -> Path:
     if not folder.is_dir():
         other = archives.find(folder.parent, folder.name)
         if other is None or not other.is_dir():
-            raise ValueError(f"{folder}: there is no such folder; expected COCO's annotations and pictures")
+            raise ValueError(f"{folder}: there is no such folder; expected COCO's annotations and images")
         folder = other
     if archives.find(folder, "annot", "annotations", "images") is None:
         return archives.find(folder, "coco") or folder
@@ -118,12 +118,12 @@ def _folder(name: str) -> str:
 
 
 def _places(root: Path, name: str) -> list[tuple[Path, str]]:
-    pictures = archives.find(root, "images") or root / "images"
+    images_folder = archives.find(root, "images") or root / "images"
     folder = _folder(name)
     return [
-        (pictures, folder),
+        (images_folder, folder),
         (root, folder),
-        (pictures, f"{folder}.zip"),
+        (images_folder, f"{folder}.zip"),
         (root, f"{folder}.zip"),
         (root, "images"),
         (root, "images.zip"),
@@ -131,7 +131,7 @@ def _places(root: Path, name: str) -> list[tuple[Path, str]]:
 
 
 def _load(path: Path) -> Any:
-    """The file as pycocotools' COCO, after a look at what that takes on trust."""
+    """Return the file as pycocotools' COCO, after checks that pycocotools omits."""
     from pycocotools.coco import COCO
 
     loaded = load_json(path, "COCO annotations")
@@ -142,26 +142,26 @@ def _load(path: Path) -> Any:
         entries = loaded.get(section)
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise ValueError(f"{path}: expected a list of mappings as '{section}'")
-        known: set[int] = set()
+        identities: set[int] = set()
         for entry in entries:
             identity = whole(entry.get("id"), "id", f"{path}: an entry of '{section}'")
-            if identity in known:
+            if identity in identities:
                 raise ValueError(f"{path}: '{section}' holds the id {identity} twice")
-            known.add(identity)
+            identities.add(identity)
     for image in loaded["images"]:
         what = f"{path}: image {image['id']}"
         if not isinstance(image.get("file_name"), str):
-            raise ValueError(f"{what}: expected the picture's name as 'file_name', got {image.get('file_name')!r}")
+            raise ValueError(f"{what}: expected the image's name as 'file_name', got {image.get('file_name')!r}")
         images.inside(Path("images"), image["file_name"], what)
         width, height = (whole(image.get(side), side, what) for side in ("width", "height"))
         if width < 1 or height < 1:
-            raise ValueError(f"{what}: {width}x{height} px is no picture")
-    pictures = {image["id"] for image in loaded["images"]}
+            raise ValueError(f"{what}: {width}x{height} px is no image")
+    image_ids = {image["id"] for image in loaded["images"]}
     names = {image["file_name"] for image in loaded["images"]}
-    if len(names) < len(pictures):
-        raise ValueError(f"{path}: {len(pictures) - len(names)} pictures have a file_name that is taken")
+    if len(names) < len(image_ids):
+        raise ValueError(f"{path}: {len(image_ids) - len(names)} images have a file_name that is taken")
     if len(sections) > 1:
-        _check_annotations(path, loaded, pictures)
+        _check_annotations(path, loaded, image_ids)
     coco = COCO()
     coco.dataset = loaded
     with contextlib.redirect_stdout(io.StringIO()):
@@ -169,17 +169,17 @@ def _load(path: Path) -> Any:
     return coco
 
 
-def _check_annotations(path: Path, loaded: dict[str, Any], pictures: set[int]) -> None:
+def _check_annotations(path: Path, loaded: dict[str, Any], image_ids: set[int]) -> None:
     persons = [category for category in loaded["categories"] if category.get("name") == "person"]
     if len(persons) != 1:
         raise ValueError(f"{path}: expected one category 'person', got {len(persons)}")
     if persons[0].get("keypoints") != list(SKELETON.joints):
-        raise ValueError(f"{path}: expected COCO's 17 key points in their order, got {persons[0].get('keypoints')}")
+        raise ValueError(f"{path}: expected COCO's 17 keypoints in their order, got {persons[0].get('keypoints')}")
     categories = {category["id"] for category in loaded["categories"]}
     for annotation in loaded["annotations"]:
         what = f"{path}: annotation {annotation['id']}"
-        if whole(annotation.get("image_id"), "image_id", what) not in pictures:
-            raise ValueError(f"{what}: of the picture {annotation['image_id']}, which the file does not have")
+        if whole(annotation.get("image_id"), "image_id", what) not in image_ids:
+            raise ValueError(f"{what}: of the image {annotation['image_id']}, which the file does not have")
         if whole(annotation.get("category_id"), "category_id", what) not in categories:
             raise ValueError(f"{what}: of the category {annotation['category_id']}, which the file does not have")
         if annotation.get("iscrowd", 0) not in (0, 1):
@@ -190,36 +190,37 @@ def _check_annotations(path: Path, loaded: dict[str, Any], pictures: set[int]) -
 
 
 def _labelled(path: Path, coco: Any) -> tuple[list[tuple[str, str, np.ndarray, np.ndarray, float]], int]:
-    """Name, key, joints, x1 y1 x2 y2 and score of each person who counts, picture by picture; and how many do not."""
-    found, persons = [], coco.getCatIds(catNms=["person"])
+    """Return name, key, keypoints, x1 y1 x2 y2 and score of each selected person, image by image; and how many are dropped."""
+    persons, categories = [], coco.getCatIds(catNms=["person"])
     for image in coco.loadImgs(coco.getImgIds()):
-        for annotation in coco.loadAnns(coco.getAnnIds(imgIds=[image["id"]], catIds=persons, iscrowd=False)):
+        for annotation in coco.loadAnns(coco.getAnnIds(imgIds=[image["id"]], catIds=categories, iscrowd=False)):
             what = f"{path}: annotation {annotation['id']}"
-            points = numbers(annotation["keypoints"], (3 * len(SKELETON),), "keypoints", what).reshape(-1, 3)
-            if not np.isin(points[:, 2], (0, 1, 2)).all():
-                raise ValueError(f"{what}: expected flags 0, 1 or 2 of the key points, got {points[:, 2].tolist()}")
+            values = numbers(annotation["keypoints"], (3 * len(SKELETON),), "keypoints", what).reshape(-1, 3)
+            flags = values[:, 2]
+            if not np.isin(flags, (0, 1, 2)).all():
+                raise ValueError(f"{what}: expected flags 0, 1 or 2 of the keypoints, got {flags.tolist()}")
             corners = _clean(numbers(annotation["bbox"], (4,), "bbox", what), image)
             area = float(numbers(annotation["area"], (), "area", what))
-            if area <= 0 or corners is None or points.max() == 0:
+            if area <= 0 or corners is None or values.max() == 0:
                 continue
-            joints = np.where(points[:, 2:] > 0, points[:, :2], np.nan)
-            found.append((image["file_name"], str(annotation["id"]), joints, corners, 1.0))
-    return found, len(coco.dataset["annotations"]) - len(found)
+            keypoints = np.where(values[:, 2:] > 0, values[:, :2], np.nan)
+            persons.append((image["file_name"], str(annotation["id"]), keypoints, corners, 1.0))
+    return persons, len(coco.dataset["annotations"]) - len(persons)
 
 
 def _detected(path: Path, coco: Any, min_score: float) -> list[tuple[str, str, np.ndarray, np.ndarray, float]]:
-    """As `_labelled`, of a detector's boxes, in the file's order; the joints are NaN."""
+    """Return a detector's boxes as `_labelled` does, in the file's order; the keypoints are NaN."""
     loaded = load_json(path, "a detector's boxes (COCO results)")
     if not isinstance(loaded, list):
         raise ValueError(f"{path}: expected a list of boxes (COCO results), got {type(loaded).__name__}")
-    found = []
+    persons = []
     for number, entry in enumerate(loaded):
         what = f"{path}: box {number}"
         if not isinstance(entry, dict) or not {"image_id", "category_id", "bbox", "score"} <= entry.keys():
             raise ValueError(f"{what}: expected image_id, category_id, bbox and score")
         identity = whole(entry["image_id"], "image_id", what)
         if identity not in coco.imgs:
-            raise ValueError(f"{what}: of the picture {identity}, which the set does not have")
+            raise ValueError(f"{what}: of the image {identity}, which the set does not have")
         x, y, width, height = numbers(entry["bbox"], (4,), "bbox", what)
         score = float(numbers(entry["score"], (), "score", what))
         if whole(entry["category_id"], "category_id", what) != 1 or score < min_score:
@@ -227,25 +228,25 @@ def _detected(path: Path, coco: Any, min_score: float) -> list[tuple[str, str, n
         if width <= 0 or height <= 0:
             raise ValueError(f"{what}: expected positive sides, got {width} x {height} px")
         corners = np.array([x, y, x + width, y + height])
-        joints = np.full((len(SKELETON), 2), np.nan)
-        found.append((coco.imgs[identity]["file_name"], f"d{number}", joints, corners, score))
-    return found
+        keypoints = np.full((len(SKELETON), 2), np.nan)
+        persons.append((coco.imgs[identity]["file_name"], f"d{number}", keypoints, corners, score))
+    return persons
 
 
 def _clean(box: np.ndarray, image: dict[str, Any]) -> np.ndarray | None:
-    """x, y, width, height -> x1 y1 x2 y2 in the px of the joints, cut to the picture; None where nothing is left."""
+    """Return x1 y1 x2 y2 of a box x, y, width, height, in px of the keypoints, clipped to the image; None if it is outside."""
     low = np.maximum(box[:2], 0)
     high = np.minimum(low + np.maximum(box[2:] - 1, 0), [image["width"] - 1, image["height"] - 1])
     return np.concatenate([low, high]) if (high >= low).all() else None
 
 
 def _square(corners: np.ndarray) -> np.ndarray:
-    """The square about a box's centre; a box of one px, which the published filter keeps, has a side of one px."""
+    """Return the square about a box's centre; a box of one px, which the published filter keeps, has a side of one px."""
     centre, half = (corners[:2] + corners[2:]) / 2, max(float((corners[2:] - corners[:2]).max()), 1.0) * _MARGIN / 2
     return np.concatenate([centre - half, centre + half])
 
 
 def _extent(corners: np.ndarray) -> np.ndarray:
-    """(2,) px: width and height of a person's rectangle with its margin; the longer one is the square's side."""
+    """Return (2,) px: width and height of a person's rectangle with its margin; the longer one is the square's side."""
     sides = corners[2:] - corners[:2]
     return np.maximum(sides, 1.0 if sides.max() < 1 else 0.0) * _MARGIN

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from pipeline.datasets import rig
 from pipeline.datasets.h36m.selection import SelectedTake
-from pipeline.datasets.h36m.takes import Film, Stills
+from pipeline.datasets.h36m.takes import ImageFiles, VideoFile
 
 
 @dataclass(frozen=True)
 class StillsView(rig.View):
     """A view whose pictures lie in a folder or a zip, by frame number."""
 
-    stills: Stills | None = None
+    stills: ImageFiles | None = None
 
     @property
     def is_video(self) -> bool:
@@ -23,13 +23,11 @@ class StillsView(rig.View):
     def sources(self, numbers: Sequence[int]) -> Generator[rig.Source, None, None]:
         assert self.stills is not None
         for number in numbers:
-            yield partial(self.stills.pictures.read, self.stills.names[number])
+            yield partial(self.stills.images.read, self.stills.names[number])
 
     def stamps(self, numbers: Sequence[int]) -> list[tuple[str, int, int]]:
         assert self.stills is not None
-        stamps = {
-            self.stills.names[number]: self.stills.pictures.stamp(self.stills.names[number]) for number in numbers
-        }
+        stamps = {self.stills.names[number]: self.stills.images.stamp(self.stills.names[number]) for number in numbers}
         absent = [name for name, stamp in stamps.items() if stamp is None]
         if absent:
             raise ValueError(
@@ -56,7 +54,7 @@ def recordings(chosen: Sequence[SelectedTake], wanted: Sequence[str], place: Pat
         for camera, footage in zip(each.take.cameras, each.take.footage, strict=True):
             if wanted and camera.name not in wanted:
                 continue
-            if isinstance(footage, Film):
+            if isinstance(footage, VideoFile):
                 views.append(rig.View(camera, footage.path, None, offset=-1))
             else:
                 views.append(StillsView(camera, place, None, stills=footage))

@@ -1,4 +1,4 @@
-"""A labelled set, whatever its layout."""
+"""A labelled set, in any layout."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,21 +10,35 @@ from pipeline.datasets.h36m.selection import H36m
 from pipeline.datasets.records import Records
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LabelledSet:
-    """Section `sources.<name>` of params.yaml: one labelled set. What is left out is as its layout has it."""
+    """Section `sources.<name>` of params.yaml: one labelled set. A key that is left out has its layout's default.
 
-    path: str  # its folder
-    layout: Literal["mpii", "coco", "h36m", "h36m_challenge"]  # how the folder is laid out
-    train: tuple[str, ...] | None = None  # its parts to learn from: train (mpii), train2017 (coco)
-    valid: tuple[str, ...] | None = None  # its parts to measure on: valid, val2017
-    detections: str | None = None  # coco: a file in the folder with a detector's boxes, in place of `valid`'s own
-    min_score: float = 0.0  # of such a box
-    single_person: bool = False  # mpii, its .mat: only people who stand apart from others
-    h36m: H36m = field(default_factory=H36m)  # which subjects and moments of Human3.6M
+    Attributes:
+        path: the set's folder.
+        layout: of the folder.
+        train: parts to train on: train (mpii), train2017 (coco).
+        valid: parts to validate on: valid (mpii), val2017 (coco).
+        detections: coco and h36m_challenge: a file in the folder with a detector's results; coco: its boxes replace `valid`'s.
+        min_score: of such a box.
+        single_person: mpii, its .mat: only people who stand apart from others.
+        h36m: which subjects and frames of Human3.6M.
+    """
+
+    path: str
+    layout: Literal["mpii", "coco", "h36m", "h36m_challenge"]
+    train: tuple[str, ...] | None = None
+    valid: tuple[str, ...] | None = None
+    detections: str | None = None
+    min_score: float = 0.0
+    single_person: bool = False
+    h36m: H36m = field(default_factory=H36m)
 
     def read(self, folder: Path) -> Records:
-        """The set's persons; `folder` is where `path` leads from the repository.
+        """Return the set's persons.
+
+        Args:
+            folder: `path`, resolved from the repository.
 
         Raises:
             ValueError: see the layouts' modules; or a parameter that the layout does not have.

@@ -1,4 +1,4 @@
-"""Many pictures on all cores, results in the order of the inputs. Decoding and encoding release Python's lock."""
+"""Many images on all cores, results in the order of the inputs. Decoding and encoding release Python's lock."""
 
 import os
 from collections import deque
@@ -23,8 +23,8 @@ def workers() -> int:
 
 
 def in_order(function: Callable[[Item], Result], items: Iterable[Item], threads: int | None = None) -> Iterator[Result]:
-    """`map(function, items)` on several threads; at most a few items are in flight, so memory does not grow."""
-    cv2.setNumThreads(1)  # one picture a core, not one picture on all cores
+    """Return `map(function, items)` from several threads; few items are in flight, so memory does not grow."""
+    cv2.setNumThreads(1)  # one image per core, not one image on all cores
     threads = threads or workers()
     pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(threads) as pool:

@@ -1,4 +1,4 @@
-"""Annotated persons of a data set, whatever files they came from, and what is to be told about them."""
+"""Annotated persons of a data set, in any layout, and a census of them."""
 
 import json
 from collections import Counter
@@ -8,45 +8,45 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.datasets.archives import Pictures
+from pipeline.datasets.archives import Images
 from pipeline.files.space import Space
 from pipeline.skeleton import Skeleton
 
-_FAR = 1e5  # px; no picture is so large, and a box beyond it would take all memory
+_FAR = 1e5  # px; no image is so large, and a box beyond it would take all memory
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Records:
     """The persons of a data set's splits, in file order.
 
     Attributes:
-        skeleton: what the joints are called.
-        image: (persons,) text, the name that `pictures` knows the picture by.
-        key: (persons,) text, unique: the picture's name and the person's number in it.
+        skeleton: names of the joints.
+        image_name: (persons,) text, the name of the image in `images`.
+        key: (persons,) text, unique: the image's name and the person's number in it.
         split: (persons,) text, "train" or "valid".
-        joints: (persons, joints, 2) px; NaN where there is no label.
+        keypoints: (persons, joints, 2) px of the full image; NaN without a label.
         box: (persons, 4) px, square.
-        head: (persons,) px, the head size that PCKh is measured in; NaN where not known.
+        head: (persons,) px, the head size of PCKh; NaN if unknown.
         score: (persons,) of a detected box; 1 for an annotated person.
-        pictures: where they lie.
-        files: the annotation files that all this was read from.
-        notes: sentences about what was left out or decided.
+        images: reads the images.
+        files: the annotation files.
+        notes: sentences on persons left out and decisions made.
+        size: (persons, 2) px, the image's width and height in the annotations; None if they do not state it.
+        decoder: which decoder reads the images out of videos; empty for image files.
         extent: (persons, 2) px, width and height of the person's rectangle about the box's centre, with the box's margin; None
-            where the set speaks of squares.
-        space: where the joints are in 3D; None where the set was labelled in pictures alone.
-        size: (persons, 2) px, width and height of the picture that the annotations speak of; None where they do not say.
-        decoder: what takes the pictures out of videos; empty for picture files.
+            if the set has squares of its own.
+        space: the joints in 3D; None if the set was labelled in images alone.
     """
 
     skeleton: Skeleton
-    image: np.ndarray
+    image_name: np.ndarray
     key: np.ndarray
     split: np.ndarray
-    joints: np.ndarray
+    keypoints: np.ndarray
     box: np.ndarray
     head: np.ndarray
     score: np.ndarray
-    pictures: Pictures
+    images: Images
     files: tuple[Path, ...]
     notes: tuple[str, ...] = ()
     size: np.ndarray | None = None
@@ -71,55 +71,61 @@ class Records:
     def __len__(self) -> int:
         return len(self.key)
 
-    def picture(self, row: int) -> np.ndarray:
-        """A person's full picture, (height, width, 3) uint8 BGR.
+    def read_image(self, row: int) -> np.ndarray:
+        """Return a person's full image, (height, width, 3) uint8 BGR.
 
         Raises:
-            ValueError: it is absent, damaged, or not of the size that the annotations speak of.
+            ValueError: the image is absent, damaged, or not of the annotated size.
         """
-        name = str(self.image[row])
-        found = self.pictures.read(name)
-        size = (found.shape[1], found.shape[0])
+        name = str(self.image_name[row])
+        image = self.images.read(name)
+        size = (image.shape[1], image.shape[0])
         if self.size is not None and size != tuple(self.size[row].tolist()):
             expected = "x".join(map(str, self.size[row].tolist()))
             raise ValueError(f"{name}: is {size[0]}x{size[1]} px, the annotations speak of {expected}")
-        return found
+        return image
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Census:
-    """What is there, for a person to compare with what should be.
+    """Counts per split, to compare with the published ones.
 
     Attributes:
-        persons, pictures, absent_pictures: how many of each split; absent ones are annotated, but not on the disk.
-        joints: how often each joint is labelled, of each split.
-        shared_pictures: pictures with persons of both splits.
+        persons: annotated persons.
+        images: annotated images.
+        absent_images: annotated images that are not on the disk.
+        labelled: for each joint how many persons have it labelled.
+        shared_images: images with persons of both splits.
     """
 
     persons: dict[str, int]
-    pictures: dict[str, int]
-    absent_pictures: dict[str, int]
-    joints: dict[str, dict[str, int]]
-    shared_pictures: int
+    images: dict[str, int]
+    absent_images: dict[str, int]
+    labelled: dict[str, dict[str, int]]
+    shared_images: int
 
 
 def census(records: Records) -> Census:
-    """Count. Looks at every picture's directory entry, and opens none."""
-    persons, pictures, absent, joints = {}, {}, {}, {}
-    labelled = np.isfinite(records.joints).all(axis=-1)  # (persons, joints)
+    """Count persons, images and labels. Looks at every image's directory entry, and opens none."""
+    persons, images, absent, labelled = {}, {}, {}, {}
+    known = np.isfinite(records.keypoints).all(axis=-1)  # (persons, joints)
     names = {}
     for split in sorted(set(records.split.tolist())):
         rows = records.split == split
-        names[split] = set(records.image[rows].tolist())
-        persons[split], pictures[split] = int(rows.sum()), len(names[split])
-        absent[split] = sum(records.pictures.stamp(name) is None for name in names[split])
-        joints[split] = dict(zip(records.skeleton.joints, labelled[rows].sum(axis=0).tolist(), strict=True))
+        names[split] = set(records.image_name[rows].tolist())
+        persons[split], images[split] = int(rows.sum()), len(names[split])
+        absent[split] = sum(records.images.stamp(name) is None for name in names[split])
+        labelled[split] = dict(zip(records.skeleton.joints, known[rows].sum(axis=0).tolist(), strict=True))
     shared = names.get("train", set()) & names.get("valid", set())
-    return Census(persons, pictures, absent, joints, len(shared))
+    return Census(persons=persons, images=images, absent_images=absent, labelled=labelled, shared_images=len(shared))
 
 
 def load_json(path: Path, what: str) -> Any:
-    """Raises ValueError: absent or no json; `what` is expected there."""
+    """Return a json file's content; `what` names the expected content in errors.
+
+    Raises:
+        ValueError: the file is absent or not json.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -129,26 +135,30 @@ def load_json(path: Path, what: str) -> Any:
 
 
 def numbers(value: Any, shape: tuple[int, ...], name: str, what: str) -> np.ndarray:
-    """Numbers of a record as an array of this shape, which must be finite.
+    """Return a record's numbers as a finite float64 array of this shape.
 
     Raises:
-        ValueError: text, truth values, nothing, NaN, or another shape.
+        ValueError: text, true or false, nothing, NaN, or another shape.
     """
     try:
-        found = np.array(value)
+        array = np.array(value)
     except (TypeError, ValueError, OverflowError):  # rows of different lengths
         raise ValueError(f"{what}: '{name}' holds something that is no number") from None
-    if found.size and found.dtype.kind not in "iuf":
+    if array.size and array.dtype.kind not in "iuf":
         raise ValueError(f"{what}: '{name}' holds something that is no number")
-    if found.shape != shape:
-        raise ValueError(f"{what}: expected '{name}' of shape {shape}, got {found.shape}")
-    if not np.isfinite(found).all():
-        raise ValueError(f"{what}: '{name}' holds NaN or infinity; what is not known must be marked as such")
-    return found.astype(np.float64)
+    if array.shape != shape:
+        raise ValueError(f"{what}: expected '{name}' of shape {shape}, got {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{what}: '{name}' holds NaN or infinity; an unknown value must be marked as such")
+    return array.astype(np.float64)
 
 
 def whole(value: Any, name: str, what: str) -> int:
-    """A whole number that a float could hold, or a ValueError."""
+    """Return a whole number that a float holds exactly.
+
+    Raises:
+        ValueError: the value is not one.
+    """
     if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= 2**53 and value == int(value):
         return int(value)
     raise ValueError(f"{what}: expected a whole number as '{name}', got {value!r}")

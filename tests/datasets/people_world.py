@@ -1,4 +1,4 @@
-"""Labelled pictures as MPII and COCO lie on somebody's disk, three or four people small, in the official layouts."""
+"""Labelled images as MPII and COCO lie on somebody's disk, three or four people small, in the official layouts."""
 
 import json
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from pipeline.skeleton import get
 JOINTS = np.array([[60 + 4 * joint, 40 + 7 * joint] for joint in range(17)])  # px
 
 
-def write_pictures(folder: Path, names: list[str]) -> None:
+def write_images(folder: Path, names: list[str]) -> None:
     """Different soft noise of 200 x 180 px each."""
     folder.mkdir(parents=True)
     for number, name in enumerate(names):
@@ -32,9 +32,9 @@ def mpii_record(image: str, **changes: object) -> dict[str, Any]:
 
 
 def write_mpii(folder: Path) -> Path:
-    """Two pictures to train on, one of them with two people, and one to validate on."""
+    """Two images to train on, one of them with two people, and one to validate on."""
     (folder / "annot").mkdir(parents=True)
-    write_pictures(folder / "images", ["a.jpg", "b.jpg", "c.jpg"])
+    write_images(folder / "images", ["a.jpg", "b.jpg", "c.jpg"])
     people = {
         "train": [mpii_record("b.jpg"), mpii_record("a.jpg"), mpii_record("b.jpg", center=[30.0, 30.0], scale=0.2)],
         "valid": [mpii_record("c.jpg")],
@@ -72,23 +72,23 @@ def mpii_person(**changes: Any) -> dict[str, Any]:
     return base | {"annopoints": structs({"point": structs(*points)})} | changes
 
 
-def release(*pictures: tuple[str, list[dict[str, Any]], bool]) -> dict[str, Any]:
+def release(*images: tuple[str, list[dict[str, Any]], bool]) -> dict[str, Any]:
     """RELEASE of (name, people, whether it is of the official training set)."""
     annolist = structs(
         *(
             {"image": structs({"name": name}), "annorect": structs(*people) if people else np.zeros((0, 0))}
-            for name, people, _ in pictures
+            for name, people, _ in images
         )
     )
-    apart = np.empty((len(pictures), 1), dtype=object)  # the first of each picture stands apart from others
-    for place, (_, people, _) in enumerate(pictures):
+    apart = np.empty((len(images), 1), dtype=object)  # the first of each image stands apart from others
+    for place, (_, people, _) in enumerate(images):
         apart[place, 0] = np.array([1]) if people else np.zeros((0, 0))
-    for_training = np.array([[each for _, _, each in pictures]], dtype=np.uint8)
+    for_training = np.array([[each for _, _, each in images]], dtype=np.uint8)
     return {"annolist": annolist, "img_train": for_training, "single_person": apart, "version": "12"}
 
 
 def write_mpii_mat(folder: Path, **changes: Any) -> Path:
-    """Four pictures: one person, two people, nobody annotated, and one of the official test set."""
+    """Four images: one person, two people, nobody annotated, and one of the official test set."""
     nobody = {"x1": 1, "y1": 1, "x2": 9, "y2": 9}
     content = release(
         ("a.jpg", [mpii_person()], True),
@@ -96,7 +96,7 @@ def write_mpii_mat(folder: Path, **changes: Any) -> Path:
         ("c.jpg", [nobody], True),
         ("d.jpg", [{"objpos": structs({"x": 5, "y": 5}), "scale": 1.0}], False),
     )
-    write_pictures(folder / "images", ["a.jpg", "b.jpg", "c.jpg", "d.jpg"])
+    write_images(folder / "images", ["a.jpg", "b.jpg", "c.jpg", "d.jpg"])
     savemat(folder / "mpii_human_pose_v1_u12_1.mat", {"RELEASE": content | changes})
     return folder
 
@@ -127,14 +127,14 @@ def coco(images: list[tuple[int, str]], people: list[dict[str, Any]]) -> dict[st
 
 
 def write_coco(folder: Path) -> Path:
-    """Two pictures to train on, the first with two people and a crowd, and one to validate on."""
+    """Two images to train on, the first with two people and a crowd, and one to validate on."""
     (folder / "annotations").mkdir(parents=True)
     names = {"train2017": [(9, "000000000009.jpg"), (25, "000000000025.jpg")], "val2017": [(785, "000000000785.jpg")]}
     people = {
         "train2017": [
             coco_person(1, 25),
             coco_person(2, 9),
-            coco_person(3, 9, bbox=[150.0, 100.0, 80.0, 60.0]),  # goes out of the picture
+            coco_person(3, 9, bbox=[150.0, 100.0, 80.0, 60.0]),  # goes out of the image
             coco_person(4, 9, iscrowd=1),
             coco_person(5, 9, keypoints=[0] * 51, num_keypoints=0),
             coco_person(6, 9, area=0),
@@ -143,6 +143,6 @@ def write_coco(folder: Path) -> Path:
         "val2017": [coco_person(8, 785)],
     }
     for name, images in names.items():
-        write_pictures(folder / "images" / name, [file for _, file in images])
+        write_images(folder / "images" / name, [file for _, file in images])
         (folder / f"annotations/person_keypoints_{name}.json").write_text(json.dumps(coco(images, people[name])))
     return folder

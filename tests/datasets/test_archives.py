@@ -1,4 +1,4 @@
-"""Zips and folders as stores of pictures: what they hold is found, what they should not hold is refused."""
+"""Zips and folders as stores of images: their members are read, unsafe members are refused."""
 
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.datasets import archives, images
-from pipeline.datasets.archives import Archive, Folder, Pictures
+from pipeline.datasets.archives import Archive, Folder, Images
 
 quick = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -22,7 +22,7 @@ def write(path, members, compression=zipfile.ZIP_STORED):
     return path
 
 
-def picture(grey=100):
+def jpeg(grey=100):
     return bytes(cv2.imencode(".jpg", np.full((40, 50, 3), grey, np.uint8))[1])
 
 
@@ -34,7 +34,7 @@ def test_members_are_found_whatever_folder_they_lie_in(tmp_path, inner):
     assert archive.read("deep/b.jpg") == b"two"
     assert archive.stamp("a.jpg") is not None
     assert archive.stamp("c.jpg") is None
-    with pytest.raises(ValueError, match=r"images\.zip@c\.jpg: there is no such picture"):
+    with pytest.raises(ValueError, match=r"images\.zip@c\.jpg: there is no such image"):
         archive.read("c.jpg")
 
 
@@ -51,14 +51,14 @@ def test_two_members_of_one_name_and_two_folders_of_pictures(tmp_path):
             archive.writestr("a.jpg", b"two")
     with pytest.raises(ValueError, match=r"holds 'a\.jpg' twice"):
         Archive(tmp_path / "a.zip")
-    with pytest.raises(ValueError, match="holds several folders of pictures, a/images, b/images"):
+    with pytest.raises(ValueError, match="holds several folders of images, a/images, b/images"):
         Archive(write(tmp_path / "b.zip", {"a/images/a.jpg": b"", "b/images/a.jpg": b""}), ("images",))
 
 
 def test_a_member_that_unpacks_to_too_much_is_not_unpacked(tmp_path, monkeypatch):
     monkeypatch.setattr(archives, "_LARGEST", 1 << 20)
     bomb = Archive(write(tmp_path / "a.zip", {"a.jpg": bytes(2 << 20)}, zipfile.ZIP_DEFLATED))
-    with pytest.raises(ValueError, match="2097152 bytes unpacked, more than any picture has"):
+    with pytest.raises(ValueError, match="2097152 bytes unpacked, more than any image has"):
         bomb.read("a.jpg")
 
 
@@ -92,24 +92,24 @@ def test_many_threads_read_one_zip(tmp_path):
 @quick
 @given(place=st.integers(0, 10**6), value=st.integers(0, 255), cut=st.booleans())
 def test_whatever_byte_of_a_zip_changed_nothing_breaks(tmp_path, place, value, cut):
-    data = bytearray(write(tmp_path / "a.zip", {"a.jpg": picture(), "b/c.jpg": picture(3)}).read_bytes())
+    data = bytearray(write(tmp_path / "a.zip", {"a.jpg": jpeg(), "b/c.jpg": jpeg(3)}).read_bytes())
     data[place % len(data)] = value
     (tmp_path / "b.zip").write_bytes(bytes(data[: place % len(data)] if cut else data))
     try:
-        found = Pictures({"": Archive(tmp_path / "b.zip")}).read("a.jpg")
+        found = Images({"": Archive(tmp_path / "b.zip")}).read("a.jpg")
     except ValueError:
         return
     assert found.ndim == 3
 
 
 def test_a_folder_is_a_store_too(tmp_path):
-    (tmp_path / "a.jpg").write_bytes(picture())
+    (tmp_path / "a.jpg").write_bytes(jpeg())
     (tmp_path / "folder.jpg").mkdir()
     store = Folder(tmp_path)
-    assert store.read("a.jpg") == picture()
+    assert store.read("a.jpg") == jpeg()
     assert store.stamp("b.jpg") is None
     for name, sentence in (
-        ("b.jpg", "there is no such picture"),
+        ("b.jpg", "there is no such image"),
         ("folder.jpg", "not readable"),
         ("../a.jpg", "expected the name of a file inside"),
     ):
@@ -117,8 +117,8 @@ def test_a_folder_is_a_store_too(tmp_path):
             store.read(name)
 
 
-def test_a_picture_that_announces_too_many_pixels_is_not_decoded():
-    data = bytearray(picture())
+def test_an_image_that_announces_too_many_pixels_is_not_decoded():
+    data = bytearray(jpeg())
     at = data.index(b"\xff\xc0")
     data[at + 5 : at + 9] = b"\xff\xff\xff\xff"
     with pytest.raises(ValueError, match="announces 65535x65535 px"):
@@ -129,8 +129,8 @@ def test_a_picture_that_announces_too_many_pixels_is_not_decoded():
         images.decode(bytes(png), "a.png")
 
 
-def test_the_size_of_a_picture_is_that_of_its_header():
-    assert images.size(picture()) == (50, 40)
+def test_the_size_of_an_image_is_that_of_its_header():
+    assert images.size(jpeg()) == (50, 40)
     assert images.size(bytes(cv2.imencode(".png", np.zeros((4, 9, 3), np.uint8))[1])) == (9, 4)
     assert images.size(b"text") == (0, 0)
 
@@ -138,7 +138,7 @@ def test_the_size_of_a_picture_is_that_of_its_header():
 @quick
 @given(place=st.integers(0, 10**6), value=st.integers(0, 255), cut=st.booleans())
 def test_whatever_byte_of_a_jpeg_changed_nothing_breaks(place, value, cut):
-    data = bytearray(picture())
+    data = bytearray(jpeg())
     data[place % len(data)] = value
     try:
         found = images.decode(bytes(data[: place % len(data)] if cut else data), "a.jpg")

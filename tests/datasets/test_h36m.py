@@ -1,4 +1,4 @@
-"""Human3.6M: three layouts say the same; every known trap is mended with a line or refused with one."""
+"""Human3.6M: three layouts give the same takes; every known defect is corrected with a note or refused with a sentence."""
 
 import json
 import math
@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline import params
 from pipeline.datasets import h36m_target, parallel, rig
 from pipeline.datasets.h36m import challenge, layouts, persons, release, selection
 from pipeline.datasets.h36m import takes as takes_module
@@ -32,7 +33,7 @@ def made() -> World:
 @pytest.fixture
 def records(tmp_path, made) -> Path:
     worlds.write_records(tmp_path, made)
-    worlds.write_pictures(tmp_path, made)
+    worlds.write_images(tmp_path, made)
     return tmp_path
 
 
@@ -43,41 +44,41 @@ def read(annotations: Path, place: Path | None = None, subjects=(1, 9)) -> tuple
         return takes, "\n".join(notes)
 
 
-def picture(take: Take, number: int) -> np.ndarray:
-    """What the first view shows of a frame."""
+def image(take: Take, number: int) -> np.ndarray:
+    """Return the first view's image of a frame."""
     (recording,) = h36m_target.recordings([SelectedTake(take, "test", np.arange(len(take.numbers)))], (), Path("."))
-    with closing(rig.pictures(recording, [number])) as moments:
-        return next(moments)[0]()
+    with closing(rig.pictures(recording, [number])) as frame_groups:
+        return next(frame_groups)[0]()
 
 
 def require_right(takes: list[Take], made: World) -> None:
-    """All frames of all takes, the cameras, and 2D joints that are the 3D ones when triangulated."""
+    """Require all frames of all takes, the cameras, and keypoints that triangulate to the joints."""
     assert [take.key for take in takes] == sorted(made.takes)
     for take in takes:
         labels = take.labels()
         assert take.numbers.tolist() == list(range(1, len(made.takes[take.key]) + 1))
         np.testing.assert_allclose(labels.joints, made.takes[take.key], atol=1e-3)  # mm
-        np.testing.assert_allclose(labels.points, made.points(take.key), atol=1e-3)  # px
-        undistorted = np.stack([c.undistort(labels.points[:, v]) for v, c in enumerate(take.cameras)], axis=1)
+        np.testing.assert_allclose(labels.keypoints, made.keypoints(take.key), atol=1e-3)  # px
+        undistorted = np.stack([c.undistort(labels.keypoints[:, v]) for v, c in enumerate(take.cameras)], axis=1)
         rig = np.stack([camera.image_from_world for camera in take.cameras])
         found = triangulate_dlt(undistorted, rig, np.ones(undistorted.shape[:-1]))
         np.testing.assert_allclose(found, made.takes[take.key], atol=0.05)  # mm
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 5])
-@pytest.mark.parametrize("pictures", ["folder", "its root", "zip", "bare zip"])
-def test_records_with_pictures_in_a_folder_or_a_zip(records, made, pictures, protocol):
+@pytest.mark.parametrize("images", ["folder", "its root", "zip", "bare zip"])
+def test_records_with_images_in_a_folder_or_a_zip(records, made, images, protocol):
     worlds.write_records(records, made, protocol=protocol)
     place = {
         "folder": lambda: records / "images",
         "its root": lambda: records,
-        "zip": lambda: worlds.zip_pictures(records / "images"),
-        "bare zip": lambda: worlds.zip_pictures(records / "images", inner=""),
-    }[pictures]()
+        "zip": lambda: worlds.zip_images(records / "images"),
+        "bare zip": lambda: worlds.zip_images(records / "images", inner=""),
+    }[images]()
     takes, _ = read(records / "annot", place)
     require_right(takes, made)
     np.testing.assert_array_equal(
-        picture(takes[1], 2),
+        image(takes[1], 2),
         cv2.imread(str(records / "images/s_01_act_02_subact_02_ca_01/s_01_act_02_subact_02_ca_01_000002.jpg")),
     )
     assert takes[0].cameras[0].size == worlds.SIZE
@@ -95,19 +96,19 @@ def test_the_official_download(tmp_path, made, kind):
     with layouts.open_takes(tmp_path / "metadata.xml", tmp_path, (1, 9)) as (takes, _):
         require_right(takes, made)
         assert (
-            abs(picture(takes[0], 3).astype(int) - made.pictures((1, 2, 1), 0)[2]).mean() < 6
+            abs(image(takes[0], 3).astype(int) - made.images((1, 2, 1), 0)[2]).mean() < 6
         )  # grey values, a lossy codec
 
 
 @pytest.mark.parametrize("zipped", [False, True])
 def test_folders_with_matlab_meta(tmp_path, made, zipped):
-    annotations, pictures = worlds.write_matlab(tmp_path, made), worlds.write_pictures(tmp_path, made)
-    takes, notes = read(annotations, worlds.zip_pictures(pictures) if zipped else pictures)
+    annotations, images = worlds.write_matlab(tmp_path, made), worlds.write_images(tmp_path, made)
+    takes, notes = read(annotations, worlds.zip_images(images) if zipped else images)
     require_right(takes, made)
     assert notes == ""
 
 
-def test_labels_alone_need_no_pictures(tmp_path, made):
+def test_labels_alone_need_no_images(tmp_path, made):
     worlds.write_release(tmp_path / "b", made, videos=False)
     for annotations in (
         worlds.write_records(tmp_path / "a", made),
@@ -152,9 +153,9 @@ def each_record(change):
             each_camera(lambda c: {"R": c["R"].T, "T": -c["R"] @ c["T"]}),
             "R is transposed and T is a translation; mended",
         ),
-        (each_camera(lambda c: {"R": c["R"][None], "T": c["T"][None]}), "R has the shape (1, 3, 3); taken as (3, 3)"),
+        (each_camera(lambda c: {"R": c["R"][None], "T": c["T"][None]}), "R has the shape (1, 3, 3); read as (3, 3)"),
         (each_camera(lambda c: {"fx": float(c["fx"][0]), "k": c["k"][:, 0].tolist()}), ""),
-        (each_record(lambda r: {"subject": f"S{r['subject']}"}), "subjects are text such as 'S1'; taken as numbers"),
+        (each_record(lambda r: {"subject": f"S{r['subject']}"}), "subjects are text such as 'S1'; read as numbers"),
         (each_record(lambda r: {"subject": str(r["subject"])}), "subjects are text"),
         (each_record(lambda r: {"joints_3d": r["joints_3d_camera"]}), ""),
         (each_record(lambda r: {"image": r["image"].replace("/", "\\")}), ""),
@@ -194,24 +195,24 @@ def test_poses_in_the_worlds_axes_are_seen(tmp_path, made):
     assert "joints_3d is in the world's axes" in notes
 
 
-def test_no_distortion_is_believed_of_pictures_without_it(tmp_path, made):
+def test_no_distortion_is_believed_of_images_without_it(tmp_path, made):
     zero = each_camera(lambda c: {"k": 0, "p": 0})
     with pytest.raises(ValueError, match="no lens distortion, and the labels have"):
         read(worlds.write_records(tmp_path, made, zero))
     straight = worlds.undistorted(made)
     takes, notes = read(worlds.write_records(tmp_path, straight, zero))
     require_right(takes, straight)
-    assert "k is 0; taken as a lens without distortion" in notes
+    assert "k is 0; read as a lens without distortion" in notes
 
 
 def test_labels_without_distortion_make_cameras_without(tmp_path, made):
     straight = worlds.undistorted(made)
 
-    def labels_of_straightened_pictures(records):
+    def labels_of_straightened_images(records):
         for record, plain in zip(records, worlds.record_list(straight), strict=True):
             record["joints_2d"] = plain["joints_2d"]
 
-    takes, notes = read(worlds.write_records(tmp_path, made, labels_of_straightened_pictures))
+    takes, notes = read(worlds.write_records(tmp_path, made, labels_of_straightened_images))
     require_right(takes, straight)
     assert "the 2D labels are without lens distortion, so are the cameras; mended" in notes
 
@@ -227,7 +228,7 @@ def test_all_zero_records_are_left_out_with_their_moment(tmp_path, made):
     assert take.numbers.tolist() == [1, 2, 3, 5, 6]
     np.testing.assert_allclose(take.labels().joints, made.takes[9, 2, 1][[0, 1, 2, 4, 5]], atol=1e-6)
     assert "1 of 120 records are all zero and left out" in notes
-    assert "s_09_act_02_subact_01: 1 moments lack a view and are left out" in notes
+    assert "s_09_act_02_subact_01: 1 frame groups lack a view and are left out" in notes
 
 
 def test_a_missing_video_takes_its_moments_along(tmp_path, made):
@@ -236,7 +237,7 @@ def test_a_missing_video_takes_its_moments_along(tmp_path, made):
 
     takes, notes = read(worlds.write_records(tmp_path, made, without))
     assert (9, 2, 2) not in [take.key for take in takes]
-    assert "s_09_act_02_subact_02: 7 moments lack a view" in notes
+    assert "s_09_act_02_subact_02: 7 frame groups lack a view" in notes
 
 
 @pytest.mark.parametrize(
@@ -300,7 +301,7 @@ def test_frame_counts_are_compared(tmp_path, dropped):
     worlds.write_release(tmp_path, made, videos=False)
     path = tmp_path / "S1/MyPoseFeatures/D2_Positions/Directions.60457274.cdf"
     path.unlink()
-    worlds.write_cdf(path, worlds.of_32(made.points((1, 2, 2))[:-dropped, 3]))
+    worlds.write_cdf(path, worlds.of_32(made.keypoints((1, 2, 2))[:-dropped, 3]))
     if dropped == 60:
         with pytest.raises(
             ValueError, match=r"differ by 60 frames .*without one of its videos, s_01_act_02_subact_02 is left out"
@@ -315,7 +316,7 @@ def test_frame_counts_are_compared(tmp_path, dropped):
 def test_a_video_shorter_than_its_poses_is_noticed(tmp_path, made):
     worlds.write_release(tmp_path, made)
     path = tmp_path / "S9/Videos/Greeting 1.55011271.mp4"
-    worlds.write_video(path, made.pictures((9, 5, 1), 1)[:-3])
+    worlds.write_video(path, made.images((9, 5, 1), 1)[:-3])
     takes, notes = read(tmp_path / "metadata.xml", tmp_path)
     assert "s_09_act_05_subact_01: the files differ by 3 frames" in notes
     assert len(next(take for take in takes if take.key == (9, 5, 1)).numbers) == 5
@@ -399,18 +400,18 @@ def test_what_archives_say_becomes_no_path(tmp_path, made):
     worlds.write_release(tmp_path / "b", made, videos=False)
     worlds.pack(tmp_path / "b")
     pose = tmp_path / "pose.cdf"
-    worlds.write_cdf(pose, worlds.of_32(made.points((1, 2, 1))[:, 0]))
+    worlds.write_cdf(pose, worlds.of_32(made.keypoints((1, 2, 1))[:, 0]))
     with tarfile.open(tmp_path / "b/Poses_D2_Positions_S1.tgz", "w:gz") as archive:
         for view, camera in enumerate(worlds.CAMERAS):
             link = tarfile.TarInfo(f"S1/MyPoseFeatures/D2_Positions/Directions.{camera}.cdf")
             link.type, link.linkname = tarfile.SYMTYPE, str(pose)
             archive.addfile(link)  # a link is no pose file
-            worlds.write_cdf(pose, worlds.of_32(made.points((1, 2, 1))[:, view]))
+            worlds.write_cdf(pose, worlds.of_32(made.keypoints((1, 2, 1))[:, view]))
             archive.add(pose, f"../../../S1/MyPoseFeatures/D2_Positions/Directions 1.{camera}.cdf")
     before = sorted(tmp_path.rglob("*"))
     with layouts.open_takes(tmp_path / "b", None, (1,)) as (takes, _):
         assert takes[0].key == (1, 2, 1)
-        np.testing.assert_allclose(takes[0].labels().points, made.points((1, 2, 1)))
+        np.testing.assert_allclose(takes[0].labels().keypoints, made.keypoints((1, 2, 1)))
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -458,51 +459,66 @@ def test_matlab_meta_with_rows_for_columns(tmp_path, made):
     assert "R is transposed; mended" in notes
 
 
-def test_matlab_moments_without_a_picture_are_left_out(tmp_path, made):
-    annotations, pictures = worlds.write_matlab(tmp_path, made), worlds.write_pictures(tmp_path, made)
-    (pictures / worlds.name(9, 5, 1, 2) / worlds.name(9, 5, 1, 2, 4)).unlink()
-    takes, notes = read(annotations, pictures)
+def test_matlab_moments_without_a_image_are_left_out(tmp_path, made):
+    annotations, images = worlds.write_matlab(tmp_path, made), worlds.write_images(tmp_path, made)
+    (images / worlds.name(9, 5, 1, 2) / worlds.name(9, 5, 1, 2, 4)).unlink()
+    takes, notes = read(annotations, images)
     assert next(take for take in takes if take.key == (9, 5, 1)).numbers.tolist() == [1, 2, 3, 5, 6, 7, 8]
-    assert "s_09_act_05_subact_01: 1 of 8 moments lack a picture" in notes
+    assert "s_09_act_05_subact_01: 1 of 8 frame groups lack an image" in notes
 
 
 # Which frames are used
 
 
 def fake(subject: int, action: int, subaction: int, frames: int) -> Take:
-    return Take(subject, action, subaction, (), np.arange(1, frames + 1), (), lambda: pytest.fail("labels were read"))
+    return Take(
+        key=(subject, action, subaction),
+        cameras=(),
+        numbers=np.arange(1, frames + 1),
+        footage=(),
+        labels=lambda: pytest.fail("labels were read"),
+    )
 
 
-def test_every_so_many_moments_counted_through_all_takes():
+def test_every_so_many_frame_groups_counted_through_all_takes():
     takes = [fake(9, 2, 1, 100), fake(11, 2, 1, 50), fake(1, 2, 1, 12), fake(5, 2, 1, 9)]
-    chosen, notes = selection.select_frames(takes, H36m((1, 5), (9, 11), 5, 64, "excluded", ()))
-    assert [(each.take.name, each.split, each.numbers.tolist()) for each in chosen] == [
+    selected, notes = selection.select_frames(
+        takes,
+        H36m(train_subjects=(1, 5), test_subjects=(9, 11), train_every=5, test_every=64, damaged="excluded"),
+    )
+    assert [(each.take.name, each.split, each.numbers.tolist()) for each in selected] == [
         ("s_01_act_02_subact_01", "train", [1, 6, 11]),
         ("s_05_act_02_subact_01", "train", [4, 9]),
         ("s_09_act_02_subact_01", "test", [1, 65]),
         ("s_11_act_02_subact_01", "test", [29]),
     ]
     assert notes == []
-    keys = selection.frame_keys(chosen)
+    keys = selection.frame_keys(selected)
     assert keys.person.tolist() == ["S1"] * 3 + ["S5"] * 2 + ["S9"] * 2 + ["S11"]
     assert len(keys) == math.ceil(21 / 5) + math.ceil(150 / 64)
 
 
 def test_the_published_count_of_test_groups():
-    chosen, _ = selection.select_frames([fake(9, 2, 1, 137_661)], H36m((), (9,), 5, 64, "included", ()))
-    assert len(selection.frame_keys(chosen)) == 2151
+    selected, _ = selection.select_frames(
+        [fake(9, 2, 1, 137_661)],
+        H36m(train_subjects=(), test_subjects=(9,), train_every=5, test_every=64, damaged="included"),
+    )
+    assert len(selection.frame_keys(selected)) == 2151
 
 
 def test_leaving_damaged_takes_out_changes_no_other_frame():
     takes = [fake(9, 2, 1, 100), fake(9, 5, 2, 77), fake(9, 6, 1, 100), fake(11, 2, 2, 30), fake(11, 3, 1, 99)]
     kept = {}
     for damaged in ("included", "excluded"):
-        chosen, notes = selection.select_frames(takes, H36m((), (9, 11), 1, 10, damaged, ()))
-        kept[damaged] = {each.take.name: each.numbers.tolist() for each in chosen}
+        selected, notes = selection.select_frames(
+            takes,
+            H36m(train_subjects=(), test_subjects=(9, 11), train_every=1, test_every=10, damaged=damaged),
+        )
+        kept[damaged] = {each.take.name: each.numbers.tolist() for each in selected}
     assert kept["included"]["s_09_act_06_subact_01"] == kept["excluded"]["s_09_act_06_subact_01"]
     assert set(kept["included"]) - set(kept["excluded"]) == {"s_09_act_05_subact_02", "s_11_act_02_subact_02"}
-    assert any("s_09_act_05_subact_02: 8 of the chosen" in note for note in notes)
-    assert any("s_11_act_02_subact_02: 30 moments" in note for note in notes)
+    assert any("s_09_act_05_subact_02: 8 of the selected" in note for note in notes)
+    assert any("s_11_act_02_subact_02: 30 frame groups" in note for note in notes)
 
 
 @pytest.mark.parametrize(
@@ -517,16 +533,23 @@ def test_leaving_damaged_takes_out_changes_no_other_frame():
 def test_choices_that_make_no_sense(change, sentence):
     values = {"train_subjects": (1,), "test_subjects": (9,), "train_every": 5, "test_every": 64}
     with pytest.raises(ValueError, match=sentence):
-        H36m(**{**values, **change}, damaged="excluded", leave_out=())
+        params.build(H36m, values | change, "target.h36m")
 
 
 def test_a_take_to_leave_out_must_be_there():
-    config = H36m((), (9,), 1, 1, "included", ("s_09_act_03_subact_01",))
+    config = H36m(
+        train_subjects=(),
+        test_subjects=(9,),
+        train_every=1,
+        test_every=1,
+        damaged="included",
+        leave_out=("s_09_act_03_subact_01",),
+    )
     with pytest.raises(ValueError, match="there is no take 's_09_act_03_subact_01'"):
         selection.select_frames([fake(9, 2, 1, 3)], config)
 
 
-# Boxes, truth, labelled persons, facts
+# Boxes, ground truth, labelled persons, facts
 
 
 def test_the_published_box(made):
@@ -535,14 +558,17 @@ def test_the_published_box(made):
     depth = camera.camera_from_world(root)[0, 2]
     x1, y1, x2, y2 = published_box(camera, root)[0]
     np.testing.assert_allclose([x2 - x1, y2 - y1], 2000 * np.diag(camera.K)[:2] / depth)  # px
-    straight = camera.project(root, distorted=False)[0]
-    np.testing.assert_allclose([(x1 + x2) / 2, (y1 + y2) / 2], straight + [0, 100 * camera.K[1, 1] / depth])
+    projected = camera.project(root, distorted=False)[0]
+    np.testing.assert_allclose([(x1 + x2) / 2, (y1 + y2) / 2], projected + [0, 100 * camera.K[1, 1] / depth])
 
 
-def test_truth_is_found_by_take_and_number(records, made):
+def test_ground_truth_is_looked_up_by_take_and_number(records, made):
     takes, _ = read(records / "annot")
-    chosen, _ = selection.select_frames(takes, H36m((1,), (9,), 2, 3, "included", ()))
-    keys = selection.frame_keys(chosen)
+    selected, _ = selection.select_frames(
+        takes,
+        H36m(train_subjects=(1,), test_subjects=(9,), train_every=2, test_every=3, damaged="included"),
+    )
+    keys = selection.frame_keys(selected)
     joints, head = selection.ground_truth(takes[:-1], keys)
     for row, (sequence, number) in enumerate(zip(keys.sequence, keys.number, strict=True)):
         key = tuple(int(sequence.split("_")[i]) for i in (1, 3, 5))
@@ -554,45 +580,48 @@ def test_truth_is_found_by_take_and_number(records, made):
 
 
 @pytest.mark.parametrize("layout", ["records", "videos"])
-def test_labelled_persons_and_their_pictures(tmp_path, made, layout):
+def test_labelled_persons_and_their_images(tmp_path, made, layout):
     if layout == "records":
         annotations = worlds.write_records(tmp_path, made)
-        place = worlds.write_pictures(tmp_path, made)
+        place = worlds.write_images(tmp_path, made)
     else:
         annotations = place = worlds.write_release(tmp_path, made)
     with layouts.open_takes(annotations, place, (1, 9)) as (takes, notes):
-        chosen, _ = selection.select_frames(takes, H36m((1,), (9,), 4, 5, "included", ()))
-        found = persons.labelled(chosen, [annotations], notes)
+        selected, _ = selection.select_frames(
+            takes,
+            H36m(train_subjects=(1,), test_subjects=(9,), train_every=4, test_every=5, damaged="included"),
+        )
+        found = persons.labelled(selected, [annotations], notes)
         assert sorted(set(found.split.tolist())) == ["train", "valid"]
         assert len(found) == 4 * (8 + 6) == len(set(found.key.tolist()))
         row = 9
-        words = str(found.image[row]).rpartition("/")[2].removesuffix(".jpg").replace("#", "_").split("_")
+        words = str(found.image_name[row]).rpartition("/")[2].removesuffix(".jpg").replace("#", "_").split("_")
         subject, action, subaction, view, frame = (int(word) for word in (*words[1:9:2], words[-1]))
         key, view = (subject, action, subaction), view - 1
-        np.testing.assert_allclose(found.joints[row], made.points(key)[frame - 1, view], atol=1e-6)  # px
-        pictures = [found.pictures.read(str(image)) for image in found.image]
-        assert abs(pictures[row].astype(int) - made.pictures(key, view)[frame - 1]).mean() < 6  # grey values
+        np.testing.assert_allclose(found.keypoints[row], made.keypoints(key)[frame - 1, view], atol=1e-6)  # px
+        images = [found.images.read(str(image)) for image in found.image_name]
+        assert abs(images[row].astype(int) - made.images(key, view)[frame - 1]).mean() < 6  # grey values
 
 
 def test_videos_are_read_by_several_threads(tmp_path, made):
     worlds.write_release(tmp_path, made)
     with layouts.open_takes(tmp_path, tmp_path, (1,)) as (takes, _):
-        chosen, _ = selection.select_frames(takes, EVERY)
-        found = persons.labelled(chosen, [tmp_path], ())
-        alone = [picture.sum() for picture in map(found.pictures.read, found.image.tolist())]
-        again = persons.labelled(chosen, [tmp_path], ())
-        together = [p.sum() for p in parallel.in_order(again.pictures.read, again.image.tolist(), threads=4)]
+        selected, _ = selection.select_frames(takes, EVERY)
+        found = persons.labelled(selected, [tmp_path], ())
+        alone = [image.sum() for image in map(found.images.read, found.image_name.tolist())]
+        again = persons.labelled(selected, [tmp_path], ())
+        together = [p.sum() for p in parallel.in_order(again.images.read, again.image_name.tolist(), threads=4)]
         assert alone == together
-        third = persons.labelled(chosen, [tmp_path], ())  # a killed stage goes on in the middle
-        assert [third.pictures.read(image).sum() for image in third.image[50:].tolist()] == alone[50:]
+        third = persons.labelled(selected, [tmp_path], ())  # a killed stage goes on in the middle
+        assert [third.images.read(image).sum() for image in third.image_name[50:].tolist()] == alone[50:]
 
 
 def test_facts_count_and_compare(records):
     takes, _ = read(records / "annot")
-    told = "\n".join(selection.facts(takes))
-    assert "train: 4 takes of S1, 30 moments that all views have; every 5th: 6 view groups" in told
-    assert "9 of these moments are in S9's 1 damaged takes" in told
-    assert "2,151" in told and "2,215" in told
+    sentences = "\n".join(selection.facts(takes))
+    assert "train: 4 takes of S1, 30 frame groups that all views have; every 5th: 6 frame groups" in sentences
+    assert "9 of these frame groups are in S9's 1 damaged takes" in sentences
+    assert "2,151" in sentences and "2,215" in sentences
 
 
 def test_actions_are_called_as_in_the_metadata(tmp_path, made):
@@ -619,18 +648,18 @@ def test_the_challenge_is_laid_onto_what_was_seen(tmp_path, made):
     rng = np.random.default_rng(0)
     entries = []
     for part, key in (("Train", (1, 2, 1)), ("Val", (9, 2, 1))):
-        for at, shown in enumerate(made.points(key)[:, 0], start=1):
+        for at, shown in enumerate(made.keypoints(key)[:, 0], start=1):
             seen = np.concatenate([shown + rng.normal(0, 0.3, shown.shape), np.ones((17, 1))], axis=1)
             entries.append(
                 {"image_id": f"{part}/{at:05}", "category_id": 1, "keypoints": seen.ravel().tolist(), "score": 0.9}
             )
     (folder / "detections.json").write_text(json.dumps(entries[1:]))
     found = challenge.read(folder)
-    assert len(found) == 11 and "1 of 12 pictures have no detection" in found.notes[0]
-    off = np.linalg.norm(found.joints[0] - made.points((1, 2, 1))[1, 0], axis=-1)
+    assert len(found) == 11 and "1 of 12 images have no detection" in found.notes[0]
+    off = np.linalg.norm(found.keypoints[0] - made.keypoints((1, 2, 1))[1, 0], axis=-1)
     assert np.median(off) < 4  # px: perspective, which a similarity has not
     assert found.split.tolist() == ["train"] * 5 + ["valid"] * 6
-    assert found.pictures.read(str(found.image[0])).shape == (202, 200, 3)
+    assert found.images.read(str(found.image_name[0])).shape == (202, 200, 3)
     poses = challenge.read_poses(folder)
     assert np.isnan(poses.joints[poses.part == "Test"]).all()
 
@@ -641,9 +670,9 @@ def test_an_alignment_is_the_similarity_that_made_it():
     turn = np.array([[0.8, -0.6], [0.6, 0.8]])
     seen = np.concatenate([0.2 * pose @ turn + [120, 80], np.ones((17, 1))], axis=1)
     seen[3] = [0, 0, 0]  # not seen
-    found = challenge.fitted(pose, seen)
-    np.testing.assert_allclose(found.shown(pose), 0.2 * pose @ turn + [120, 80], atol=1e-9)
-    assert challenge.fitted(pose, seen * [1, 1, 0]) is None
+    found = challenge.align(pose, seen)
+    np.testing.assert_allclose(found.apply(pose), 0.2 * pose @ turn + [120, 80], atol=1e-9)
+    assert challenge.align(pose, seen * [1, 1, 0]) is None
 
 
 @pytest.mark.parametrize("text", ["", "1,2,3\n" * 16, "a,b,c\n" * 17, "1,2\n" * 17, "1,2,nan\n" * 17])

@@ -33,46 +33,51 @@ def official(tmp_path):
     return people_world.write_mpii_mat(tmp_path / "mpii")
 
 
-def write_list(folder, pictures, persons):
+def write_list(folder, images, persons):
     """Tompson's list of who is for validation, both numbers from 1."""
-    savemat(folder / "detections.mat", {"RELEASE_img_index": [pictures], "RELEASE_person_index": [persons]})
+    savemat(folder / "detections.mat", {"RELEASE_img_index": [images], "RELEASE_person_index": [persons]})
 
 
 def test_the_official_mat_says_the_same_of_a_person_as_the_json(folder, tmp_path):
     one = mpii.read(folder)
     other = mpii.read(people_world.write_mpii_mat(tmp_path / "official"))
     row, same = one.key.tolist().index("a.jpg#0"), other.key.tolist().index("a.jpg#1")
-    np.testing.assert_allclose(other.joints[same], one.joints[row])
-    np.testing.assert_allclose(other.joints[same], JOINTS[:16])
+    np.testing.assert_allclose(other.keypoints[same], one.keypoints[row])
+    np.testing.assert_allclose(other.keypoints[same], JOINTS[:16])
     np.testing.assert_allclose(other.box[same], one.box[row])
     assert other.head[same] == one.head[one.split == "valid"][0] == 30  # px: 0.6 times the diagonal of 30 x 40
 
 
 def test_the_validation_list_gives_the_published_split(official):
     write_list(official, [1], [1])
-    found = mpii.read(official)
-    assert dict(zip(found.key.tolist(), found.split.tolist(), strict=True)) == {
+    records = mpii.read(official)
+    assert dict(zip(records.key.tolist(), records.split.tolist(), strict=True)) == {
         "a.jpg#1": "valid", "b.jpg#1": "train", "b.jpg#2": "train",
     }  # fmt: skip
     write_list(official, [2], [2])
-    found = mpii.read(official)
-    assert dict(zip(found.key.tolist(), found.split.tolist(), strict=True)) == {"a.jpg#1": "train", "b.jpg#2": "valid"}
-    assert any("1 persons left out, as another one of their picture is for validation" in note for note in found.notes)
-    assert any("1 training pictures without an annotated person (c.jpg)" in note for note in found.notes)
-    assert len(found.files) == 2
+    records = mpii.read(official)
+    assert dict(zip(records.key.tolist(), records.split.tolist(), strict=True)) == {
+        "a.jpg#1": "train",
+        "b.jpg#2": "valid",
+    }
+    assert any(
+        "1 persons left out, as another person of their image is for validation" in note for note in records.notes
+    )
+    assert any("1 training images without an annotated person (c.jpg)" in note for note in records.notes)
+    assert len(records.files) == 2
 
 
-def test_without_the_list_whole_pictures_are_held_out_and_that_is_said(tmp_path):
+def test_without_the_list_whole_images_are_held_out_and_that_is_said(tmp_path):
     names = [f"{number:09d}.jpg" for number in range(400)]
     folder = tmp_path / "mpii"
     (folder / "images").mkdir(parents=True)
     content = release(*((name, [mpii_person(), mpii_person()], True) for name in names))
     savemat(folder / "mpii_human_pose_v1_u12_1.mat", {"RELEASE": content})
-    found = mpii.read(folder)
-    held_out = set(found.image[found.split == "valid"].tolist())
-    assert held_out.isdisjoint(found.image[found.split == "train"].tolist())
+    records = mpii.read(folder)
+    held_out = set(records.image_name[records.split == "valid"].tolist())
+    assert held_out.isdisjoint(records.image_name[records.split == "train"].tolist())
     assert 30 < len(held_out) < 75  # of 400, one in eight
-    assert any("this is not the split of published numbers" in note for note in found.notes)
+    assert any("this is not the split of published numbers" in note for note in records.notes)
 
 
 def test_people_without_points_scale_or_place_are_nobody(official):
@@ -83,8 +88,8 @@ def test_people_without_points_scale_or_place_are_nobody(official):
 
 
 def test_only_people_who_stand_apart_where_that_is_asked_for(official, folder_of_json):
-    found = mpii.read(official, single_person=True)
-    assert found.key.tolist() == ["a.jpg#1", "b.jpg#1"]
+    records = mpii.read(official, single_person=True)
+    assert records.key.tolist() == ["a.jpg#1", "b.jpg#1"]
     assert any("2 persons stand apart from others" in note for note in mpii.read(official).notes)
     with pytest.raises(ValueError, match="the json files do not say who stands apart"):
         mpii.read(folder_of_json, single_person=True)
@@ -94,9 +99,9 @@ def test_a_joint_that_is_there_twice_is_not_labelled(official):
     point = {"x": 5.0, "y": 6.0, "id": 3}
     person = mpii_person(annopoints=structs({"point": structs(point, point, point | {"id": 4})}))
     savemat(official / "mpii_human_pose_v1_u12_1.mat", {"RELEASE": release(("a.jpg", [person], True))})
-    found = mpii.read(official)
-    assert np.flatnonzero(np.isfinite(found.joints[0, :, 0])).tolist() == [4]
-    assert any("1 joints that are there twice" in note for note in found.notes)
+    records = mpii.read(official)
+    assert np.flatnonzero(np.isfinite(records.keypoints[0, :, 0])).tolist() == [4]
+    assert any("1 keypoints that are there twice" in note for note in records.notes)
 
 
 def test_the_mat_in_the_zip_that_is_downloaded(official):
@@ -106,7 +111,7 @@ def test_the_mat_in_the_zip_that_is_downloaded(official):
         archive.write(mat, f"mpii_human_pose_v1_u12_2/{mat.name}")
         archive.writestr("mpii_human_pose_v1_u12_2/README.md", "text")
     mat.unlink()
-    np.testing.assert_array_equal(mpii.read(official).joints, expected.joints)
+    np.testing.assert_array_equal(mpii.read(official).keypoints, expected.keypoints)
 
 
 def test_either_spelling_and_the_folder_above(folder):
@@ -119,13 +124,13 @@ def test_either_spelling_and_the_folder_above(folder):
     assert mpii.read(folder.parent).key.tolist() == expected
 
 
-def test_the_pictures_as_they_are_unpacked_and_as_they_are_not(folder):
+def test_the_images_as_they_are_unpacked_and_as_they_are_not(folder):
     (folder / "mpii_human_pose_v1").mkdir()
     (folder / "images").rename(folder / "mpii_human_pose_v1/images")
-    assert mpii.read(folder).picture(0).shape == (180, 200, 3)
+    assert mpii.read(folder).read_image(0).shape == (180, 200, 3)
     (folder / "mpii_human_pose_v1").rename(folder / "elsewhere")
     (folder / "mpii_human_pose_v1.tar.gz").touch()
-    with pytest.raises(ValueError, match="unpack it first; single pictures cannot be read out of it"):
+    with pytest.raises(ValueError, match="unpack it first; single images cannot be read out of it"):
         mpii.read(folder)
 
 
@@ -136,29 +141,29 @@ def test_two_spellings_at_once_are_a_question(folder):
         mpii.read(folder)
 
 
-def test_the_test_set_has_no_joints(folder):
+def test_the_test_set_has_no_keypoints(folder):
     people = [{key: value for key, value in mpii_record("c.jpg").items() if "joints" not in key}]
     (folder / "annot/test.json").write_text(json.dumps(people))
-    found = mpii.read(folder, valid=("test",))
-    assert np.isnan(found.joints[found.split == "valid"]).all()
-    with pytest.raises(ValueError, match=r"MPII's test\.json has no joints; nothing can be learned from it"):
+    records = mpii.read(folder, valid=("test",))
+    assert np.isnan(records.keypoints[records.split == "valid"]).all()
+    with pytest.raises(ValueError, match=r"MPII's test\.json has no keypoints to train on"):
         mpii.read(folder, train=("test",))
 
 
 def test_training_on_train_and_validation_persons_together(folder):
     (folder / "annot/trainval.json").write_text(json.dumps([mpii_record("a.jpg"), mpii_record("c.jpg")]))
-    found = mpii.read(folder, train=("trainval",), valid=())
-    assert found.split.tolist() == ["train", "train"]
-    assert census(mpii.read(folder, train=("trainval",))).shared_pictures == 1
+    records = mpii.read(folder, train=("trainval",), valid=())
+    assert records.split.tolist() == ["train", "train"]
+    assert census(mpii.read(folder, train=("trainval",))).shared_images == 1
 
 
 def test_the_census_counts_what_is_there(folder):
     (folder / "images/a.jpg").unlink()
-    found = census(mpii.read(folder))
-    assert found.persons == {"train": 3, "valid": 1}
-    assert found.pictures == {"train": 2, "valid": 1}
-    assert found.absent_pictures == {"train": 1, "valid": 0}
-    assert found.joints["train"]["right_ankle"] == 3
+    counted = census(mpii.read(folder))
+    assert counted.persons == {"train": 3, "valid": 1}
+    assert counted.images == {"train": 2, "valid": 1}
+    assert counted.absent_images == {"train": 1, "valid": 0}
+    assert counted.labelled["train"]["right_ankle"] == 3
 
 
 def pointing(**point):
@@ -169,10 +174,10 @@ def pointing(**point):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"annolist": np.zeros((0, 0))}, "expected an entry of RELEASE.img_train for each of annolist's 0 pictures, got 4"),
-        ({"img_train": np.ones((1, 3))}, "for each of annolist's 4 pictures, got 3"),
-        ({"single_person": np.ones((4, 1))}, "expected a cell of RELEASE.single_person for each of the 4 pictures"),
-        ({"img_train": np.zeros((1, 4))}, "no picture of the official training set has an annotated person"),
+        ({"annolist": np.zeros((0, 0))}, "expected an entry of RELEASE.img_train for each of annolist's 0 images, got 4"),
+        ({"img_train": np.ones((1, 3))}, "for each of annolist's 4 images, got 3"),
+        ({"single_person": np.ones((4, 1))}, "expected a cell of RELEASE.single_person for each of the 4 images"),
+        ({"img_train": np.zeros((1, 4))}, "no image of the official training set has an annotated person"),
         (release(("../a.jpg", [mpii_person()], True)), "expected the name of a file inside"),
         (release(("a.jpg", [mpii_person(scale=-1.0)], True)), "scale must be positive, got -1.0"),
         (release(("a.jpg", [mpii_person(scale=np.nan)], True)), "'scale' holds NaN"),
@@ -198,16 +203,16 @@ def test_mats_of_something_else(official, content):
 
 
 @pytest.mark.parametrize(
-    ("pictures", "persons", "sentence"),
+    ("images", "persons", "sentence"),
     [
-        ([1, 2], [1], "2 pictures for 1 persons"),
-        ([9], [1], "picture 9 of 4"),
+        ([1, 2], [1], "2 images for 1 persons"),
+        ([9], [1], "image 9 of 4"),
         ([0], [1], "expected whole numbers from 1"),
         ([1.5], [1], "expected whole numbers from 1"),
     ],
 )
-def test_lists_that_cannot_be_right(official, pictures, persons, sentence):
-    write_list(official, pictures, persons)
+def test_lists_that_cannot_be_right(official, images, persons, sentence):
+    write_list(official, images, persons)
     with pytest.raises(ValueError, match=sentence):
         mpii.read(official)
 
@@ -230,11 +235,11 @@ anything = st.recursive(
 def test_whatever_a_field_holds_it_is_a_sentence_or_a_person(folder, field, value):
     (folder / "annot/train.json").write_text(json.dumps([mpii_record("a.jpg") | {field: value}]))
     try:
-        found = mpii.read(folder)
+        records = mpii.read(folder)
     except ValueError:
         return
-    assert found.box.shape == (2, 4)
-    assert np.isfinite(found.box).all()
+    assert records.box.shape == (2, 4)
+    assert np.isfinite(records.box).all()
 
 
 @quick

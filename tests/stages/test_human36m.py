@@ -42,7 +42,7 @@ def write(layout: str, root: Path, made: World) -> tuple[Path, Path, Path]:
         case "records":
             return (
                 worlds.write_records(root, made),
-                worlds.zip_pictures(worlds.write_pictures(root, made)),
+                worlds.zip_images(worlds.write_images(root, made)),
                 root / "annot",
             )
         case "release":
@@ -50,7 +50,7 @@ def write(layout: str, root: Path, made: World) -> tuple[Path, Path, Path]:
             worlds.pack(root / "h36m")
             return root / "h36m/metadata.xml", root / "h36m", root / "h36m"
         case _:
-            return worlds.write_matlab(root, made), worlds.write_pictures(root, made), root / "annot"
+            return worlds.write_matlab(root, made), worlds.write_images(root, made), root / "annot"
 
 
 def prepare(root: Path, calibration: Path, place: Path, monkeypatch: pytest.MonkeyPatch, **params: object) -> Path:
@@ -94,7 +94,7 @@ def test_from_files_to_3d(layout, tmp_path, made, monkeypatch):
         read_cameras(out / "cameras.toml")
     for rows, rig in groups:
         exact = np.stack(
-            [made.points(key_of(found.keys.sequence[row]))[found.keys.number[row] - 1] for row in rows]
+            [made.keypoints(key_of(found.keys.sequence[row]))[found.keys.number[row] - 1] for row in rows]
         )  # (frames, views, joints, 2) px, as Human3.6M labels them
         straight = np.stack([camera.undistort(exact[:, view]) for view, camera in enumerate(rig)], axis=1)
         projections = np.stack([camera.image_from_world for camera in rig])
@@ -106,9 +106,9 @@ def test_from_files_to_3d(layout, tmp_path, made, monkeypatch):
             atol=1e-2,
         )
 
-    row, view = 3, 2  # what is stored is the picture of this moment
+    row, view = 3, 2  # the stored image is that of this frame
     key, number = key_of(found.keys.sequence[row]), int(found.keys.number[row])
-    x, y = made.points(key)[number - 1, view, 3]  # an ankle's dot
+    x, y = made.keypoints(key)[number - 1, view, 3]  # an ankle's dot
     at = found.crop_from_image[row, view] @ [x, y, 1]
     blue, _, red = found.picture(row, view)[tuple(at[::-1].round().astype(int))].astype(int)
     assert red - blue > 80  # grey values: the dot is yellow, the rest is grey
@@ -142,7 +142,7 @@ def test_the_same_files_give_the_same_bytes(tmp_path, made, monkeypatch):
 def test_damaged_takes_are_out_by_name(tmp_path, made, monkeypatch, capsys):
     calibration, views, truth = write("records", tmp_path, made)
     out = prepare(tmp_path, calibration, views, monkeypatch, h36m={**CHOICE, "damaged": "excluded"})
-    assert "s_09_act_05_subact_02: 1 of the chosen moments left out" in capsys.readouterr().out
+    assert "s_09_act_05_subact_02: 1 of the selected frame groups left out" in capsys.readouterr().out
     assert "s_09_act_05_subact_02" not in (out / "frames.txt").read_text()
     flags = {"truth": truth, "frames": out / "target.h5", "out": out / "truth.h5"}
     raw_world.run("prepare_truth", flags, tmp_path, monkeypatch)
@@ -159,9 +159,9 @@ def test_boxes_of_a_detector(tmp_path, made, monkeypatch):
     calibration, views, _ = write("records", tmp_path, made)
     entries = []
     for key in made.takes:
-        for frame, shown in enumerate(made.points(key), start=1):
+        for frame, keypoints in enumerate(made.keypoints(key), start=1):
             for view, camera in enumerate(worlds.CAMERAS):
-                low, high = shown[view].min(axis=0), shown[view].max(axis=0)
+                low, high = keypoints[view].min(axis=0), keypoints[view].max(axis=0)
                 name = f"s_{key[0]:02}_act_{key[1]:02}_subact_{key[2]:02}/{camera}/{frame}"
                 entries.append({"image_id": name, "bbox": [*low.tolist(), *(high - low).tolist()], "score": 0.9})
     (tmp_path / "detections").mkdir()
@@ -169,8 +169,8 @@ def test_boxes_of_a_detector(tmp_path, made, monkeypatch):
     out = prepare(tmp_path, calibration, views, monkeypatch, boxes="detections")
     found = Frames.read(out / "target.h5")
     centre = (found.box[0, 0, :2] + found.box[0, 0, 2:]) / 2
-    shown = made.points((1, 2, 1))[0, 0]
-    np.testing.assert_allclose(centre, (shown.min(axis=0) + shown.max(axis=0)) / 2, atol=1e-6)  # px
+    keypoints = made.keypoints((1, 2, 1))[0, 0]
+    np.testing.assert_allclose(centre, (keypoints.min(axis=0) + keypoints.max(axis=0)) / 2, atol=1e-6)  # px
 
 
 def test_boxes_from_the_truth_are_labels(tmp_path, made, monkeypatch, capsys):
@@ -195,7 +195,7 @@ def test_boxes_from_the_truth_are_labels(tmp_path, made, monkeypatch, capsys):
         ({"h36m": {**CHOICE, "leave_out": ["s_01"]}}, "there is no take 's_01'"),
         (
             {"h36m": {**CHOICE, "train_subjects": [5], "test_subjects": [11]}},
-            "no moment of S5, S11 is there in all views",
+            "no frame group of S5, S11 is there in all views",
         ),
         ({"views": ["54138969", "cam2"]}, "target.views: there is no camera 'cam2'"),
         ({"layout": "rig", "boxes": "truth"}, "truth is for the layout h36m"),
@@ -227,20 +227,20 @@ def test_as_a_labelled_source(tmp_path, made, layout):
     match layout:
         case "records":
             worlds.write_records(folder, made)
-            worlds.write_pictures(folder, made)
+            worlds.write_images(folder, made)
         case "release":
             worlds.write_release(folder, made)
             worlds.pack(folder, "zip")
         case "matlab":
             worlds.write_matlab(folder, made)
-            worlds.write_pictures(folder, made)
+            worlds.write_images(folder, made)
         case "challenge":
             worlds.write_challenge(folder, made)
             worlds.write_challenge_detections(folder, made)
             labelled_set = {"path": str(folder), "layout": "h36m_challenge"}
     params = tmp_path / "params.yaml"
-    source = {"cache_size": 96, "cache_margin": 0.4, "jpeg_quality": 95, "unreadable": "refuse"}
-    YAML().dump({"sources": {"h36m": labelled_set}, "source": source}, params)
+    source_cache = {"cache_size": 96, "cache_margin": 0.4, "jpeg_quality": 95, "unreadable": "refuse"}
+    YAML().dump({"sources": {"h36m": labelled_set}, "source_cache": source_cache}, params)
     flags = {"data": folder, "name": "h36m", "out": tmp_path / "s.h5", "metrics": tmp_path / "s.json", "params": params}
     cli.run(prepare_source.main, argv=[str(word) for key, value in flags.items() for word in (f"--{key}", value)])
     found = Samples.read(tmp_path / "s.h5")
@@ -274,13 +274,13 @@ def test_a_pickle_with_code_in_it_does_not_run(tmp_path, made, monkeypatch, caps
 
 
 def test_from_detections_to_a_metric_that_says_its_recipe(tmp_path, made, monkeypatch):
-    """Exact detections in every view: the triangulated joints of both subjects are where the truth says, each in its rig."""
+    """With exact detections in every view the triangulated joints of both subjects are the ground truth, each in its rig."""
     calibration, views, truth = write("records", tmp_path, made)
     for key in made.takes:
         folder = tmp_path / f"detections/s_{key[0]:02}_act_{key[1]:02}_subact_{key[2]:02}"
         folder.mkdir(parents=True)
         for view, camera in enumerate(worlds.CAMERAS):
-            seen = np.insert(made.points(key)[:, view], 2, 0.9, axis=-1)
+            seen = np.insert(made.keypoints(key)[:, view], 2, 0.9, axis=-1)
             entries = [
                 {"image_id": n, "keypoints": one.ravel().tolist(), "score": 1.0} for n, one in enumerate(seen, 1)
             ]

@@ -1,4 +1,4 @@
-"""What a labelled set of several calibrated cameras teaches beside places in pictures: depth, and cross-view fusion."""
+"""A labelled set of several calibrated cameras also trains depth and cross-view fusion."""
 
 import json
 import re
@@ -24,16 +24,16 @@ CHOICE = {"train_subjects": [1], "test_subjects": [9], "train_every": 2, "test_e
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    """A tiny Human3.6M as a labelled source, and a network of 64 px that learns all its joints in still pictures."""
+    """A tiny Human3.6M as a labelled source, and a network of 64 px that learns all its joints in still images."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("POSE_DEVICE", "cpu")
     folder = tmp_path / "h36m"
     made = h36m_world.world()
     h36m_world.write_records(folder, made)
-    h36m_world.write_pictures(folder, made)
+    h36m_world.write_images(folder, made)
     values = read("params.yaml")
     values["sources"] = {"h36m": {"path": str(folder), "layout": "h36m", "h36m": CHOICE}}
-    values["source"]["cache_size"] = 96
+    values["source_cache"]["cache_size"] = 96
     values["mix"]["weights"] = {"h36m": 1.0}
     values["runtime"].update(threads=1, precision="float32")
     values["network"].update(input_size=64, width=8, deconv_channels=8, skeleton="h36m_18")
@@ -70,7 +70,7 @@ def measure(root, model="model.pt"):
     return json.loads((root / "depth.json").read_text())
 
 
-def test_a_joint_in_the_picture_with_its_depth_is_where_it_was(root):
+def test_a_keypoint_with_its_depth_lifts_to_its_joint(root):
     samples = Samples.read(root / "h36m.h5")
     space, names = samples.space, samples.skeleton
     assert space is not None and len(space.joints) == len(samples)
@@ -82,20 +82,20 @@ def test_a_joint_in_the_picture_with_its_depth_is_where_it_was(root):
 
 
 def test_the_challenges_poses_are_seen_from_far_away(root):
-    """x, y and depth of a pose have one scale in its picture, and come back from it as they were, turned with it."""
+    """x, y and depth of a pose have one scale in its image; the lifted pose is the original one, rotated."""
     folder, made = root / "challenge", h36m_world.world()
     h36m_world.write_challenge(folder, made)
     h36m_world.write_challenge_detections(folder, made)
     records = challenge.read(folder)
     poses = challenge.read_poses(folder).joints[: len(records)]
     space, pelvis = records.space, records.skeleton.root
-    found = space.lifted(records.joints, space.depth_px(pelvis), pelvis)
+    found = space.lifted(records.keypoints, space.depth_px(pelvis), pelvis)
     np.testing.assert_allclose(found, space.joints, atol=0.5)  # mm
     off = found - found[:, [pelvis]]
     poses = poses - poses[:, [pelvis]]
     np.testing.assert_allclose(off[..., 2], poses[..., 2], atol=0.5)
     np.testing.assert_allclose(np.linalg.norm(off, axis=-1), np.linalg.norm(poses, axis=-1), atol=0.5)
-    beside = np.linalg.norm(records.joints - records.joints[:, [pelvis]], axis=-1)  # px
+    beside = np.linalg.norm(records.keypoints - records.keypoints[:, [pelvis]], axis=-1)  # px
     scale = (beside / np.maximum(np.linalg.norm(poses[..., :2], axis=-1), 1))[:, 3]
     np.testing.assert_allclose(space.depth_px(pelvis), poses[..., 2] * scale[:, None], atol=0.05)
 
@@ -155,7 +155,7 @@ def test_depth_is_learned_and_measured(root, name, capsys):
     assert measure(root)["mpjpe_one_picture_root_counted"] < before["mpjpe_one_picture_root_counted"]
 
 
-def test_fusion_is_learned_from_labelled_moments(root):
+def test_fusion_is_learned_from_labelled_frame_groups(root):
     change(root, network={"fusion_views": 4}, pretrain={"fuse": True, "batch_size": 8, "schedule": {"steps": 6}})
     learn()
     network, model = build.load(root / "model.pt")

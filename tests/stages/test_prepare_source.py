@@ -26,7 +26,7 @@ JOINTS = (people_world.JOINTS[:16] + 1).tolist()  # 1-based px
 
 @pytest.fixture
 def people(tmp_path: Path) -> Path:
-    """Two pictures to train on, one of them with two people, and one to validate on."""
+    """Two images to train on, one of them with two people, and one to validate on."""
     return people_world.write_mpii(tmp_path / "people")
 
 
@@ -38,11 +38,11 @@ SOURCE = {"cache_size": 48, "cache_margin": 0.4, "jpeg_quality": 92, "unreadable
 
 
 def write_params(folder: Path, **params: object) -> Path:
-    """Params of `sources.people` and of `source`, whichever has the key."""
-    source = {key: params.get(key, value) for key, value in SOURCE.items()}
+    """Write params of `sources.people` and of `source_cache`, whichever has the key."""
+    source_cache = {key: params.get(key, value) for key, value in SOURCE.items()}
     people = {"path": str(folder), "layout": "mpii"} | {key: params[key] for key in params.keys() - SOURCE.keys()}
     path = folder.parent / "params.yaml"
-    YAML().dump({"sources": {"people": people}, "source": source}, path)
+    YAML().dump({"sources": {"people": people}, "source_cache": source_cache}, path)
     return path
 
 
@@ -73,17 +73,17 @@ def test_keys_splits_boxes_and_heads(people, monkeypatch):
     assert samples.visible.all()
 
 
-def test_crops_show_the_picture_where_their_affine_says(people, monkeypatch):
+def test_crops_show_the_image_where_their_affine_says(people, monkeypatch):
     samples = prepare(people, monkeypatch, jpeg_quality=100)
-    picture = cv2.imread(str(people / "images/b.jpg"))
+    image = cv2.imread(str(people / "images/b.jpg"))
     for row in (0, 2):
         crop = samples.picture(row)
-        expected = crops.warp(picture, samples.crop_from_image[row], len(crop))
+        expected = crops.warp(image, samples.crop_from_image[row], len(crop))
         assert abs(crop.astype(int) - expected.astype(int)).mean() < 3  # grey values
     box = crops.transform(samples.crop_from_image[0], samples.box[0].reshape(2, 2))
-    np.testing.assert_allclose(box[1] - box[0], 48, atol=1.0)  # px: source.cache_size
+    np.testing.assert_allclose(box[1] - box[0], 48, atol=1.0)  # px: source_cache.cache_size
     small = crops.transform(samples.crop_from_image[2], samples.box[2].reshape(2, 2))
-    np.testing.assert_allclose(small[1] - small[0], 48, atol=1.0)  # 50 px in the picture
+    np.testing.assert_allclose(small[1] - small[0], 48, atol=1.0)  # 50 px in the image
 
 
 def test_nothing_is_enlarged(people, monkeypatch):
@@ -129,15 +129,15 @@ def test_without_head_boxes_the_head_size_is_not_known(people, monkeypatch):
         ({"scale": 1e6}, "px of no person"),
         ({"scale": 1e-6}, "px of no person"),
         ({"center": [1e200, 3]}, "px of no person"),
-        ({"image": 5}, "record 1: expected the picture's name as 'image', got 5"),
+        ({"image": 5}, "record 1: expected the image's name as 'image', got 5"),
         ({"image": "../a.jpg"}, "record 1: expected the name of a file inside"),
         ({"image": "/etc/passwd"}, "record 1: expected the name of a file inside"),
         ({"image": "C:\\a.jpg"}, "record 1: expected the name of a file inside"),
         ({"image": ""}, "record 1: expected the name of a file inside"),
         ({"image": "."}, "record 1: expected the name of a file inside"),
         ({"image": "\ud800.jpg"}, "record 1: expected the name of a file inside"),
-        ({"image": "x" * 5000}, "there is no such picture"),
-        ({"image": "d.jpg"}, "d.jpg: there is no such picture"),
+        ({"image": "x" * 5000}, "there is no such image"),
+        ({"image": "d.jpg"}, "d.jpg: there is no such image"),
     ],
 )
 def test_records_that_cannot_be_right(people, monkeypatch, capsys, changes, sentence):
@@ -154,14 +154,14 @@ def test_records_that_cannot_be_right(people, monkeypatch, capsys, changes, sent
 
 
 def damage(folder: Path, what: str) -> None:
-    picture = folder / "images/a.jpg"
+    image = folder / "images/a.jpg"
     match what:
         case "truncated":
-            picture.write_bytes(picture.read_bytes()[: picture.stat().st_size // 2])
+            image.write_bytes(image.read_bytes()[: image.stat().st_size // 2])
         case "empty":
-            picture.write_bytes(b"")
+            image.write_bytes(b"")
         case "text":
-            picture.write_text("no picture at all")
+            image.write_text("no image at all")
         case "json":
             (folder / "annot/train.json").write_text('[{"image": ')
         case "mapping":
@@ -207,13 +207,13 @@ def test_files_that_cannot_be_right(people, monkeypatch, capsys, what, sentence)
 @pytest.mark.parametrize(
     ("params", "sentence"),
     [
-        ({"cache_size": 4}, "source.cache_size: expected at least 16 px, got 4"),
-        ({"cache_margin": -1}, "source.cache_margin: expected 0 to 4, got -1"),
-        ({"jpeg_quality": 0}, "source.jpeg_quality: expected 1 to 100, got 0"),
+        ({"cache_size": 4}, "source_cache.cache_size: expected at least 16 px, got 4"),
+        ({"cache_margin": -1}, "source_cache.cache_margin: expected 0 to 4, got -1"),
+        ({"jpeg_quality": 0}, "source_cache.jpeg_quality: expected 1 to 100, got 0"),
         ({"layout": "lsp"}, "sources.people.layout: expected one of mpii, coco, h36m, h36m_challenge, got 'lsp'"),
         ({"train": ["train2017"]}, "MPII has no set 'train2017'"),
         ({"detections": "boxes.json"}, "detections: MPII's persons come with boxes"),
-        ({"unreadable": "ignore"}, "source.unreadable: expected one of refuse, skip, got 'ignore'"),
+        ({"unreadable": "ignore"}, "source_cache.unreadable: expected one of refuse, skip, got 'ignore'"),
     ],
 )
 def test_params_that_cannot_be_right(people, monkeypatch, capsys, params, sentence):
@@ -222,7 +222,7 @@ def test_params_that_cannot_be_right(people, monkeypatch, capsys, params, senten
     assert sentence in capsys.readouterr().err
 
 
-def test_persons_of_unusable_pictures_are_left_out_where_that_is_asked_for(people, monkeypatch, capsys):
+def test_persons_of_unusable_images_are_left_out_where_that_is_asked_for(people, monkeypatch, capsys):
     damage(people, "truncated")
     put(people, "valid", [record("c.jpg"), record("nowhere.jpg")])
     (people / "annot/gt_valid.mat").unlink()
@@ -232,7 +232,7 @@ def test_persons_of_unusable_pictures_are_left_out_where_that_is_asked_for(peopl
     said = capsys.readouterr().out
     assert "left out: " in said
     assert "a.jpg: the picture is truncated" in said
-    assert "nowhere.jpg: there is no such picture" in said
+    assert "nowhere.jpg: there is no such image" in said
     metrics = json.loads((people.parent / "out/people.json").read_text())
     assert (metrics["left_out"], metrics["absent_pictures"], metrics["train"], metrics["valid"]) == (2, 1, 2, 1)
 
@@ -251,8 +251,8 @@ def test_all_absent_pictures_are_counted_before_any_work(people, monkeypatch, ca
     with pytest.raises(SystemExit):
         prepare(people, monkeypatch)
     message = capsys.readouterr().err
-    assert "2 pictures cannot be used (a.jpg: there is no such picture; c.jpg: there is no such picture)" in message
-    assert "source.unreadable: skip" in message
+    assert "2 images cannot be used (a.jpg: there is no such image; c.jpg: there is no such image)" in message
+    assert "source_cache.unreadable: skip" in message
 
 
 def test_a_zip_gives_the_same_bytes_as_the_folder(people, monkeypatch):
@@ -308,7 +308,7 @@ def test_a_killed_run_leaves_nothing_half_done_and_its_successor_cuts_the_rest(p
     assert {path.name: path.read_bytes() for path in outputs.iterdir()} == expected
 
 
-def test_other_pictures_under_the_same_names_are_not_taken_from_an_earlier_run(people, monkeypatch):
+def test_other_images_under_the_same_names_are_not_taken_from_an_earlier_run(people, monkeypatch):
     damage(people, "truncated")
     whole = (people / "images/b.jpg").read_bytes()
     with pytest.raises(SystemExit):

@@ -9,7 +9,7 @@ from pipeline.datasets.labelled import LabelledSet
 from pipeline.models.build import REGRESSORS, Network
 from pipeline.training.pools import Mix
 from stages.export_heatmaps import Export
-from stages.prepare_source import Source
+from stages.prepare_source import SourceCache
 from stages.prepare_target import Target
 from stages.pretrain import Pretrain
 from stages.pseudo_labels import Pseudo
@@ -31,7 +31,7 @@ SECTIONS = {
     "pseudo": Pseudo,
     "retrain": Retrain,
     "rpsm": Rpsm,
-    "source": Source,
+    "source_cache": SourceCache,
     "target": Target,
     "triangulate": Triangulate,
 }
@@ -115,7 +115,7 @@ def test_each_preset_and_variant_fits_the_params(path: Path, variants: tuple[str
         assert epochs in (140, 170, 210)
         for share in pretrain.schedule.milestones:
             assert abs(share * epochs / 10 - round(share * epochs / 10)) < 0.01  # whole tens of epochs
-        assert values["source"]["cache_size"] == 1.5 * max(network.picture_size)
+        assert values["source_cache"]["cache_size"] == 1.5 * max(network.picture_size)
         assert pretrain.sigma == (3 if max(network.picture_size) == 384 else 2)
 
 

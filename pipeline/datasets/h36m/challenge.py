@@ -1,9 +1,9 @@
 """Human3.6M's ECCV 2018 challenge: `{Train,Val,Test}/IMG/00001.jpg` and `{Train,Val}/POSE/00001.csv`.
 
-A pose is 17 lines of x, y, z mm from the pelvis, in the camera's axes. There are no cameras and no 2D labels. As published
-systems do, the 2D joints are the pose's x and y, turned, scaled and shifted onto what a 2D network saw: a COCO
-results file beside Train, whose `image_id` is `Train/00001`, `keypoints` 17 times x, y, score in Human3.6M's order. Depth comes
-at the same scale: every picture is taken to be seen from far away.
+A pose is 17 lines of x, y, z mm from the pelvis, in the camera's axes. There are no cameras and no 2D labels. As in published
+systems, the keypoints are the pose's x and y, rotated, scaled and shifted onto the keypoints of a 2D network: a COCO results
+file beside Train, whose `image_id` is `Train/00001`, `keypoints` 17 times x, y, score in Human3.6M's order. Depth has the same
+scale: every camera is assumed to be far away.
 """
 
 from collections.abc import Sequence
@@ -21,98 +21,99 @@ from pipeline.geometry.camera import Camera
 
 PUBLISHED = {"Train": 35832, "Val": 19312, "Test": 24416}
 _SPLITS = {"Train": "train", "Val": "valid"}
-_BOX = 1.25  # times the aligned joints' bounds
-_LEAST = 3  # joints that an alignment needs
+_BOX = 1.25  # times the aligned keypoints' bounds
+_MIN_KEYPOINTS = 3  # of an alignment
 _FAR_MM = 1e7
 
 
 @dataclass(frozen=True, eq=False)
 class Poses:
-    """The challenge's pictures and poses.
+    """The challenge's images and poses.
 
     Attributes:
-        image: (pictures,) text, "Train/IMG/00001.jpg".
-        part: (pictures,) text, "Train", "Val" or "Test".
-        joints: (pictures, 17, 3) mm from the pelvis, x right, y down, z away; NaN for Test.
+        image_name: (images,) text, "Train/IMG/00001.jpg".
+        part: (images,) text, "Train", "Val" or "Test".
+        joints: (images, 17, 3) mm from the pelvis, x right, y down, z away; NaN for Test.
     """
 
-    image: np.ndarray
+    image_name: np.ndarray
     part: np.ndarray
     joints: np.ndarray
 
 
 def is_here(folder: Path) -> bool:
+    """Return whether the folder holds the challenge's set."""
     return folder.is_dir() and any((folder / part / "IMG").is_dir() for part in PUBLISHED)
 
 
 def read_poses(folder: Path) -> Poses:
-    """All pictures with their poses, in the order of their numbers.
+    """Return all images with their poses, in the order of their numbers.
 
     Raises:
-        ValueError: a picture without a pose, or a pose that is none; the sentence names the file.
+        ValueError: an image without a pose, or a damaged pose; the sentence names the file.
     """
-    image, part, joints = [], [], []
+    image_name, part, joints = [], [], []
     for name in PUBLISHED:
         files = sorted((folder / name / "IMG").glob("*.jpg")) if (folder / name / "IMG").is_dir() else []
         for file in files:
-            image.append(f"{name}/IMG/{file.name}")
+            image_name.append(f"{name}/IMG/{file.name}")
             part.append(name)
             labelled = name != "Test"
             joints.append(
                 _pose(folder / name / "POSE" / f"{file.stem}.csv") if labelled else np.full((len(SKELETON), 3), np.nan)
             )
-    if not image:
-        raise ValueError(f"{folder}: expected Train/IMG/00001.jpg and so on, found no picture")
-    return Poses(np.array(image), np.array(part), np.stack(joints))
+    if not image_name:
+        raise ValueError(f"{folder}: expected Train/IMG/00001.jpg and so on, there is no image")
+    return Poses(np.array(image_name), np.array(part), np.stack(joints))
 
 
 def read(folder: Path, detections: str = "detections.json") -> Records:
-    """The challenge as labelled persons: 2D joints are the poses, laid onto what a 2D network saw.
+    """Return the challenge as labelled persons; keypoints are the poses, aligned to those of a 2D network.
 
     Args:
         folder: with Train, Val and Test.
-        detections: the name of the file in it that says what the network saw.
+        detections: the name of the network's results in the folder.
 
     Raises:
-        ValueError: see `read_poses`; no such file, or nobody detected.
+        ValueError: see `read_poses`; no such file, or it fits no image.
     """
     poses = read_poses(folder)
     path = images.inside(folder, detections, "detections")
     if not path.is_file():
         raise ValueError(
-            f"{folder}: the challenge has no cameras and no 2D labels; expected {path.name} there, what a 2D network saw (COCO "
-            "results, image_id 'Train/00001', keypoints in Human3.6M's order)"
+            f"{folder}: the challenge has no cameras and no 2D labels; expected {path.name} there, the results of a 2D network "
+            "(COCO results, image_id 'Train/00001', keypoints in Human3.6M's order)"
         )
-    seen = _detections(path)
+    detected = _detections(path)
     rows: list[int] = []
-    joints, boxes, spaces = [], [], []
+    keypoints, boxes, spaces = [], [], []
     labelled = np.flatnonzero(poses.part != "Test")
     for row in labelled.tolist():
-        found = seen.get(f"{poses.part[row]}/{Path(str(poses.image[row])).stem}")
-        fit = None if found is None else fitted(poses.joints[row, :, :2], found)
+        person = detected.get(f"{poses.part[row]}/{Path(str(poses.image_name[row])).stem}")
+        fit = None if person is None else align(poses.joints[row, :, :2], person)
         if fit is not None:
-            shown = fit.shown(poses.joints[row, :, :2])
+            aligned = fit.apply(poses.joints[row, :, :2])
             spaces.append(_from_far(poses.joints[row], fit, len(rows)))
-            low, high = shown.min(axis=0), shown.max(axis=0)
+            low, high = aligned.min(axis=0), aligned.max(axis=0)
             half = np.full(2, (high - low).max() * _BOX / 2)
             rows.append(row)
-            joints.append(shown)
+            keypoints.append(aligned)
             boxes.append(np.concatenate([(low + high) / 2 - half, (low + high) / 2 + half]))
     if not rows:
-        raise ValueError(f"{path}: fits none of the {len(labelled)} labelled pictures")
+        raise ValueError(f"{path}: fits none of the {len(labelled)} labelled images")
     box = np.stack(boxes)
     left = len(labelled) - len(rows)
-    notes = (f"{path}: {left} of {len(labelled)} pictures have no detection and are left out",) if left else ()
+    notes = (f"{path}: {left} of {len(labelled)} images have no detection and are left out",) if left else ()
     return Records(
         skeleton=SKELETON,
-        image=poses.image[rows],
-        key=np.array([f"{name}#0" for name in poses.image[rows]]),
+        image_name=poses.image_name[rows],
+        key=np.array([f"{name}#0" for name in poses.image_name[rows]]),
         split=np.array([_SPLITS[part] for part in poses.part[rows].tolist()]),
-        joints=np.stack(joints),
+        keypoints=np.stack(keypoints),
         box=box,
         head=(box[:, 2] - box[:, 0]) / _BOX / 10,
         score=np.ones(len(rows)),
-        pictures=archives.Pictures({"": archives.Folder(folder)}),
+        images=archives.Images({"": archives.Folder(folder)}),
         files=(path,),
         notes=notes,
         space=Space.joined(spaces),
@@ -121,51 +122,48 @@ def read(folder: Path, detections: str = "detections.json") -> Records:
 
 @dataclass(frozen=True, eq=False)
 class Similarity:
-    """px of a picture from mm of a pose: `scale * points @ turn + offset`."""
+    """px of an image from mm of a pose: `scale * points @ rotation + offset`."""
 
     scale: float
-    turn: np.ndarray
+    rotation: np.ndarray
     offset: np.ndarray
 
-    def shown(self, points: np.ndarray) -> np.ndarray:
-        """(..., 2) mm -> (..., 2) px."""
-        found: np.ndarray = self.scale * points @ self.turn + self.offset
-        return found
+    def apply(self, points: np.ndarray) -> np.ndarray:
+        """Return (..., 2) px from (..., 2) mm."""
+        keypoints: np.ndarray = self.scale * points @ self.rotation + self.offset
+        return keypoints
 
 
-def fitted(pose: np.ndarray, seen: np.ndarray) -> Similarity | None:
-    """Lay a pose onto detections, by the similarity that brings it nearest to them (Procrustes).
+def align(pose: np.ndarray, detected: np.ndarray) -> Similarity | None:
+    """Return the similarity that brings a pose nearest to detected keypoints (Procrustes); None with too few of them.
 
     Args:
         pose: (joints, 2) mm.
-        seen: (joints, 3) px and score; a joint with score 0 has no say.
-
-    Returns:
-        None where there is too little to go by.
+        detected: (joints, 3) px and score; a keypoint with score 0 is ignored.
     """
-    say = seen[:, 2] > 0
-    if say.sum() < _LEAST:
+    used = detected[:, 2] > 0
+    if used.sum() < _MIN_KEYPOINTS:
         return None
-    source, target = pose[say], seen[say, :2]
-    from_middle, to_middle = source - source.mean(axis=0), target - target.mean(axis=0)
-    U, stretch, Vt = np.linalg.svd(from_middle.T @ to_middle)
+    source, target = pose[used], detected[used, :2]
+    centred_source, centred_target = source - source.mean(axis=0), target - target.mean(axis=0)
+    U, singular, Vt = np.linalg.svd(centred_source.T @ centred_target)
     sign = np.array([1.0, np.sign(np.linalg.det(U @ Vt))])
-    spread = (from_middle**2).sum()
-    if spread == 0 or not stretch.any():
+    spread = (centred_source**2).sum()
+    if spread == 0 or not singular.any():
         return None
-    turn = U @ np.diag(sign) @ Vt
-    scale = float((stretch * sign).sum() / spread)
-    return Similarity(scale, turn, target.mean(axis=0) - scale * source.mean(axis=0) @ turn)
+    rotation = U @ np.diag(sign) @ Vt
+    scale = float((singular * sign).sum() / spread)
+    return Similarity(scale, rotation, target.mean(axis=0) - scale * source.mean(axis=0) @ rotation)
 
 
 def _from_far(pose: np.ndarray, fit: Similarity, number: int) -> Space:
-    """A pose, (17, 3) mm, before a camera so far away that it shows it as the similarity does; turned as that turns it."""
-    focal, middle = _FAR_MM * fit.scale, fit.shown(pose[SKELETON.root, :2])
+    """Return a pose, (17, 3) mm, in front of a camera so far away that it projects as the similarity does."""
+    focal, centre_px = _FAR_MM * fit.scale, fit.apply(pose[SKELETON.root, :2])
     pose = pose - pose[SKELETON.root]
-    turned = np.concatenate([pose[:, :2] @ fit.turn, pose[:, 2:]], axis=-1)
-    K = np.array([[focal, 0, middle[0]], [0, focal, middle[1]], [0, 0, 1]])
+    rotated = np.concatenate([pose[:, :2] @ fit.rotation, pose[:, 2:]], axis=-1)
+    K = np.array([[focal, 0, centre_px[0]], [0, focal, centre_px[1]], [0, 0, 1]])
     camera = Camera("far", (0, 0), K, np.eye(3), np.array([0, 0, -_FAR_MM]), np.zeros(5))
-    return Space.of(turned[None], camera, np.array([number]), 0)
+    return Space.of(rotated[None], camera, np.array([number]), 0)
 
 
 def _pose(path: Path) -> np.ndarray:
@@ -173,7 +171,7 @@ def _pose(path: Path) -> np.ndarray:
         lines = path.read_text(encoding="utf-8-sig").split()
         values: Sequence[Sequence[float]] = [[float(cell) for cell in line.split(",")] for line in lines]
     except FileNotFoundError:
-        raise ValueError(f"{path}: there is no such file; expected the picture's pose") from None
+        raise ValueError(f"{path}: there is no such file; expected the image's pose") from None
     except ValueError:
         raise ValueError(f"{path}: expected 17 lines of x,y,z in mm") from None
     if len(values) != len(SKELETON) or any(len(line) != 3 for line in values):
@@ -182,7 +180,7 @@ def _pose(path: Path) -> np.ndarray:
 
 
 def _detections(path: Path) -> dict[str, np.ndarray]:
-    """image_id -> (17, 3) px and score, of the best-scored person."""
+    """Return image_id -> (17, 3) px and score of the best-scored person."""
     loaded = load_json(path, "COCO results")
     if not isinstance(loaded, list):
         raise ValueError(f"{path}: expected a list of detections, got {type(loaded).__name__}")
@@ -191,8 +189,8 @@ def _detections(path: Path) -> dict[str, np.ndarray]:
         what = f"{path}: entry {at}"
         if not isinstance(entry, dict) or not isinstance(entry.get("image_id"), str):
             raise ValueError(f"{what}: expected a mapping with the image_id 'Train/00001'")
-        points = numbers(entry.get("keypoints"), (3 * len(SKELETON),), f"{what}: keypoints").reshape(-1, 3)
+        keypoints = numbers(entry.get("keypoints"), (3 * len(SKELETON),), f"{what}: keypoints").reshape(-1, 3)
         score: Any = numbers(entry.get("score", 1.0), (), f"{what}: score")
         if entry["image_id"] not in best or float(score) > best[entry["image_id"]][0]:
-            best[entry["image_id"]] = (float(score), points)
-    return {name: points for name, (_, points) in best.items()}
+            best[entry["image_id"]] = (float(score), keypoints)
+    return {name: keypoints for name, (_, keypoints) in best.items()}

@@ -1,4 +1,4 @@
-"""Where Human3.6M's pictures are, a folder, a zip or videos, and how they are read by name."""
+"""Human3.6M's images in a folder, a zip or videos, read by name."""
 
 import threading
 from collections.abc import Generator
@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.datasets import archives, parallel, videos
-from pipeline.datasets.h36m.takes import Film, Footage
+from pipeline.datasets.h36m.takes import Footage, VideoFile
 
 
-def store(place: Path, example: str) -> archives.Store:
-    """The folder or zip that holds pictures, with or without an inner `images/`.
+def open_store(place: Path, example: str) -> archives.Store:
+    """Return the folder or zip that holds the images, with or without an inner `images/`.
 
     Args:
-        place: a zip, or a folder that has the pictures, `images/`, or a zip.
-        example: one picture's name.
+        place: a zip, or a folder that has the images, `images/`, or a zip.
+        example: one image's name.
 
     Raises:
         ValueError: the example is in none of them.
@@ -32,68 +32,68 @@ def store(place: Path, example: str) -> archives.Store:
     for each in tried:
         if each.stamp(example) is not None:
             return each
-    raise ValueError(f"{place}: there is no picture {example} in it, nor in images/ or a zip there")
+    raise ValueError(f"{place}: there is no image {example} in it, nor in images/ or a zip there")
 
 
-def size(footage: Footage, number: int) -> tuple[int, int]:
-    """(width, height) px of one picture."""
-    if isinstance(footage, Film):
-        with closing(videos.frames(footage.path, [number - 1])) as pictures:
-            height, width = next(pictures).shape[:2]
+def image_size(footage: Footage, number: int) -> tuple[int, int]:
+    """Return (width, height) px of one image."""
+    if isinstance(footage, VideoFile):
+        with closing(videos.frames(footage.path, [number - 1])) as frames:
+            height, width = next(frames).shape[:2]
     else:
-        height, width = footage.pictures.read(footage.names[number]).shape[:2]
+        height, width = footage.images.read(footage.names[number]).shape[:2]
     return width, height
 
 
-class Films:
-    """Pictures by name, `<video>#<frame>`, out of videos that are asked for their frames about in order.
+class VideoImages:
+    """Images by name, `<video>#<frame>`, from videos whose frames are read about in order.
 
-    Any number of threads may ask. A video is decoded from the first frame that is asked for on; frames that are passed on the
-    way to a later one are kept for a while.
+    Any number of threads may read. A video is decoded from the first requested frame on; frames before a later requested one
+    are kept for a while.
     """
 
-    def __init__(self, wanted: dict[str, list[int]], paths: dict[str, Path], keep: object = None) -> None:
-        """
+    def __init__(self, numbers: dict[str, list[int]], paths: dict[str, Path], keep: object = None) -> None:
+        """Take the frames to read.
+
         Args:
-            wanted: video -> its frames from 1, ascending; each is asked for once.
+            numbers: video -> its frames from 1, ascending; each is read once.
             paths: video -> its file.
-            keep: something that lives as long as this, such as the folder that the videos were unpacked to.
+            keep: an object that lives as long as this one, such as the folder that the videos were unpacked to.
         """
-        self._wanted, self._paths, self._keep = wanted, paths, keep
+        self._numbers, self._paths, self._keep = numbers, paths, keep
         self._streams: dict[str, Generator[tuple[str, np.ndarray], None, None]] = {}
         self._passed: dict[str, np.ndarray] = {}
         self._lock = threading.Lock()
-        self._most = 4 * parallel.workers()  # as many as are asked for at a time
+        self._most = 4 * parallel.workers()  # as many as are in flight at a time
 
     def read(self, image: str) -> np.ndarray:
+        """Return an image, (height, width, 3) uint8 BGR."""
         video, _, number = image.rpartition("#")
         with self._lock:
             if image not in self._passed and video not in self._streams:
-                at = self._wanted[video].index(int(number))
+                at = self._numbers[video].index(int(number))
                 self._streams[video] = self._decoded(video, max(at - self._most, 0))
             while image not in self._passed:
                 if video not in self._streams:
-                    raise ValueError(
-                        f"{self._paths[video]}: frame {number} was asked for twice, or long after later ones"
-                    )
-                name, picture = next(self._streams[video])
-                self._passed[name] = picture
-                if name == f"{video}#{self._wanted[video][-1]}":
+                    raise ValueError(f"{self._paths[video]}: frame {number} was read twice, or long after later ones")
+                name, decoded = next(self._streams[video])
+                self._passed[name] = decoded
+                if name == f"{video}#{self._numbers[video][-1]}":
                     self._streams.pop(video).close()
                 if len(self._passed) > 2 * self._most:
                     self._passed.pop(next(iter(self._passed)))
             return self._passed.pop(image)
 
     def _decoded(self, video: str, at: int) -> Generator[tuple[str, np.ndarray], None, None]:
-        numbers = self._wanted[video][at:]
-        pictures = videos.frames(self._paths[video], [number - 1 for number in numbers])
-        for number, picture in zip(numbers, pictures, strict=True):
-            yield f"{video}#{number}", picture
+        numbers = self._numbers[video][at:]
+        frames = videos.frames(self._paths[video], [number - 1 for number in numbers])
+        for number, frame in zip(numbers, frames, strict=True):
+            yield f"{video}#{number}", frame
 
     def stamp(self, image: str) -> tuple[int, int] | None:
-        """Bytes and a number that changes with the video; None where it is absent."""
+        """Return the video's size in bytes and a number that changes with it; None if it is absent."""
         try:
-            found = self._paths[image.rpartition("#")[0]].stat()
+            stat = self._paths[image.rpartition("#")[0]].stat()
         except OSError:
             return None
-        return found.st_size, found.st_mtime_ns
+        return stat.st_size, stat.st_mtime_ns

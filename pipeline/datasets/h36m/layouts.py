@@ -14,7 +14,7 @@ from pipeline.datasets.h36m.takes import Take, take_name
 
 
 def is_here(annotations: Path) -> bool:
-    """Whether there are annotations of Human3.6M in one of the layouts with cameras."""
+    """Return whether there are annotations of Human3.6M in one of the layouts with cameras."""
     return bool(records.find(annotations) or release.find(annotations) or matlab.find(annotations))
 
 
@@ -22,16 +22,16 @@ def is_here(annotations: Path) -> bool:
 def open_takes(
     annotations: Path, place: Path | None, subjects: Sequence[int]
 ) -> Iterator[tuple[list[Take], list[str]]]:
-    """The takes of some subjects, ordered by subject, action and subaction, and sentences on what was mended.
+    """Open the takes of some subjects, ordered by subject, action and subaction, with sentences on corrections.
 
     Args:
         annotations: the record files' folder or one of them; metadata.xml or the folder that it is in; the folder of the
             matlab_meta.txt folders.
-        place: the folder or zip of the pictures, the folder of the videos; None where only labels are asked for.
-        subjects: whose.
+        place: the folder or zip of the images, the folder of the videos; None if only labels are read.
+        subjects: their numbers.
 
     Raises:
-        ValueError: nothing of Human3.6M is there, or it is not what it should be.
+        ValueError: nothing of Human3.6M is there, or it is damaged or inconsistent.
     """
     if records.find(annotations):
         yield records.read(annotations, place, subjects)
@@ -48,7 +48,7 @@ def open_takes(
     if challenge.is_here(annotations):
         raise ValueError(
             f"{annotations}: the challenge's set has no cameras, so that nothing can be triangulated; it is read by "
-            "prepare_source (source.layout: h36m_challenge)"
+            "prepare_source (sources.<name>.layout: h36m_challenge)"
         )
     raise ValueError(
         f"{annotations}: expected {' or '.join(records.FILES)}, metadata.xml of the official download, or folders such "
@@ -57,10 +57,10 @@ def open_takes(
 
 
 def annotation_files(annotations: Path) -> list[Path]:
-    """The files that labels are read from."""
+    """Return the files that labels are read from."""
     metadata = release.find(annotations)
-    if found := records.find(annotations):
-        return found
+    if record_files := records.find(annotations):
+        return record_files
     if metadata is not None:
         root = metadata.parent if annotations.is_file() else annotations
         endings = (".cdf", *release.ARCHIVES)

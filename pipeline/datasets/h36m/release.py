@@ -1,8 +1,8 @@
 """Human3.6M as it is downloaded: metadata.xml, pose files (CDF) and videos (mp4), unpacked or in their archives.
 
-What a file is shows in the folders above it (`S1/MyPoseFeatures/D2_Positions`, `S1/Poses_D2_Positions`, `S1/Videos`) or in
-its archive's name (`Poses_D2_Positions_S1.tgz`), and in its own: `Directions 1.54138969.cdf`. metadata.xml says which action
-and camera that is, and holds the cameras of all subjects in one row of 300 numbers.
+A file's content follows from the folders above it (`S1/MyPoseFeatures/D2_Positions`, `S1/Poses_D2_Positions`, `S1/Videos`) or
+its archive's name (`Poses_D2_Positions_S1.tgz`), and from its own name: `Directions 1.54138969.cdf`. metadata.xml maps these
+names to actions and cameras, and holds the cameras of all subjects in one row of 300 numbers.
 """
 
 import math
@@ -32,9 +32,9 @@ from pipeline.datasets.h36m.takes import (
     NO_VIDEO,
     RECORDED_JOINTS,
     SIZE,
-    Film,
     Labels,
     Take,
+    VideoFile,
     take_name,
 )
 from pipeline.geometry.camera import Camera
@@ -44,7 +44,7 @@ VIDEOS = "Videos"
 ARCHIVES = (".tgz", ".tar.gz", ".tar", ".zip")
 _LARGEST_XML, _LARGEST_CDF, _LARGEST_VIDEO = 1 << 24, 1 << 26, 1 << 33  # bytes
 _LONGEST = 50_000  # frames
-_OFF_BY_ONE, _OFF = 1, 50  # frames that a video and its poses may differ by without a line, and with one
+_SILENT_FRAMES, _MAX_FRAMES = 1, 50  # a video and its poses may differ by these without and with a note
 _SUBJECTS_OF_XML = 11
 
 
@@ -53,10 +53,10 @@ class Metadata:
     """metadata.xml.
 
     Attributes:
-        trials: (subject, action, subaction) -> how its files are called, "Directions 1".
+        trials: (subject, action, subaction) -> the name of its files, "Directions 1".
         actions: names by number.
         cameras: names in their order.
-        numbers: (300,) six of the 11 subjects' placements a camera, then nine of its lens a camera.
+        numbers: (300,) per camera six of each of the 11 subjects' placements, then nine per camera of its lens.
     """
 
     trials: dict[tuple[int, int, int], str]
@@ -68,14 +68,14 @@ class Metadata:
         place = self.numbers[6 * (view * _SUBJECTS_OF_XML + subject - 1) :][:6]
         optics = self.numbers[6 * 4 * _SUBJECTS_OF_XML + 9 * view :][:9]
         return RawCamera(
-            self.cameras[view],
-            size,
-            optics[:2],
-            optics[2:4],
-            optics[4:7],
-            optics[7:9],
-            _rotation(place[:3]),
-            place[3:6],
+            name=self.cameras[view],
+            size=size,
+            focal=optics[:2],
+            centre_px=optics[2:4],
+            radial=optics[4:7],
+            tangential=optics[7:9],
+            rotation=_rotation(place[:3]),
+            position=place[3:6],
         )
 
 
@@ -83,40 +83,40 @@ File = tuple[str, int, str, str]  # kind, subject, trial, camera ("" for none)
 
 
 def find(place: Path) -> Path | None:
-    """metadata.xml itself, or in a folder or a folder of it."""
+    """Return metadata.xml: the path itself, in the folder, or in one of its folders; None without one."""
     if place.is_file():
         return place if place.suffix.lower() == ".xml" else None
     return next((path for pattern in ("metadata.xml", "*/metadata.xml") for path in sorted(place.glob(pattern))), None)
 
 
 def read(
-    metadata: Path, root: Path, subjects: Collection[int], scratch: Path, with_pictures: bool
+    metadata: Path, root: Path, subjects: Collection[int], scratch: Path, with_images: bool
 ) -> tuple[list[Take], list[str]]:
-    """The takes of a download, and sentences on what was mended or left out.
+    """Return the takes of a download, and sentences on corrections and omissions.
 
     Args:
         metadata: metadata.xml.
-        root: where the files and archives are, in any folders.
-        subjects: whose.
-        scratch: an empty folder; what is in archives is unpacked there, and needed as long as the takes are.
-        with_pictures: whether videos are needed.
+        root: the folder of the files and archives, at any depth.
+        subjects: their numbers.
+        scratch: an empty folder; archives are unpacked there, and it is needed as long as the takes are.
+        with_images: videos are needed.
 
     Raises:
-        ValueError: a file is missing, damaged or too large, or the cameras do not show the poses.
+        ValueError: a file is missing, damaged or too large, or the cameras do not fit the poses.
     """
-    told = read_metadata(metadata)
+    facts = read_metadata(metadata)
     notes = [
         f"{metadata}: action {number} is called {name}, expected {ACTIONS[number]}"
-        for number, name in told.actions.items()
+        for number, name in facts.actions.items()
         if number in ACTIONS and name.replace(" ", "").lower() != ACTIONS[number].lower()
     ]
-    files = _files(root, subjects, scratch, with_pictures)
+    files = _files(root, subjects, scratch, with_images)
     takes: list[Take] = []
     for subject in sorted(subjects):
-        takes += _subject(subject, told, files, with_pictures, f"{root}: S{subject}", notes)
+        takes += _subject(subject, facts, files, with_images, what=f"{root}: S{subject}", notes=notes)
     if not takes:
-        looked = ", ".join(f"S{subject}" for subject in sorted(subjects))
-        raise ValueError(f"{root}: no take of {looked} is there with poses or videos of all {len(CAMERAS)} cameras")
+        names = ", ".join(f"S{subject}" for subject in sorted(subjects))
+        raise ValueError(f"{root}: no take of {names} is there with poses or videos of all {len(CAMERAS)} cameras")
     return takes, notes
 
 
@@ -140,7 +140,7 @@ def read_metadata(path: Path) -> Metadata:
     header = [name.upper().removeprefix("S") for name in (rows[0][2:] if rows else [])]
     trials = {
         (int(subject), int(row[0]), int(row[1])): trial
-        for row in rows[1:33]  # two a recorded action
+        for row in rows[1:33]  # two per recorded action
         if len(row) > 2 and row[0].isdecimal() and row[1].isdecimal()
         for subject, trial in zip(header, row[2:], strict=False)
         if subject.isdecimal() and trial
@@ -159,7 +159,7 @@ def read_metadata(path: Path) -> Metadata:
 
 
 def _rotation(angles: np.ndarray) -> np.ndarray:
-    """(3, 3) from radians about x, y and z, in this order from the left."""
+    """Return (3, 3) from radians about x, y and z, in this order from the left."""
     (a, b, c), (sa, sb, sc) = np.cos(angles), np.sin(angles)
     about_x = np.array([[1, 0, 0], [0, a, -sa], [0, sa, a]])
     about_y = np.array([[b, 0, sb], [0, 1, 0], [-sb, 0, b]])
@@ -168,29 +168,29 @@ def _rotation(angles: np.ndarray) -> np.ndarray:
 
 
 def _subject(
-    subject: int, told: Metadata, files: dict[File, Path], with_pictures: bool, what: str, notes: list[str]
+    subject: int, facts: Metadata, files: dict[File, Path], with_images: bool, *, what: str, notes: list[str]
 ) -> list[Take]:
     takes: list[Take] = []
     cameras: tuple[Camera, ...] | None = None
-    for key, trial in sorted(told.trials.items()):
+    for key, trial in sorted(facts.trials.items()):
         if key[0] != subject or key[1] not in ACTIONS:
             continue
-        films = [files.get((VIDEOS, subject, trial, camera)) for camera in told.cameras]
-        poses = _Poses(what, trial, subject, told.cameras, files)
-        if not any(films) and not poses.any:
+        video_paths = [files.get((VIDEOS, subject, trial, camera)) for camera in facts.cameras]
+        poses = _Poses(what, trial, subject, facts.cameras, files)
+        if not any(video_paths) and not poses.any:
             continue
         lengths = poses.lengths()
-        footage: list[Film] = []
-        if with_pictures:
-            absent = [camera for camera, film in zip(told.cameras, films, strict=True) if film is None]
+        footage: list[VideoFile] = []
+        if with_images:
+            absent = [camera for camera, path in zip(facts.cameras, video_paths, strict=True) if path is None]
             if absent:
                 notes.append(f"{take_name(*key)}: no video of camera {absent[0]}, left out")
                 continue
             try:
-                for film in films:
-                    assert film is not None
-                    lengths[film.name] = videos.announced(film)
-                    footage.append(Film(film))
+                for path in video_paths:
+                    assert path is not None
+                    lengths[path.name] = videos.announced(path)
+                    footage.append(VideoFile(path))
             except ValueError as error:
                 if key not in NO_VIDEO:
                     raise ValueError(f"{error}; without that file, {take_name(*key)} is left out") from None
@@ -200,10 +200,11 @@ def _subject(
         if count is None:
             continue
         if cameras is None:
-            sizes = [h36m_images.size(each, 1) for each in footage] or [SIZE] * len(CAMERAS)
-            raws = [told.raw_camera(subject, view, size) for view, size in enumerate(sizes)]
+            sizes = [h36m_images.image_size(each, 1) for each in footage] or [SIZE] * len(CAMERAS)
+            raws = [facts.raw_camera(subject, view, size) for view, size in enumerate(sizes)]
             cameras = _settled(raws, poses, count, what, notes)
-        takes.append(Take(*key, cameras, np.arange(1, count + 1), tuple(footage), _reader(poses, cameras, count)))
+        numbers, labels = np.arange(1, count + 1), _reader(poses, cameras, count)
+        takes.append(Take(key=key, cameras=cameras, numbers=numbers, footage=tuple(footage), labels=labels))
     return takes
 
 
@@ -212,51 +213,51 @@ def _reader(poses: "_Poses", cameras: tuple[Camera, ...], count: int) -> Any:
 
 
 def _count(key: tuple[int, int, int], trial: str, lengths: dict[str, int], what: str, notes: list[str]) -> int | None:
-    """How many frames all files of a take have."""
+    """Return the number of frames that all files of a take have; None if one has none."""
     shortest, longest = min(lengths.values()), max(lengths.values())
     if shortest == 0:
         notes.append(f"{take_name(*key)}: no frame in {min(lengths, key=lambda name: lengths[name])}, left out")
         return None
-    told = ", ".join(f"{name} {length}" for name, length in lengths.items())
-    if longest - shortest > _OFF and key not in DAMAGED:
+    listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
+    if longest - shortest > _MAX_FRAMES and key not in DAMAGED:
         raise ValueError(
-            f"{what}: {trial}: the files differ by {longest - shortest} frames ({told}); nobody knows which frame is which "
-            f"pose; without one of its videos, {take_name(*key)} is left out"
+            f"{what}: {trial}: the files differ by {longest - shortest} frames ({listed}), so that no frame can be assigned to "
+            f"its pose; without one of its videos, {take_name(*key)} is left out"
         )
-    if longest - shortest > _OFF_BY_ONE:
+    if longest - shortest > _SILENT_FRAMES:
         notes.append(
-            f"{take_name(*key)}: the files differ by {longest - shortest} frames ({told}); the first {shortest}"
+            f"{take_name(*key)}: the files differ by {longest - shortest} frames ({listed}); the first {shortest} are used"
         )
     return shortest
 
 
 def _settled(raws: list[RawCamera], poses: "_Poses", count: int, what: str, notes: list[str]) -> tuple[Camera, ...]:
-    points = poses.points(count)
+    keypoints = poses.keypoints(count)
     if poses.world:
         joints = np.repeat(poses.world_joints(count)[:, None], len(raws), axis=1)
     elif poses.mono:
         joints = poses.mono_joints(count)
     else:
-        notes.append(f"{what}: there are no 3D poses, so that its cameras are as metadata.xml has them, not compared")
+        notes.append(f"{what}: there are no 3D poses, so its cameras are those of metadata.xml, unchecked")
         return tuple(_unchecked(raw) for raw in raws)
-    cameras, mended = settle(raws, points, joints, bool(poses.world), what)
+    cameras, mended = settle(raws, keypoints, joints, bool(poses.world), what)
     notes += mended
     return cameras
 
 
 def _unchecked(raw: RawCamera) -> Camera:
-    K = np.array([[raw.focal[0], 0, raw.middle[0]], [0, raw.focal[1], raw.middle[1]], [0, 0, 1.0]])
+    K = np.array([[raw.focal[0], 0, raw.centre_px[0]], [0, raw.focal[1], raw.centre_px[1]], [0, 0, 1.0]])
     distortion = np.array([*raw.radial[:2], *raw.tangential, raw.radial[2]])
     return Camera(raw.name, raw.size, K, raw.rotation, raw.position, distortion, "h36m")
 
 
 class _Poses:
-    """The pose files of one take, read when asked for."""
+    """The pose files of one take, read on request."""
 
     def __init__(self, what: str, trial: str, subject: int, cameras: tuple[str, ...], files: dict[File, Path]) -> None:
         def of_views(kind: str) -> list[Path]:
-            found = [files.get((kind, subject, trial, camera)) for camera in cameras]
-            return [path for path in found if path is not None] if all(found) else []
+            paths = [files.get((kind, subject, trial, camera)) for camera in cameras]
+            return [path for path in paths if path is not None] if all(paths) else []
 
         self.what = f"{what}: {trial}"
         self.flat = of_views("D2_Positions")
@@ -275,45 +276,47 @@ class _Poses:
             for path in [*self.flat, *self.mono, *self.world, *self.universal]
         }
 
-    def points(self, count: int) -> np.ndarray | None:
-        """(frames, views, 17, 2) px."""
+    def keypoints(self, count: int) -> np.ndarray | None:
+        """Return (frames, views, 17, 2) px; None without the files."""
         return np.stack([read_cdf(path, 2)[:count] for path in self.flat], axis=1) if self.flat else None
 
     def world_joints(self, count: int) -> np.ndarray:
-        """(frames, 17, 3) world mm."""
+        """Return (frames, 17, 3) world mm."""
         return read_cdf(self.world[0], 3)[:count]
 
     def mono_joints(self, count: int) -> np.ndarray:
-        """(frames, views, 17, 3) mm in the cameras' axes."""
+        """Return (frames, views, 17, 3) mm in the cameras' axes."""
         return np.stack([read_cdf(path, 3)[:count] for path in self.mono], axis=1)
 
     def labels(self, cameras: tuple[Camera, ...], count: int) -> Labels:
         if self.world:
             joints = self.world_joints(count)
         elif self.mono:
-            joints, apart = one_pose(world_from_cameras(cameras, self.mono_joints(count)))
-            if apart:
-                print(f"{self.what}: {apart} moments have another pose in every view; their truth is not known")
+            joints, differing = one_pose(world_from_cameras(cameras, self.mono_joints(count)))
+            if differing:
+                print(
+                    f"{self.what}: {differing} frame groups have another pose in every view; their joints are unknown"
+                )
         elif self.universal:
             raise ValueError(
-                f"{self.what}: only D3_Positions_mono_universal is there, one skeleton for all subjects, which the pictures "
-                "do not show; D3_Positions or D3_Positions_mono is needed"
+                f"{self.what}: only D3_Positions_mono_universal is there, one skeleton for all subjects, which does not "
+                "fit the images; D3_Positions or D3_Positions_mono is needed"
             )
         else:
             raise ValueError(f"{self.what}: there are no 3D poses; D3_Positions or D3_Positions_mono is needed")
-        points = self.points(count)
-        if points is None:
-            points = np.stack([camera.project(joints) for camera in cameras], axis=1)
-        return Labels(points, joints)
+        keypoints = self.keypoints(count)
+        if keypoints is None:
+            keypoints = np.stack([camera.project(joints) for camera in cameras], axis=1)
+        return Labels(keypoints, joints)
 
 
 def cdf_frames(path: Path, coordinates: int) -> int:
-    """How many poses a CDF file has."""
+    """Return the number of poses of a CDF file."""
     return _cdf(path, coordinates)[1]
 
 
 def read_cdf(path: Path, coordinates: int) -> np.ndarray:
-    """The poses of a CDF file: (frames, 17, coordinates), of the 32 recorded joints those that everybody uses.
+    """Return the poses of a CDF file: (frames, 17, coordinates), the 17 commonly used joints of the 32 recorded ones.
 
     Raises:
         ValueError: not a CDF, no variable `Pose`, or one of another shape; also where it would unpack to something huge.
@@ -327,7 +330,7 @@ def read_cdf(path: Path, coordinates: int) -> np.ndarray:
 
 
 def _cdf(path: Path, coordinates: int) -> tuple[Any, int]:
-    """An open pose file and its number of frames; one record holds all of them, (1, frames, 32 * coordinates)."""
+    """Return an open pose file and its number of frames; one record holds all of them, (1, frames, 32 * coordinates)."""
     import cdflib  # only this layout needs it
 
     _require_small(path)
@@ -353,31 +356,31 @@ def _sentence(path: Path) -> Iterator[None]:
 
 
 def _require_small(path: Path) -> None:
-    """Refuse a file that is large, or whose compressed parts are when unpacked: cdflib unpacks whatever there is."""
+    """Refuse a file that is large, or whose compressed parts unpack to a large one: cdflib unpacks without a limit."""
     size = path.stat().st_size
     if size > _LARGEST_CDF:
         raise ValueError(f"{path}: {size} bytes, expected a pose file of at most {_LARGEST_CDF}")
     parts = [path.read_bytes()]
     for _ in range(2):  # the whole file may be compressed, and each variable in it
-        found = [_unpacked(data[at.start() :]) for data in parts for at in re.finditer(b"\x1f\x8b\x08", data)]
-        if sum(map(len, found)) >= _LARGEST_CDF:
+        unpacked = [_unpacked(data[at.start() :]) for data in parts for at in re.finditer(b"\x1f\x8b\x08", data)]
+        if sum(map(len, unpacked)) >= _LARGEST_CDF:
             raise ValueError(f"{path}: unpacks to more than {_LARGEST_CDF} bytes; expected a pose file")
-        parts = found
+        parts = unpacked
 
 
 def _unpacked(data: bytes) -> bytes:
     try:
         return zlib.decompressobj(31).decompress(data, _LARGEST_CDF)
     except zlib.error:
-        return b""  # three bytes that look like a beginning
+        return b""  # the three bytes are no gzip header
 
 
-def _files(root: Path, subjects: Collection[int], scratch: Path, with_pictures: bool) -> dict[File, Path]:
-    """The files of these subjects, those in archives unpacked; an unpacked one wins over one in an archive."""
+def _files(root: Path, subjects: Collection[int], scratch: Path, with_images: bool) -> dict[File, Path]:
+    """Return the files of these subjects, those in archives unpacked; a file outside of archives takes precedence."""
     if not root.is_dir():
         raise ValueError(f"{root}: expected a folder with Human3.6M's files")
-    kinds = (*POSES, VIDEOS) if with_pictures else POSES
-    found: dict[File, Path] = {}
+    kinds = (*POSES, VIDEOS) if with_images else POSES
+    paths: dict[File, Path] = {}
     archives = []
     for path in sorted(path for path in root.rglob("*") if path.is_file()):
         inner = PurePosixPath(path.relative_to(root).as_posix())
@@ -386,27 +389,27 @@ def _files(root: Path, subjects: Collection[int], scratch: Path, with_pictures: 
         else:
             file = _classified(inner, None)
             if file is not None and file[0] in kinds and file[1] in subjects:
-                found.setdefault(file, path)
+                paths.setdefault(file, path)
     for path, inner in archives:
         owner = _owner(inner)
         if owner is not None and owner not in subjects:
             continue
         for name, changed, stream in _members(path):
             file = _classified(PurePosixPath(name), inner)
-            if file is None or file[0] not in kinds or file[1] not in subjects or file in found:
+            if file is None or file[0] not in kinds or file[1] not in subjects or file in paths:
                 continue
-            # a folder and a name of our own: nothing that an archive says becomes a path
-            target = scratch / f"S{file[1]}" / file[0] / f"{len(found)}.{'mp4' if file[0] == VIDEOS else 'cdf'}"
+            # a folder and a name of our own: no name in an archive becomes a path
+            target = scratch / f"S{file[1]}" / file[0] / f"{len(paths)}.{'mp4' if file[0] == VIDEOS else 'cdf'}"
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("wb") as out:
                 shutil.copyfileobj(stream, out, 1 << 20)
-            os.utime(target, (changed, changed))  # a stage that goes on after a kill knows its inputs by it
-            found[file] = target
-    return found
+            os.utime(target, (changed, changed))  # a resumed stage recognises its inputs by it
+            paths[file] = target
+    return paths
 
 
 def _members(path: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
-    """An archive's files one by one: name, a number that changes with it, contents; no links, and none too large."""
+    """Yield an archive's files: name, a number that changes with it, content; no links, and none too large."""
 
     def check(name: str, size: int) -> None:
         limit = _LARGEST_VIDEO if name.lower().endswith(".mp4") else _LARGEST_CDF
@@ -434,7 +437,7 @@ def _members(path: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
 
 
 def _classified(name: PurePosixPath, archive: PurePosixPath | None) -> File | None:
-    """What a file is, by its name, its folders, and the archive that it is in."""
+    """Return a file's kind, subject, trial and camera by its name, folders and archive; None for other files."""
     suffix = name.suffix.lower()
     if suffix not in (".cdf", ".mp4"):
         return None
@@ -453,13 +456,13 @@ def _classified(name: PurePosixPath, archive: PurePosixPath | None) -> File | No
 
 
 def _kind(archive: PurePosixPath) -> str | None:
-    """What an archive holds: `Poses_D2_Positions_S1.tgz`, `D2_Positions.tgz`, `Videos_S1.tgz`."""
+    """Return the kind of an archive's files: `Poses_D2_Positions_S1.tgz`, `D2_Positions.tgz`, `Videos_S1.tgz`."""
     stem = re.sub(r"(_S\d+)?(\.tgz|\.tar\.gz|\.tar|\.zip)$", "", archive.name, flags=re.IGNORECASE)
     return stem.removeprefix("Poses_")
 
 
 def _owner(name: PurePosixPath) -> int | None:
-    """The subject of a file: a folder S1 (or s1) above it, or `_S1` at the end of an archive's name."""
+    """Return the subject of a file: a folder S1 (or s1) above it, or `_S1` at the end of an archive's name."""
     folders = [part for part in name.parts[:-1] if re.fullmatch(r"[sS]\d{1,2}", part)]
     if folders:
         return int(folders[-1][1:])

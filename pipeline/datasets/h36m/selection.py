@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Ge
 
 from pipeline.datasets.h36m.takes import (
     DAMAGED,
@@ -21,16 +22,24 @@ from pipeline.datasets.h36m.takes import (
 from pipeline.files.keys import FrameKeys
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class H36m:
-    """The nested section `h36m` of `target` and `source`: which part of Human3.6M is used."""
+    """Nested section `h36m` of `target` and `sources.<name>`: the part of Human3.6M that is used.
+
+    Attributes:
+        train_subjects, test_subjects: their numbers.
+        train_every: every how many frame groups one is used, counted through all takes of the train subjects.
+        test_every: the same of the test subjects.
+        damaged: S9's takes with shifted poses, S11's with a missing video.
+        leave_out: more takes to leave out, "s_01_act_02_subact_01".
+    """
 
     train_subjects: tuple[int, ...] = TRAIN_SUBJECTS
     test_subjects: tuple[int, ...] = TEST_SUBJECTS
-    train_every: int = 5  # every so many moments, counted through all takes of the train subjects
-    test_every: int = 64  # the same of the test subjects
-    damaged: Literal["excluded", "included"] = "excluded"  # S9's takes with shifted poses, S11's with a missing video
-    leave_out: tuple[str, ...] = ()  # more takes to do without, "s_01_act_02_subact_01"
+    train_every: Annotated[int, Ge(1)] = 5
+    test_every: Annotated[int, Ge(1)] = 64
+    damaged: Literal["excluded", "included"] = "excluded"
+    leave_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         both = sorted(set(self.train_subjects) & set(self.test_subjects))
@@ -39,9 +48,6 @@ class H36m:
         if not self.subjects or not set(self.subjects) <= set(TRAIN_SUBJECTS + TEST_SUBJECTS):
             known = ", ".join(map(str, TRAIN_SUBJECTS + TEST_SUBJECTS))
             raise ValueError(f"h36m: expected subjects among {known}, got {list(self.subjects)}")
-        for name in ("train_every", "test_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"h36m.{name}: expected at least 1, got {getattr(self, name)}")
 
     @property
     def subjects(self) -> tuple[int, ...]:
@@ -50,7 +56,7 @@ class H36m:
 
 @dataclass(frozen=True, eq=False)
 class SelectedTake:
-    """The frames of one take that are used: rows are places in `take.numbers`."""
+    """The selected frames of one take; `rows` are indices into `take.numbers`."""
 
     take: Take
     split: str
@@ -61,24 +67,24 @@ class SelectedTake:
         return self.take.numbers[self.rows]
 
     def labels(self) -> Labels:
-        found = self.take.labels()
-        return Labels(found.points[self.rows], found.joints[self.rows])
+        labels = self.take.labels()
+        return Labels(labels.keypoints[self.rows], labels.joints[self.rows])
 
 
 def select_frames(takes: Sequence[Take], config: H36m) -> tuple[list[SelectedTake], list[str]]:
-    """The frames to use, as published: every so many of a split's moments, counted through all of its takes.
+    """Return the frames to use, as published: every n-th of a split's frame groups, counted through all of its takes.
 
-    A moment is counted when all views have it. Takes with a missing video are left out before counting, as they are in the
-    published lists; S9's damaged ones and `leave_out` after it, so that the other frames stay the same ones.
+    Only frame groups that all views have are counted. Takes with a missing video are left out before counting, as in the
+    published lists. S9's damaged takes and `leave_out` are left out after counting, so that the other frames do not change.
 
     Returns:
-        One entry a take that has frames left, and sentences on what was left out.
+        One entry per take with selected frames, and sentences on omissions.
     """
     names = {take.name for take in takes}
     unknown = sorted(set(config.leave_out) - names)
     if unknown:
         raise ValueError(f"h36m.leave_out: there is no take '{unknown[0]}'; there are {', '.join(sorted(names))}")
-    chosen, notes = [], []
+    selected, notes = [], []
     for split, subjects, every in (
         ("train", config.train_subjects, config.train_every),
         ("test", config.test_subjects, config.test_every),
@@ -86,31 +92,31 @@ def select_frames(takes: Sequence[Take], config: H36m) -> tuple[list[SelectedTak
         counted = 0
         for take in sorted((take for take in takes if take.subject in subjects), key=lambda take: take.key):
             if config.damaged == "excluded" and take.key in NO_VIDEO:
-                notes.append(f"{take.name}: {len(take.numbers)} moments left out (h36m.damaged: excluded)")
+                notes.append(f"{take.name}: {len(take.numbers)} frame groups left out (h36m.damaged: excluded)")
                 continue
             rows = np.arange(-counted % every, len(take.numbers), every)
             counted += len(take.numbers)
             if config.damaged == "excluded" and take.key in DAMAGED:
-                notes.append(f"{take.name}: {len(rows)} of the chosen moments left out (h36m.damaged: excluded)")
+                notes.append(f"{take.name}: {len(rows)} of the selected frame groups left out (h36m.damaged: excluded)")
             elif take.name in config.leave_out:
-                notes.append(f"{take.name}: {len(rows)} of the chosen moments left out (h36m.leave_out)")
+                notes.append(f"{take.name}: {len(rows)} of the selected frame groups left out (h36m.leave_out)")
             elif len(rows):
-                chosen.append(SelectedTake(take, split, rows))
-    if not chosen:
-        raise ValueError("h36m: no moment is left by the subjects, train_every, test_every, damaged and leave_out")
-    return chosen, notes
+                selected.append(SelectedTake(take, split, rows))
+    if not selected:
+        raise ValueError("h36m: no frame group is left by the subjects, train_every, test_every, damaged and leave_out")
+    return selected, notes
 
 
-def frame_keys(chosen: Sequence[SelectedTake]) -> FrameKeys:
-    """The frames' keys: the take's name, the number in it (from 1), the split, and the subject."""
-    lengths = [len(each.rows) for each in chosen]
-    columns = [(each.take.name, each.split, each.take.person) for each in chosen]
+def frame_keys(selected: Sequence[SelectedTake]) -> FrameKeys:
+    """Return the frames' keys: the take's name, the number in it (from 1), the split, and the subject."""
+    lengths = [len(each.rows) for each in selected]
+    columns = [(each.take.name, each.split, each.take.person) for each in selected]
     sequence, split, person = (np.repeat(np.array(column), lengths) for column in zip(*columns, strict=True))
-    return FrameKeys(sequence, np.concatenate([each.numbers for each in chosen]).astype(np.int32), split, person)
+    return FrameKeys(sequence, np.concatenate([each.numbers for each in selected]).astype(np.int32), split, person)
 
 
 def subject_of(person: str) -> int:
-    """9 from "S9", as `keys` names people.
+    """Return 9 from "S9", the form of `frame_keys`.
 
     Raises:
         ValueError: the frames are not of Human3.6M.
@@ -120,34 +126,34 @@ def subject_of(person: str) -> int:
     return int(person[1:])
 
 
-def recipe_of(wanted: FrameKeys) -> str:
-    """What the names of metrics say of the frames that they are about: see `H36m.damaged`."""
+def recipe_of(keys: FrameKeys) -> str:
+    """Return the part of metrics' names that states whether damaged takes are included, see `H36m.damaged`."""
     damaged = {take_name(*key) for key in DAMAGED + NO_VIDEO}
-    return "damaged_included" if damaged & set(wanted.sequence.tolist()) else "damaged_excluded"
+    return "damaged_included" if damaged & set(keys.sequence.tolist()) else "damaged_excluded"
 
 
-def boxes(chosen: Sequence[SelectedTake]) -> np.ndarray:
-    """(frames, views, 4) px: the published boxes, about the pelvis of the 3D labels."""
-    found = []
-    for each in chosen:
+def boxes(selected: Sequence[SelectedTake]) -> np.ndarray:
+    """Return (frames, views, 4) px: the published boxes, about the pelvis of the 3D labels."""
+    boxes_px = []
+    for each in selected:
         roots = each.labels().joints[:, SKELETON.root]
-        found.append(np.stack([published_box(camera, roots) for camera in each.take.cameras], axis=1))
-    return np.concatenate(found)
+        boxes_px.append(np.stack([published_box(camera, roots) for camera in each.take.cameras], axis=1))
+    return np.concatenate(boxes_px)
 
 
-def ground_truth(takes: Sequence[Take], wanted: FrameKeys) -> tuple[np.ndarray, np.ndarray]:
-    """Where the joints of some frames were.
+def ground_truth(takes: Sequence[Take], keys: FrameKeys) -> tuple[np.ndarray, np.ndarray]:
+    """Return the joints of some frames.
 
     Returns:
-        (frames, 17, 3) world mm, NaN where no take has the frame, and (frames,) mm head sizes.
+        (frames, 17, 3) world mm, NaN if no take has the frame, and (frames,) mm head sizes.
     """
-    joints = np.full((len(wanted), len(SKELETON), 3), np.nan)
+    joints = np.full((len(keys), len(SKELETON), 3), np.nan)
     by_name = {take.name: take for take in takes}
-    for name in sorted(set(wanted.sequence.tolist()) & by_name.keys()):
-        rows = np.flatnonzero(wanted.sequence == name)
+    for name in sorted(set(keys.sequence.tolist()) & by_name.keys()):
+        rows = np.flatnonzero(keys.sequence == name)
         take = by_name[name]
         place = {number: at for at, number in enumerate(take.numbers.tolist())}
-        at = np.array([place.get(number, -1) for number in wanted.number[rows].tolist()])
+        at = np.array([place.get(number, -1) for number in keys.number[rows].tolist()])
         labels = take.labels()
         joints[rows[at >= 0]] = labels.joints[at[at >= 0]]
     known = np.isfinite(joints).all(axis=(1, 2))
@@ -155,29 +161,29 @@ def ground_truth(takes: Sequence[Take], wanted: FrameKeys) -> tuple[np.ndarray, 
 
 
 def facts(takes: Sequence[Take]) -> list[str]:
-    """What is there, in sentences, beside what is published."""
+    """Return sentences on the takes, and on the published numbers."""
     sentences = []
     for split, subjects, every in (("train", TRAIN_SUBJECTS, 5), ("test", TEST_SUBJECTS, 64)):
         own = [take for take in takes if take.subject in subjects]
-        moments = sum(len(take.numbers) for take in own if take.key not in NO_VIDEO)
-        groups = -(-moments // every)
-        people = ", ".join(sorted({take.person for take in own})) or "nobody"
+        frame_groups = sum(len(take.numbers) for take in own if take.key not in NO_VIDEO)
+        used = -(-frame_groups // every)
+        people = ", ".join(sorted({take.person for take in own})) or "no subject"
         sentences.append(
-            f"{split}: {len(own)} takes of {people}, {moments:,} moments that all views have; every {every}th: {groups:,} view "
-            "groups"
+            f"{split}: {len(own)} takes of {people}, {frame_groups:,} frame groups that all views have; every {every}th: "
+            f"{used:,} frame groups"
         )
         if split == "test" and own:
             damaged = [take for take in own if take.key in DAMAGED]
             shifted = sum(len(take.numbers) for take in damaged)
-            sentences.append(f"test: {shifted:,} of these moments are in S9's {len(damaged)} damaged takes")
+            sentences.append(f"test: {shifted:,} of these frame groups are in S9's {len(damaged)} damaged takes")
     missing = [take_name(*key) for key in NO_VIDEO if key not in {take.key for take in takes}]
     sentences += [f"{name}: not there, or without a video that can be read, as in many copies" for name in missing]
     return [*sentences, *PUBLISHED]
 
 
 PUBLISHED = (
-    "published: 1,559,752 pictures of the train subjects (77,988 view groups at every 5th), 550,644 of the test subjects",
-    "published: 2,151 test groups are every 64th of 137,661 moments, what today's pose files give; 2,215 are 8,860 records / 4 "
-    "of the older record files, made from pose files that were longer (it is reported of S9's damaged Greeting, which has 1,447 "
-    "poses now). Neither leaves the damaged takes out. Errors on the two are not the same measurement.",
+    "published: 1,559,752 images of the train subjects (77,988 frame groups at every 5th), 550,644 of the test subjects",
+    "published: 2,151 test groups are every 64th of the 137,661 frame groups in today's pose files; 2,215 are 8,860 records / 4 "
+    "of the older record files, made from longer pose files (reported for S9's damaged Greeting, which has 1,447 poses now). "
+    "Both include the damaged takes. Errors on the two are not comparable.",
 )

@@ -1,7 +1,7 @@
-"""Human3.6M whatever files it is in: its names and numbers, a take, and cameras that are made sure of by reprojection.
+"""Human3.6M in any layout: its names and numbers, and a take.
 
-A take is one subject doing one action once, seen by four cameras that were calibrated anew for every subject. Frames are
-numbered from 1, as the field's picture names are.
+A take is one subject doing one action once, recorded by four cameras. The cameras were calibrated anew for every subject.
+Frames are numbered from 1, as in the field's image names.
 """
 
 import re
@@ -18,7 +18,7 @@ from pipeline.skeleton import Skeleton, get
 
 SKELETON: Skeleton = get("h36m_17")
 TRAIN_SUBJECTS, TEST_SUBJECTS = (1, 5, 6, 7, 8), (9, 11)
-SIZE = (1000, 1002)  # px, where there is no picture to look at; two of the cameras have 1000 x 1000
+SIZE = (1000, 1002)  # px, without an image; two of the cameras have 1000 x 1000
 CAMERAS = ("54138969", "55011271", "58860488", "60457274")
 # As metadata.xml numbers them. Published code has another table, which is wrong from 7 to 12 and at 14 and 15.
 ACTIONS = {
@@ -27,67 +27,63 @@ ACTIONS = {
     16: "WalkingTogether",
 }  # fmt: skip
 RECORDED_JOINTS = 32
-# Of the 32 recorded joints, those that everybody uses, in the order of the skeleton h36m_17. 16 lies where 13 does.
+# The 17 commonly used joints of the 32 recorded ones, in the order of the skeleton h36m_17. 16 has the position of 13.
 JOINTS_OF_32 = (0, 1, 2, 3, 6, 7, 8, 12, 16, 14, 15, 17, 18, 19, 25, 26, 27)
-# Subject, action, subaction: the poses of S9 stand beside the person there, by up to some 100 mm.
+# Subject, action, subaction: the poses of S9 are offset from the person by up to some 100 mm.
 DAMAGED = ((9, 5, 2), (9, 10, 2), (9, 13, 1))
 NO_VIDEO = ((11, 2, 2),)  # the first camera's is missing or broken in many copies
-HEAD_MM = 200.0  # a tenth of the published box, in which PCKh is measured on this set
+HEAD_MM = 200.0  # a tenth of the published box; the head size of PCKh on this set
 BOX_MM = (-1000.0, -900.0, 1000.0, 1100.0)  # the published box about the pelvis, at its depth: x1 y1 x2 y2
 
-PICTURE_NAME = re.compile(
+IMAGE_NAME = re.compile(
     r"s_(\d{2})_act_(\d{2})_subact_(\d{2})_ca_(\d{2})(?:_(\d{6}))?(?:\.jpe?g|\.png)?", re.IGNORECASE
 )
 
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """What Human3.6M says of a take's frames.
+    """The labels of a take's frames.
 
     Attributes:
-        points: (frames, views, 17, 2) px of the full picture; NaN where not known.
-        joints: (frames, 17, 3) world mm; NaN where not known.
+        keypoints: (frames, views, 17, 2) px of the full image; NaN if unknown.
+        joints: (frames, 17, 3) world mm; NaN if unknown.
     """
 
-    points: np.ndarray
+    keypoints: np.ndarray
     joints: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
-class Stills:
-    """One view's pictures as files: their names by frame number."""
+class ImageFiles:
+    """One view's images as files: their names by frame number."""
 
-    pictures: archives.Pictures
+    images: archives.Images
     names: Mapping[int, str]
 
 
 @dataclass(frozen=True)
-class Film:
-    """One view's pictures as a video, whose first picture is frame 1."""
+class VideoFile:
+    """One view's images as a video, whose first image is frame 1."""
 
     path: Path
 
 
-Footage = Stills | Film
+Footage = ImageFiles | VideoFile
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Take:
     """One subject doing one action once.
 
     Attributes:
-        subject: 1 to 11.
-        action: 2 to 16, see ACTIONS.
-        subaction: 1 or 2.
+        key: subject (1 to 11), action (2 to 16, see ACTIONS), subaction (1 or 2).
         cameras: (views,) of the subject, in the order of CAMERAS.
         numbers: (frames,) int from 1, ascending: the frames that all views have.
-        footage: (views,); empty where only labels are asked for.
+        footage: (views,); empty if only labels are read.
         labels: reads the labels of all `numbers`.
     """
 
-    subject: int
-    action: int
-    subaction: int
+    key: tuple[int, int, int]
     cameras: tuple[Camera, ...]
     numbers: np.ndarray
     footage: tuple[Footage, ...]
@@ -95,15 +91,15 @@ class Take:
 
     @property
     def name(self) -> str:
-        return take_name(self.subject, self.action, self.subaction)
+        return take_name(*self.key)
+
+    @property
+    def subject(self) -> int:
+        return self.key[0]
 
     @property
     def person(self) -> str:
         return f"S{self.subject}"
-
-    @property
-    def key(self) -> tuple[int, int, int]:
-        return self.subject, self.action, self.subaction
 
 
 def take_name(subject: int, action: int, subaction: int) -> str:
@@ -111,7 +107,7 @@ def take_name(subject: int, action: int, subaction: int) -> str:
 
 
 def subject_number(value: Any, what: str) -> int:
-    """9 from 9, "9", "S9", b"S9" or an array of one."""
+    """Return 9 from 9, "9", "S9", b"S9" or an array of one."""
     if isinstance(value, bytes):
         value = value.decode("latin1")
     if isinstance(value, str):
@@ -121,7 +117,7 @@ def subject_number(value: Any, what: str) -> int:
 
 
 def whole(value: Any, what: str, low: int, high: int) -> int:
-    """A whole number, also out of an array of one or a text."""
+    """Return a whole number in [low, high], also from an array of one or a text."""
     try:
         number = float(np.asarray(value, dtype=np.float64).reshape(()) if np.size(value) != 1 else np.ravel(value)[0])
     except (TypeError, ValueError, OverflowError):
@@ -132,23 +128,23 @@ def whole(value: Any, what: str, low: int, high: int) -> int:
 
 
 def numbers(value: Any, shape: tuple[int, ...], what: str) -> np.ndarray:
-    """Finite numbers of a shape, up to axes of length 1: a (1, 3, 3) is a (3, 3)."""
+    """Return finite numbers of a shape, up to axes of length 1: a (1, 3, 3) is a (3, 3)."""
     try:
-        found = np.array(value, dtype=np.float64)
+        array = np.array(value, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{what}: expected numbers, got {value!r:.80}") from None
-    if tuple(side for side in found.shape if side != 1) != tuple(side for side in shape if side != 1):
-        raise ValueError(f"{what}: expected numbers of the shape {shape}, got {found.shape}")
-    if not np.isfinite(found).all():
-        raise ValueError(f"{what}: expected finite numbers, got {found.tolist()!r:.80}")
-    return found.reshape(shape)
+    if tuple(side for side in array.shape if side != 1) != tuple(side for side in shape if side != 1):
+        raise ValueError(f"{what}: expected numbers of the shape {shape}, got {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{what}: expected finite numbers, got {array.tolist()!r:.80}")
+    return array.reshape(shape)
 
 
 def published_box(camera: Camera, roots: np.ndarray) -> np.ndarray:
-    """The box that this set's systems crop by: 2 m squared at the depth of the pelvis, 100 mm lower than it.
+    """Return the box of this set's published systems: 2 m x 2 m at the depth of the pelvis, 100 mm lower than it.
 
     Args:
-        camera: the view's; its distortion is left out, as published.
+        camera: of the view; its distortion is ignored, as published.
         roots: (frames, 3) world mm, the pelvis.
 
     Returns:

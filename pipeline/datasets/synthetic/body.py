@@ -1,4 +1,4 @@
-"""A person's body: its measures, its pose as 27 angles, and where the joints are in the world.
+"""A person's body: its measures, its pose as 27 angles, and its joints in the world.
 
 Person axes: x right, y forward, z up. World: mm, z up. A limb hangs down (0, 0, -1) when its angles are zero.
 """
@@ -26,7 +26,7 @@ ANGLES = (
 )  # fmt: skip
 ANGLE = {name: index for index, name in enumerate(ANGLES)}
 
-# Degrees a healthy adult reaches; key poses are clipped to them.
+# The range of a healthy adult's angles, deg; key poses are clipped to it.
 _LIMITS = {
     "lean": (-20, 80), "side": (-25, 25), "twist": (-40, 40),
     "head_yaw": (-65, 65), "head_pitch": (-35, 35), "head_roll": (-20, 20),
@@ -35,7 +35,7 @@ _LIMITS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Body:
     """Lengths in mm, of one person; `girth` multiplies every thickness."""
 
@@ -87,7 +87,7 @@ def sample_body(rng: np.random.Generator) -> Body:
 
 
 def turn(axis: int, degrees: np.ndarray) -> np.ndarray:
-    """(..., 3, 3) right-handed rotations about the x (0), y (1) or z (2) axis."""
+    """Return (..., 3, 3) right-handed rotations about the x (0), y (1) or z (2) axis."""
     radians = np.deg2rad(degrees)
     cosine, sine = np.cos(radians), np.sin(radians)
     made = np.zeros((*np.shape(radians), 3, 3))
@@ -99,37 +99,40 @@ def turn(axis: int, degrees: np.ndarray) -> np.ndarray:
 
 
 def within_limits(angles: np.ndarray) -> np.ndarray:
-    """(..., 27) deg, clipped to what joints allow; the root is free."""
+    """Return (..., 27) deg, clipped to the range of each joint; the root is free."""
     limits = np.array([_LIMITS.get(name.removeprefix("right_").removeprefix("left_"), (-1e9, 1e9)) for name in ANGLES])
     return np.clip(angles, limits[:, 0], limits[:, 1])
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Where every part of a body is. Points (..., 3) world mm, by name; frames (..., 3, 3), world_from_part.
+    """A body in the world.
 
-    Beyond the 16 joints the points hold waist, right_toe, left_toe, right_hand, left_hand (finger tips); the frames are
-    pelvis, waist, chest, head and both thighs, shanks, feet, upper arms and forearms.
+    Attributes:
+        points: by name, (..., 3) world mm: the 16 joints, waist, right_toe, left_toe, right_hand, left_hand (finger tips).
+        frames: by name, (..., 3, 3) world_from_part: pelvis, waist, chest, head, both thighs, shanks, feet, upper arms and
+            forearms.
     """
 
     points: dict[str, np.ndarray]
     frames: dict[str, np.ndarray]
 
     def joints(self) -> np.ndarray:
-        """(..., 16, 3) world mm, in the order of JOINTS."""
+        """Return (..., 16, 3) world mm, in the order of JOINTS."""
         return np.stack([self.points[name] for name in JOINTS], axis=-2)
 
     def at(self, index: int) -> "Pose":
-        """One moment of a sequence."""
+        """Return the pose of one frame of a sequence."""
         return Pose({k: v[index] for k, v in self.points.items()}, {k: v[index] for k, v in self.frames.items()})
 
 
 def pose_body(body: Body, angles: np.ndarray, place: np.ndarray) -> Pose:
-    """Forward kinematics, standing on the floor.
+    """Return the pose of a body that stands on the floor (forward kinematics).
 
     Args:
+        body: its lengths.
         angles: (..., 27) deg, in the order of ANGLES.
-        place: (..., 2) world mm, where the pelvis is above the floor.
+        place: (..., 2) world mm, the point of the floor below the pelvis.
     """
     a = {name: angles[..., index] for name, index in ANGLE.items()}
     down, ahead, up = (np.array([0.0, 0, -1]), np.array([0.0, 1, 0]), np.array([0.0, 0, 1]))

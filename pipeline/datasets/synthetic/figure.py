@@ -31,7 +31,7 @@ _HAIR = np.array(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Garment:
     """Colours in [0, 1], a pattern of `raster` with its period in mm, and how strongly folds show."""
 
@@ -43,9 +43,9 @@ class Garment:
     phase: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Appearance:
-    """Everything of a person's looks that is not the body's measures."""
+    """A person's looks, without the body's measures."""
 
     skin: np.ndarray
     hair: np.ndarray
@@ -70,38 +70,47 @@ class Appearance:
 
 
 def _colour(rng: np.random.Generator, low: float, high: float, saturation: tuple[float, float]) -> np.ndarray:
-    """A random hue at a value in [low, high] and a saturation in the given range."""
+    """Draw a hue, a value in [low, high] and a saturation in the given range; (3,) RGB."""
     hue, value, colourful = (rng.uniform(0, 6), rng.uniform(low, high), rng.uniform(*saturation))
     wheel = np.clip(np.abs(np.mod(hue + np.array([0.0, 4.0, 2.0]), 6) - 3) - 1, 0, 1)
     return value * (1 - colourful * (1 - wheel))
 
 
-def _garment(rng: np.random.Generator, dull: float, plain: float) -> Garment:
-    """A random cloth; `dull` in [0, 1] mixes bright and colourful with dark and grey."""
+def _garment(rng: np.random.Generator, dullness: float, plain: float) -> Garment:
+    """Draw a cloth; `dullness` in [0, 1] mixes bright and colourful with dark and grey."""
     bright = _colour(rng, 0.12, 0.95, (0.05, 0.8))
     dark = _colour(rng, 0.10, 0.50, (0.02, 0.35))
-    base = (1 - dull) * bright + dull * dark
-    other = (1 - dull) * _colour(rng, 0.1, 0.95, (0.0, 0.8)) + dull * np.clip(base * rng.uniform(0.55, 1.7), 0, 1)
+    base = (1 - dullness) * bright + dullness * dark
+    other = (1 - dullness) * _colour(rng, 0.1, 0.95, (0.0, 0.8)) + dullness * np.clip(
+        base * rng.uniform(0.55, 1.7), 0, 1
+    )
     patterns = (raster.RINGS, raster.STRIPES, raster.CHECKS, raster.BLOTCHES, raster.PLAID)
     pattern = int(patterns[rng.integers(len(patterns))])
     if rng.random() < plain:
         pattern = raster.SOLID
     return Garment(
-        base, other, pattern, float(rng.uniform(35, 130)), float(rng.uniform(0.12, 0.35)), float(rng.uniform(0, 900))
+        base=base,
+        second=other,
+        pattern=pattern,
+        period=float(rng.uniform(35, 130)),
+        grain=float(rng.uniform(0.12, 0.35)),
+        phase=float(rng.uniform(0, 900)),
     )
 
 
-def sample_appearance(rng: np.random.Generator, body: Body, dull: float = 0.0) -> Appearance:
+def sample_appearance(rng: np.random.Generator, body: Body, dullness: float = 0.0) -> Appearance:
     """Draw skin, hair and clothes.
 
     Args:
-        dull: in [0, 1]; 0 dresses people as photographs show them, 1 as a lab does: dark, plain, long.
+        rng: draws everything.
+        body: whose looks.
+        dullness: in [0, 1]; 0: clothes as in photographs, 1: as in a lab: dark, plain, long.
     """
-    # Both wardrobes are drawn from always, so that `dull` changes nothing but the clothes themselves.
+    # Both wardrobes are always drawn from, so that `dullness` changes the clothes only.
     shade, mixed = rng.uniform(0, len(_SKIN) - 1.001), rng.uniform(0.9, 1.06)
     skin = mixed * ((1 - shade % 1) * _SKIN[int(shade)] + (shade % 1) * _SKIN[int(shade) + 1])
     hair = _HAIR[rng.integers(len(_HAIR))] * rng.uniform(0.8, 1.25)
-    top, bottom = (_garment(rng, dull, 0.45 + 0.3 * dull), _garment(rng, dull, 0.7 + 0.2 * dull))
+    top, bottom = (_garment(rng, dullness, 0.45 + 0.3 * dullness), _garment(rng, dullness, 0.7 + 0.2 * dullness))
     chance = rng.random(9)
     front = int(
         np.select(
@@ -112,7 +121,7 @@ def sample_appearance(rng: np.random.Generator, body: Body, dull: float = 0.0) -
     )
     if np.abs(top.base - skin).max() < 0.15:  # cloth of the colour of skin would undress them
         top = replace(top, base=0.6 * top.base[::-1])
-    # What shows in the front must stand out against the cloth: dark on bright and bright on dark.
+    # The front must stand out against the cloth: dark on bright and bright on dark.
     contrast = _colour(rng, 0.72, 1.0, (0.0, 0.5)) if top.base.mean() < 0.45 else _colour(rng, 0.05, 0.3, (0.0, 0.6))
     numbers = {
         raster.V_NECK: (rng.uniform(0.45, 0.7), rng.uniform(-130, -70), 0.0),
@@ -120,8 +129,8 @@ def sample_appearance(rng: np.random.Generator, body: Body, dull: float = 0.0) -
         raster.PLACKET: (rng.uniform(16, 26), 0.0, 0.0),
         raster.PRINT: (rng.uniform(75, 120), rng.uniform(-260, -200), rng.uniform(-80, -40)),
     }[front]
-    sleeve = float(rng.uniform(0.45, 1.0)) if chance[5] < 0.5 - 0.1 * dull else 2.0
-    if chance[5] < 0.08 - 0.08 * dull:
+    sleeve = float(rng.uniform(0.45, 1.0)) if chance[5] < 0.5 - 0.1 * dullness else 2.0
+    if chance[5] < 0.08 - 0.08 * dullness:
         sleeve = 0.25
     return Appearance(
         skin=skin,
@@ -131,7 +140,7 @@ def sample_appearance(rng: np.random.Generator, body: Body, dull: float = 0.0) -
         beard=bool(not body.female and chance[1] < 0.3),
         bald=bool(not body.female and chance[2] < 0.12),
         long_hair=bool(body.female and chance[3] < 0.6),
-        cap=bool(chance[4] < 0.10 - 0.08 * dull),
+        cap=bool(chance[4] < 0.10 - 0.08 * dullness),
         smile=float(rng.uniform(-0.1, 0.35)),
         top=top,
         bottom=bottom,
@@ -141,14 +150,14 @@ def sample_appearance(rng: np.random.Generator, body: Body, dull: float = 0.0) -
         front_colour=skin * 0.97 if front == raster.V_NECK else contrast,
         front_numbers=numbers,
         sleeve=sleeve,
-        trouser=float(rng.uniform(0.55, 1.1) if chance[6] < 0.28 - 0.18 * dull else 2.0),
-        skirt=float(rng.uniform(0.75, 1.25)) if body.female and chance[7] < 0.22 * (1 - dull) else 0.0,
+        trouser=float(rng.uniform(0.55, 1.1) if chance[6] < 0.28 - 0.18 * dullness else 2.0),
+        skirt=float(rng.uniform(0.75, 1.25)) if body.female and chance[7] < 0.22 * (1 - dullness) else 0.0,
         loose=float(rng.uniform(1.0, 1.2)),
     )  # fmt: skip
 
 
 class _Shapes:
-    """Collects shapes and materials side by side."""
+    """Shapes and their materials, collected one by one."""
 
     def __init__(self, owner: int) -> None:
         self.owner = owner
@@ -156,7 +165,7 @@ class _Shapes:
         self.materials: list[np.ndarray] = []
 
     def add(
-        self, axes: np.ndarray, centre: np.ndarray, material: np.ndarray, length: float, start: float, end: float,
+        self, axes: np.ndarray, centre: np.ndarray, material: np.ndarray, *, length: float, start: float, end: float,
         texture: np.ndarray | None = None, origin: np.ndarray | None = None, kind: int = raster.CONE,
     ) -> None:  # fmt: skip
         shape = np.zeros((), raster.SHAPE)
@@ -172,10 +181,10 @@ class _Shapes:
         self.materials.append(material)
 
     def limb(
-        self, start: np.ndarray, end: np.ndarray, start_radius: float, end_radius: float, material: np.ndarray,
-        forward: np.ndarray, flat: float = 1.0,
+        self, start: np.ndarray, end: np.ndarray, radii: tuple[float, float], material: np.ndarray,
+        forward: np.ndarray, *, flat: float = 1.0,
     ) -> None:  # fmt: skip
-        """A round cone between two points; `flat` scales its thickness along `forward`."""
+        """Add a round cone between two points; `radii` are those of its ends, `flat` scales it along `forward`."""
         along = end - start
         length = math.sqrt(along @ along)
         z = along / length
@@ -183,15 +192,22 @@ class _Shapes:
         y = y / math.sqrt(y @ y)
         # x = y cross z, written out: np.cross takes longer than all the rest.
         x = (y[1] * z[2] - y[2] * z[1], y[2] * z[0] - y[0] * z[2], y[0] * z[1] - y[1] * z[0])
-        self.add(np.array([x, flat * y, z]).T, start, material, length, start_radius, end_radius)
+        self.add(np.array([x, flat * y, z]).T, start, material, length=length, start=radii[0], end=radii[1])
 
     def blob(
-        self, centre: np.ndarray, frame: np.ndarray, radii: tuple[float, float, float], material: np.ndarray,
+        self, centre: np.ndarray, frame: np.ndarray, radii: tuple[float, float, float], material: np.ndarray, *,
         texture: np.ndarray | None = None, origin: np.ndarray | None = None,
     ) -> None:  # fmt: skip
-        """An ellipsoid with its radii along the frame's axes."""
+        """Add an ellipsoid with its radii along the frame's axes."""
         self.add(
-            frame * np.array(radii), centre, material, 0.0, 1.0, 1.0, frame if texture is None else texture, origin
+            frame * np.array(radii),
+            centre,
+            material,
+            length=0.0,
+            start=1.0,
+            end=1.0,
+            texture=frame if texture is None else texture,
+            origin=origin,
         )
 
     def done(self) -> tuple[np.ndarray, np.ndarray]:
@@ -199,7 +215,7 @@ class _Shapes:
 
 
 def plain(colour: np.ndarray, grain: float = 0.0, gloss: float = 0.0, phase: float = 0.0) -> np.ndarray:
-    """A material of one colour."""
+    """Return a material of one colour."""
     made = np.zeros((), raster.MATERIAL)
     made["base"] = made["second"] = made["third"] = colour
     made["grain"], made["gloss"], made["period"], made["phase"] = (grain, gloss, 100.0, phase)
@@ -221,7 +237,7 @@ def _cloth(garment: Garment, kind: int = raster.PLAIN, third: np.ndarray | None 
 
 
 def person_shapes(body: Body, looks: Appearance, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
-    """(shapes,) of SHAPE and of MATERIAL for one person at one moment."""
+    """Return the (shapes,) of SHAPE and of MATERIAL of one person in one frame."""
     p, f = pose.points, pose.frames
     made = _Shapes(raster.PERSON)
     size, girth = body.height / 1700, body.girth * body.height / 1700
@@ -237,23 +253,23 @@ def person_shapes(body: Body, looks: Appearance, pose: Pose) -> tuple[np.ndarray
     shoulder_half = body.half_shoulders
     made.add(
         np.column_stack([chest[:, 0] * (0.86 * shoulder_half + 12) / 100, chest[:, 1] * 0.96 * wide, chest[:, 2]]),
-        p["waist"] + 20 * chest[:, 2], top, 0.62 * body.chest, 92.0, 104.0, chest, thorax,
+        p["waist"] + 20 * chest[:, 2], top, length=0.62 * body.chest, start=92.0, end=104.0, texture=chest, origin=thorax,
     )  # fmt: skip
     made.add(
         np.column_stack([waist[:, 0] * (0.45 * body.half_hips + 0.42 * shoulder_half + 22) / 100 * wide,
                          waist[:, 1] * 0.92 * wide, waist[:, 2]]),
-        hips + 60 * waist[:, 2], top, body.loin * 0.75, 106.0, 98.0, chest, thorax,
+        hips + 60 * waist[:, 2], top, length=body.loin * 0.75, start=106.0, end=98.0, texture=chest, origin=thorax,
     )  # fmt: skip
     for side in ("right", "left"):
         made.limb(
-            thorax - 22 * chest[:, 2], p[f"{side}_shoulder"] - 8 * chest[:, 2], 66 * wide, 55 * wide, top, chest[:, 1]
+            thorax - 22 * chest[:, 2], p[f"{side}_shoulder"] - 8 * chest[:, 2], (66 * wide, 55 * wide), top, chest[:, 1]
         )
         made.shapes[-1]["texture_from_world"], made.shapes[-1]["texture_origin"] = chest.T, thorax
     if body.female:
         for sign in (1.0, -1.0):
             made.blob(
                 thorax + chest @ np.array([sign * 0.42 * shoulder_half, 60 * wide, -135 * size]),
-                chest, (66 * girth, 56 * girth, 66 * girth), top, chest, thorax,
+                chest, (66 * girth, 56 * girth, 66 * girth), top, texture=chest, origin=thorax,
             )  # fmt: skip
     bottom = _cloth(looks.bottom)
     made.blob(hips + 12 * pelvis[:, 2], pelvis, ((body.half_hips + 68) * wide, 112 * wide, 112 * size), bottom)
@@ -267,8 +283,8 @@ def person_shapes(body: Body, looks: Appearance, pose: Pose) -> tuple[np.ndarray
     thigh = _cloth(looks.bottom, raster.CUT, looks.skin, cut_thigh)
     shank = _cloth(looks.bottom, raster.CUT, looks.skin, cut_shank)
     for side in ("right", "left"):
-        made.limb(p[f"{side}_hip"], p[f"{side}_knee"], 86 * leg, 58 * leg, thigh, f[f"{side}_thigh"][:, 1])
-        made.limb(p[f"{side}_knee"], p[f"{side}_ankle"], 56 * leg, 38 * leg, shank, f[f"{side}_shank"][:, 1])
+        made.limb(p[f"{side}_hip"], p[f"{side}_knee"], (86 * leg, 58 * leg), thigh, f[f"{side}_thigh"][:, 1])
+        made.limb(p[f"{side}_knee"], p[f"{side}_ankle"], (56 * leg, 38 * leg), shank, f[f"{side}_shank"][:, 1])
         if looks.trouser < 2 or looks.skirt > 0:  # calf
             calf = p[f"{side}_knee"] + f[f"{side}_shank"] @ np.array([0, -16 * girth, -0.3 * body.shank])
             made.blob(calf, f[f"{side}_shank"], (44 * girth, 46 * girth, 0.22 * body.shank), skin)
@@ -276,14 +292,14 @@ def person_shapes(body: Body, looks: Appearance, pose: Pose) -> tuple[np.ndarray
         shoe = plain(looks.shoe, grain=0.1, gloss=0.15)
         heel = p[f"{side}_ankle"] + foot @ np.array([0, -0.18 * body.foot, -0.55 * body.ankle_height])
         ball = p[f"{side}_ankle"] + foot @ np.array([0, 0.42 * body.foot, -0.62 * body.ankle_height])
-        made.limb(heel, ball, 40 * size, 42 * size, shoe, foot[:, 2], 0.9)
-        made.limb(ball, p[f"{side}_toe"] + 4 * foot[:, 2], 42 * size, 33 * size, shoe, foot[:, 2], 0.78)
+        made.limb(heel, ball, (40 * size, 42 * size), shoe, foot[:, 2], flat=0.9)
+        made.limb(ball, p[f"{side}_toe"] + 4 * foot[:, 2], (42 * size, 33 * size), shoe, foot[:, 2], flat=0.78)
     if looks.skirt > 0:
         knees = 0.5 * (p["right_knee"] + p["left_knee"])
         hem = hips + looks.skirt * 0.85 * (knees - hips)
         apart = 0.5 * float(np.linalg.norm(p["right_knee"] - p["left_knee"]))
         widest = (body.half_hips + 62) * wide
-        made.limb(hips - 20 * pelvis[:, 2], hem, widest, widest + 0.35 * apart, bottom, pelvis[:, 1], 0.74)
+        made.limb(hips - 20 * pelvis[:, 2], hem, (widest, widest + 0.35 * apart), bottom, pelvis[:, 1], flat=0.74)
         made.shapes[-1]["kind"] = raster.SKIRT
 
     # Arms and hands.
@@ -294,31 +310,31 @@ def person_shapes(body: Body, looks: Appearance, pose: Pose) -> tuple[np.ndarray
     fore = _cloth(looks.top, raster.CUT, looks.skin, cut_fore)
     for side, sign in (("right", 1.0), ("left", -1.0)):
         forward = f[f"{side}_forearm"][:, 1]
-        made.limb(p[f"{side}_shoulder"], p[f"{side}_elbow"], 54 * arm, 42 * arm, upper, f[f"{side}_upper_arm"][:, 1])
-        made.limb(p[f"{side}_elbow"], p[f"{side}_wrist"], 41 * arm, 29 * arm, fore, forward)
+        made.limb(p[f"{side}_shoulder"], p[f"{side}_elbow"], (54 * arm, 42 * arm), upper, f[f"{side}_upper_arm"][:, 1])
+        made.limb(p[f"{side}_elbow"], p[f"{side}_wrist"], (41 * arm, 29 * arm), fore, forward)
         wrist, tip = p[f"{side}_wrist"], p[f"{side}_hand"]
         palm = wrist + 0.45 * (tip - wrist)
-        made.limb(wrist, palm, 25 * size, 33 * size, skin, forward, 0.62)
-        made.limb(palm, tip + 0.4 * (tip - palm), 31 * size, 19 * size, skin, forward, 0.6)
+        made.limb(wrist, palm, (25 * size, 33 * size), skin, forward, flat=0.62)
+        made.limb(palm, tip + 0.4 * (tip - palm), (31 * size, 19 * size), skin, forward, flat=0.6)
         across = f[f"{side}_forearm"][:, 0] * -sign
         made.limb(
-            palm, palm + 34 * size * across + 0.25 * (tip - wrist) + 18 * forward, 15 * size, 12 * size, skin, forward
+            palm, palm + 34 * size * across + 0.25 * (tip - wrist) + 18 * forward, (15 * size, 12 * size), skin, forward
         )
 
     # Head. The skull hangs between the upper neck and the head top, so that both are where people mark them.
     head = f["head"]
-    made.limb(thorax - 10 * chest[:, 2], p["upper_neck"] + 20 * head[:, 2], 57 * girth, 50 * girth, skin, chest[:, 1])
+    made.limb(thorax - 10 * chest[:, 2], p["upper_neck"] + 20 * head[:, 2], (57 * girth, 50 * girth), skin, chest[:, 1])
     half = 0.5 * body.head + 3
     centre = 0.5 * (p["upper_neck"] + p["head_top"]) + head @ np.array([0, 12 * size, 0])
     radii = (77 * size, 95 * size, half)
     face = plain(looks.skin, gloss=0.08)
     face["kind"], face["third"] = raster.FACE, looks.hair
     face["numbers"][:5] = (looks.hair_line, looks.hair_end, looks.beard, looks.bald, looks.smile)
-    made.blob(centre, head, radii, face, head * np.array(radii))
+    made.blob(centre, head, radii, face, texture=head * np.array(radii))
     chin = centre + head @ np.array([0, 36 * size, -0.64 * half])
-    made.blob(chin, head, (52 * size, 52 * size, 38 * size), face, head * np.array(radii), centre)
+    made.blob(chin, head, (52 * size, 52 * size, 38 * size), face, texture=head * np.array(radii), origin=centre)
     bridge, tip = (centre + head @ np.array([0, y * size, z * half]) for y, z in ((92, 0.05), (106, -0.24)))
-    made.limb(bridge, tip, 9 * size, 15 * size, skin, head[:, 1])
+    made.limb(bridge, tip, (9 * size, 15 * size), skin, head[:, 1])
     for sign in (1.0, -1.0):
         made.blob(centre + head @ np.array([sign * 77 * size, -4, -2]), head, (10 * size, 18 * size, 30 * size), skin)
     if not looks.bald and not looks.cap:  # hair has volume
@@ -327,33 +343,45 @@ def person_shapes(body: Body, looks: Appearance, pose: Pose) -> tuple[np.ndarray
         )
     if looks.long_hair:
         made.limb(centre + head @ np.array([0, -42 * size, 20]), thorax + chest @ np.array([0, -78 * wide, -20]),
-                  78 * size, 66 * size, hair, head[:, 1], 0.7)  # fmt: skip
+                  (78 * size, 66 * size), hair, head[:, 1], flat=0.7)  # fmt: skip
     if looks.cap:
         cap = plain(looks.cap_colour, grain=0.1)
         made.blob(centre + head @ np.array([0, -6 * size, 0.42 * half]), head, (84 * size, 98 * size, 0.66 * half), cap)
         brow, peak = (centre + head @ np.array([0, y * size, z * half]) for y, z in ((74, 0.50), (128, 0.42)))
-        made.limb(brow, peak, 58 * size, 50 * size, cap, head[:, 2], 0.14)
+        made.limb(brow, peak, (58 * size, 50 * size), cap, head[:, 2], flat=0.14)
     return made.done()
 
 
 def box(
     centre: np.ndarray, half_sizes: np.ndarray, material: np.ndarray, yaw: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One box of a room, turned by `yaw` deg about the vertical: a SHAPE and its MATERIAL."""
+    """Return a box of a room, turned by `yaw` deg about the vertical: a SHAPE and its MATERIAL."""
     made = _Shapes(raster.THING)
     cosine, sine = np.cos(np.deg2rad(yaw)), np.sin(np.deg2rad(yaw))
     frame = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
-    made.add(frame * half_sizes, np.asarray(centre, float), material, 0.0, 1.0, 1.0, frame, np.zeros(3), raster.BOX)
+    made.add(
+        frame * half_sizes,
+        np.asarray(centre, float),
+        material,
+        length=0.0,
+        start=1.0,
+        end=1.0,
+        texture=frame,
+        origin=np.zeros(3),
+        kind=raster.BOX,
+    )
     return made.shapes[0], made.materials[0]
 
 
 def shadow_of(pose: Pose, towards: np.ndarray, centre: np.ndarray, half: float, cells: int) -> np.ndarray:
-    """How much of the lamp a person takes from the floor.
+    """Return the share of the lamp's light that a person takes from the floor.
 
     Args:
+        pose: of the person.
         towards: (3,) world direction to the lamp.
         centre: (2,) world mm, the middle of the map.
         half: mm, half the side of the map.
+        cells: number of cells along each side of the map.
 
     Returns:
         (cells, cells) float32 in [0, 1], rows along world y, columns along world x.

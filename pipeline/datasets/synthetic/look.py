@@ -1,59 +1,91 @@
-"""How the rig's cameras see: what is always wrong with a camera, and what goes wrong for a while.
+"""How the rig's cameras see: the constant look of a camera, and corruptions that come and go.
 
-Each camera has a constant look. On top of it troubles come and go, in every view at other moments: a lamp that flickers,
-a hunting exposure, somebody in front of the lens, haze, a lost focus. They are what makes a network fail in single
-views, so that the other views can tell it what it should have seen.
+Each camera has a constant look. Corruptions come on top, at different frames in every view: a lamp that flickers, a hunting
+exposure, a person close to the lens, haze, a lost focus. They make a network fail in single views, so that the other views
+can supply the label.
 """
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Annotated
 
 import cv2
 import numpy as np
+from annotated_types import Ge, Interval, Lt
 from numba import njit
 
-TROUBLES = ("dark", "glare", "haze", "defocus", "motion", "noise", "cone", "passer_by")
+CORRUPTIONS = ("dark", "glare", "haze", "defocus", "motion", "noise", "cone", "passer_by")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Look:
-    """What is always so, in every picture of the rig, at a gap of 1. Each camera draws its own around these."""
+    """Section `synthesize.look`: the constant look of the rig's images at a domain gap of 1; cameras vary around it.
 
-    dull: float = 1.0  # 0 dresses people as in the source, 1 in dark and plain clothes
-    exposure: float = 0.0  # stops over the source's; cameras differ by `exposure_spread`
+    Attributes:
+        clothing_dullness: of the clothes; 0: as in the labelled source, 1: dark and plain.
+        exposure: stops above the source's exposure.
+        exposure_spread: stops; standard deviation between cameras.
+        contrast: 1: that of the scene.
+        haze: share of a grey veil.
+        saturation: 1: that of the scene.
+        warmth: red over blue.
+        cast_spread: standard deviation of each colour channel between cameras.
+        noise: standard deviation per pixel; full scale is 1.
+        colour_noise: the same per colour channel.
+        blur_px: standard deviation of the blur, px.
+        vignette: share of the light that is lost in the corners.
+        jpeg_quality: of the stored images.
+    """
+
+    clothing_dullness: float = 1.0
+    exposure: float = 0.0
     exposure_spread: float = 0.20
-    contrast: float = 0.92  # 1 as the scene is
-    haze: float = 0.04  # share of grey veil
+    contrast: float = 0.92
+    haze: float = 0.04
     saturation: float = 0.75
-    warmth: float = 0.08  # red over blue
-    cast_spread: float = 0.05  # of each colour channel, between cameras
-    noise: float = 0.020  # standard deviation, full scale 1
+    warmth: float = 0.08
+    cast_spread: float = 0.05
+    noise: float = 0.020
     colour_noise: float = 0.012
     blur_px: float = 0.7
-    vignette: float = 0.25  # light lost in the corners
-    jpeg_quality: int = 70
+    vignette: float = 0.25
+    jpeg_quality: Annotated[int, Interval(ge=1, le=100)] = 70
 
 
-@dataclass(frozen=True)
-class Trouble:
-    """What comes and goes. The weights say how often each kind is what goes wrong; 0 turns a kind off."""
+@dataclass(frozen=True, kw_only=True)
+class Corruptions:
+    """Section `synthesize.corruptions`: what comes and goes in single views.
 
-    share: float = 0.40  # of a view's frames
-    frames: float = 3.0  # mean length of one trouble
+    Attributes:
+        share: of a view's frames.
+        frames: mean length of one corruption.
+        severity: 1: hurts much, 0: not at all.
+        dark: this field and those below weight how often each kind is drawn, 0 never; too little light, with its noise.
+        glare: a lamp or window behind the person blooms over the person.
+        haze: a grey veil.
+        defocus: blur by a lost focus.
+        motion: blur along one direction.
+        noise: a sensor with too little light, and a low JPEG quality.
+        cone: a hard edge of light across a part of the stage.
+        passer_by: a person close to the lens hides a part of the person.
+    """
+
+    share: Annotated[float, Ge(0), Lt(1)] = 0.40
+    frames: float = 3.0
     severity: float = 1.0
-    dark: float = 1.0  # light gone or exposure too short, with the noise that comes with it
-    glare: float = 1.0  # lamp or window behind the person, which blooms over them
-    haze: float = 1.0  # veil towards grey
+    dark: float = 1.0
+    glare: float = 1.0
+    haze: float = 1.0
     defocus: float = 1.0
-    motion: float = 0.6  # the picture smears
-    noise: float = 0.6  # a starved sensor, and a starved JPEG
-    cone: float = 0.8  # a hard edge of light over a part of the stage
-    passer_by: float = 1.0  # somebody close to the lens hides a part of the person
+    motion: float = 0.6
+    noise: float = 0.6
+    cone: float = 0.8
+    passer_by: float = 1.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Exposure:
-    """Every number that turns one view's scene into its picture. Positions are in px of the picture."""
+    """All numbers that turn one view's scene into its image. Positions are px of the image."""
 
     gain: float
     contrast: float
@@ -75,27 +107,27 @@ class Exposure:
     cone_at: tuple[float, float] = (0.0, 0.0)
     cone_angle: float = 0.0
     cone_dark: bool = False
-    passer: float = 0.0  # > 0: the half width of somebody, px
+    passer: float = 0.0  # > 0: half the width of a person near the lens, px
     passer_at: tuple[float, float] = (0.0, 0.0)
     passer_shade: float = 0.2
-    passer_speed: float = 0.0  # px that they move during one exposure
-    trouble: str = ""
+    passer_speed: float = 0.0  # px of motion during the exposure
+    corruption: str = ""
 
 
 @lru_cache(maxsize=1)
 def grain() -> np.ndarray:
-    """(2^21,) float32 standard normal numbers; pictures cut their noise out of it, which is faster than drawing it."""
+    """Return (2^21,) float32 standard normal numbers; slices of them are the images' noise, faster than drawing it."""
     return np.random.default_rng([17, 4, 1]).standard_normal(1 << 21, dtype=np.float32)
 
 
-def sample_camera_look(rng: np.random.Generator, look: Look, gap: float) -> Exposure:
-    """One camera's constant look; at a gap of 0 it is the middle of what the source's photographs have."""
+def sample_camera_look(rng: np.random.Generator, look: Look, domain_gap: float) -> Exposure:
+    """Draw one camera's constant look; at a domain gap of 0 it is the mean look of the source's photographs."""
     spread = rng.normal(size=5)
 
     def between(source: float, rig: float) -> float:
-        return source + gap * (rig - source)
+        return source + domain_gap * (rig - source)
 
-    cast = 1 + gap * look.cast_spread * spread[1:4] + gap * look.warmth * np.array([0.5, 0.0, -0.5])
+    cast = 1 + domain_gap * look.cast_spread * spread[1:4] + domain_gap * look.warmth * np.array([0.5, 0.0, -0.5])
     return Exposure(
         gain=float(2.0 ** between(0.05, look.exposure + look.exposure_spread * spread[0])),
         contrast=max(0.2, between(1.0, look.contrast * float(np.exp(0.06 * spread[4])))),
@@ -110,44 +142,52 @@ def sample_camera_look(rng: np.random.Generator, look: Look, gap: float) -> Expo
     )
 
 
-def sample_troubles(rng: np.random.Generator, frames: int, trouble: Trouble) -> list[tuple[str, int] | None]:
-    """When which trouble reaches one view: for every frame nothing, or its kind and the seed of its spell.
+def sample_corruptions(rng: np.random.Generator, frames: int, config: Corruptions) -> list[tuple[str, int] | None]:
+    """Draw the corruption of every frame of one view: None, or its kind and the seed of its spell.
 
-    Good and bad spells alternate with geometric lengths; `trouble.share` of the frames is bad in the long run.
+    Clean and corrupted spells alternate with geometric lengths; `config.share` of the frames is corrupted in the long run.
     """
-    weights = np.array([getattr(trouble, name) for name in TROUBLES])
-    if trouble.share <= 0 or weights.sum() <= 0:
+    weights = np.array([getattr(config, name) for name in CORRUPTIONS])
+    if config.share <= 0 or weights.sum() <= 0:
         return [None] * frames
-    leave = 1 / max(1.0, trouble.frames)
-    enter = min(1.0, leave * trouble.share / max(1e-9, 1 - trouble.share))
+    leave = 1 / max(1.0, config.frames)
+    enter = min(1.0, leave * config.share / max(1e-9, 1 - config.share))
     plan: list[tuple[str, int] | None] = []
     current: tuple[str, int] | None = None
-    bad = rng.random() < trouble.share
+    corrupted = rng.random() < config.share
     for _ in range(frames):
-        if bad and current is None:
-            current = (TROUBLES[rng.choice(len(TROUBLES), p=weights / weights.sum())], int(rng.integers(2**62)))
-        if not bad:
+        if corrupted and current is None:
+            current = (CORRUPTIONS[rng.choice(len(CORRUPTIONS), p=weights / weights.sum())], int(rng.integers(2**62)))
+        if not corrupted:
             current = None
         # A spell keeps its seed, so that its frames share one window, one passer-by, one haze.
         plan.append(current)
-        if rng.random() < (leave if bad else enter):
-            bad, current = not bad, None
+        if rng.random() < (leave if corrupted else enter):
+            corrupted, current = not corrupted, None
     return plan
 
 
-def worsen(
-    usual: Exposure, kind: str, spell: np.random.Generator, frame: np.random.Generator, box: np.ndarray, severity: float
+def corrupt(
+    usual: Exposure,
+    kind: str,
+    *,
+    spell: np.random.Generator,
+    frame: np.random.Generator,
+    box: np.ndarray,
+    severity: float,
 ) -> Exposure:
-    """Add one trouble to a camera's usual exposure.
+    """Return a camera's usual exposure with one corruption added.
 
     Args:
-        spell: chance shared by the frames of the trouble.
-        frame: chance of this frame alone.
-        box: (4,) px left, top, right, bottom of the person, which is where a trouble hurts.
-        severity: 1 hurts much, 0 not at all.
+        usual: the camera's constant look.
+        kind: one of CORRUPTIONS.
+        spell: random numbers shared by the frames of the corruption.
+        frame: random numbers of this frame alone.
+        box: (4,) px left, top, right, bottom of the person, whom a corruption has to affect.
+        severity: 1: hurts much, 0: not at all.
     """
     values = dict(vars(usual))
-    values["trouble"] = kind
+    values["corruption"] = kind
     size, middle = box[2:] - box[:2], (box[:2] + box[2:]) / 2
     force = severity * spell.uniform(0.75, 1.15) * frame.uniform(0.85, 1.1)
     match kind:
@@ -189,11 +229,13 @@ def worsen(
 
 
 def expose(rng: np.random.Generator, scene: np.ndarray, person: np.ndarray, look: Exposure) -> np.ndarray:
-    """Take the picture.
+    """Return the image that a camera takes of a scene.
 
     Args:
+        rng: draws the noise.
         scene: (height, width, 3) float32 RGB in [0, 1] and a little above.
-        person: (height, width) float32 in [0, 1], the share of each pixel that is the person.
+        person: (height, width) float32 in [0, 1], the share of each pixel that the person covers.
+        look: the exposure.
 
     Returns:
         (height, width, 3) uint8, BGR.
@@ -255,7 +297,7 @@ def _develop(scene, gains, blooms, bank, starts, cast, contrast, haze, saturatio
 
 
 def _smear_kernel(length: float, angle: float) -> np.ndarray:
-    """(n, n) line of the given length in px and angle in deg, summing to 1."""
+    """Return an (n, n) kernel that sums to 1: a line of the given length in px and angle in deg."""
     side = int(np.ceil(length)) // 2 * 2 + 3
     kernel = np.zeros((side, side), np.float32)
     middle = (side - 1) / 2
@@ -274,7 +316,7 @@ def _smear_kernel(length: float, angle: float) -> np.ndarray:
 
 
 def _pass_by(scene: np.ndarray, look: Exposure) -> np.ndarray:
-    """Somebody near the lens: a dark shoulder and head, out of focus and moving, over a part of the picture."""
+    """Return the scene behind a person near the lens: a dark shoulder and head, out of focus and moving."""
     height, width, _ = scene.shape
     small = np.zeros((height // 4, width // 4), np.uint8)
     x, y, r = look.passer_at[0] / 4, look.passer_at[1] / 4, look.passer / 4

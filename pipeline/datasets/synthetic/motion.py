@@ -1,4 +1,4 @@
-"""What people do: thirteen everyday actions as random key poses, and smooth sequences of them."""
+"""Thirteen everyday actions as random key poses, and smooth sequences of them."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ _WALKING = ("walk", "phone")
 
 
 def sample_key_pose(rng: np.random.Generator, action: str) -> np.ndarray:
-    """(27,) deg: one typical moment of an action, facing +y."""
+    """Draw (27,) deg: a typical pose of an action, facing +y."""
     pose = np.zeros(len(ANGLES))
 
     def put(name: str, mean: float, spread: float) -> None:
@@ -114,14 +114,21 @@ def sample_key_pose(rng: np.random.Generator, action: str) -> np.ndarray:
             put(f"{other}_shoulder_flex", 40, 20)
             put(f"{one}_shoulder_abduct", 35, 15)
     if action in _WALKING:
-        pose = _stride(rng, pose, np.array(rng.uniform(0, 2 * np.pi)), rng.uniform(20, 32), rng.uniform(12, 32), action)
+        pose = _stride(
+            rng,
+            pose,
+            np.array(rng.uniform(0, 2 * np.pi)),
+            hips=rng.uniform(20, 32),
+            arms=rng.uniform(12, 32),
+            action=action,
+        )
     return within_limits(pose)
 
 
 def _stride(
-    rng: np.random.Generator, pose: np.ndarray, phase: np.ndarray, hips: float, arms: float, action: str
+    rng: np.random.Generator, pose: np.ndarray, phase: np.ndarray, *, hips: float, arms: float, action: str
 ) -> np.ndarray:
-    """Overwrite the legs, and swing the arms, of (..., 27) poses by a gait at (...) phases in radians."""
+    """Return (..., 27) poses with the legs, and the swing of the arms, of a gait at (...) phases in radians."""
     pose = pose.copy()
     for side, shift in (("right", 0.0), ("left", np.pi)):
         q = phase + shift
@@ -138,7 +145,7 @@ def _stride(
 
 
 def sample_sequence(rng: np.random.Generator, action: str, frames: int, rate: float) -> np.ndarray:
-    """(frames, 27) deg of one action at `rate` frames a second, facing about +y."""
+    """Draw (frames, 27) deg: one action at `rate` frames per second, facing about +y."""
     times = np.arange(frames) / rate
     keys = [0.0]
     while keys[-1] <= times[-1]:
@@ -151,7 +158,7 @@ def sample_sequence(rng: np.random.Generator, action: str, frames: int, rate: fl
     sequence = (1 - share) * poses[after - 1] + share * poses[after]
     if action in _WALKING:
         phase = 2 * np.pi * rng.uniform(0.75, 1.05) * times + rng.uniform(0, 2 * np.pi)
-        sequence = _stride(rng, sequence, phase, rng.uniform(20, 32), rng.uniform(12, 32), action)
+        sequence = _stride(rng, sequence, phase, hips=rng.uniform(20, 32), arms=rng.uniform(12, 32), action=action)
     sway = 6.0 if action in SEATED else 24.0
     slow = 2 * np.pi * rng.uniform(0.04, 0.10) * times + rng.uniform(0, 2 * np.pi)
     sequence[:, ANGLE["root_yaw"]] = rng.normal(0, 22) + sway * np.sin(slow)
@@ -159,7 +166,7 @@ def sample_sequence(rng: np.random.Generator, action: str, frames: int, rate: fl
 
 
 def sample_path(rng: np.random.Generator, action: str, frames: int, rate: float) -> np.ndarray:
-    """(frames, 2) world mm: where the pelvis wanders, within about half a metre of the centre of the stage."""
+    """Draw (frames, 2) world mm: the path of the pelvis, within about half a metre of the centre of the stage."""
     times = np.arange(frames)[:, None] / rate
     reach = 0.0 if action in SEATED else (260.0 if action in _WALKING else 60.0)
     speed = 2 * np.pi * rng.uniform(0.05, 0.12, size=2)

@@ -1,4 +1,4 @@
-"""The labelled source: single pictures of single people, each with its own person, clothes, light, camera and place."""
+"""The labelled source: single images of single people, all with other clothes, light, camera and place."""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from pipeline.datasets.synthetic.look import grain
 from pipeline.datasets.synthetic.motion import ACTIONS, SEATED, sample_key_pose
 from pipeline.geometry.camera import Camera
 
-SIDE = 256  # px of every picture
+SIDE = 256  # px of every image
 _SHADOW_HALF, _SHADOW_CELLS = 3000.0, 200  # mm, half the side of the shadow map
 _MPII_SCALE, _MPII_DROP, _MPII_GROW = (
     200.0,
@@ -26,44 +26,44 @@ _OFTEN = {"walk": 4, "stand": 4, "reach": 2, "wave": 1.5, "point": 1.5, "stretch
 _UPPER_NECK, _HEAD_TOP = 8, 9
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Photograph:
-    """One labelled picture. px: 0-based.
+    """One labelled image. px: 0-based.
 
     Attributes:
-        picture: (SIDE, SIDE, 3) uint8, BGR.
+        image: (SIDE, SIDE, 3) uint8, BGR.
         quality: of its JPEG.
-        joints: (16, 2) px, as a person would have marked them.
-        inside: (16,) bool, marked inside the picture.
-        true_joints: (16, 2) px, without the marker's error.
+        keypoints: (16, 2) px, with an annotator's error.
+        inside: (16,) bool, the keypoint is inside the image.
+        true_keypoints: (16, 2) px, without that error.
         box: centre x, centre y and side of the person's square, px.
         person: (SIDE, SIDE) bool, the visible person.
     """
 
-    picture: np.ndarray
+    image: np.ndarray
     quality: int
-    joints: np.ndarray
+    keypoints: np.ndarray
     inside: np.ndarray
-    true_joints: np.ndarray
+    true_keypoints: np.ndarray
     box: np.ndarray
     person: np.ndarray
 
     def record(self, name: str) -> dict:
-        """The annotation in the form MPII publishes it: 1-based, the box as a centre and a scale."""
+        """Return the annotation as MPII publishes it: 1-based, the box as a centre and a scale."""
         scale = self.box[2] / (_MPII_SCALE * _MPII_GROW)
         centre = self.box[:2] - [0.0, _MPII_DROP * scale] + 1
-        joints = np.where(self.inside[:, None], self.joints + 1, -1.0)
+        keypoints = np.where(self.inside[:, None], self.keypoints + 1, -1.0)
         return {
             "image": name,
             "center": [round(float(v), 3) for v in centre],
             "scale": round(float(scale), 6),
-            "joints": [[round(float(v), 3) for v in joint] for joint in joints],
+            "joints": [[round(float(v), 3) for v in joint] for joint in keypoints],
             "joints_vis": [int(v) for v in self.inside],
         }
 
     def head_box(self) -> np.ndarray:
-        """(2, 2) px, 1-based: x1 y1 and x2 y2 of a box around the head, as evaluators of MPII want it."""
-        neck, top = self.true_joints[_UPPER_NECK], self.true_joints[_HEAD_TOP]
+        """Return (2, 2) px, 1-based: x1 y1 and x2 y2 of a box around the head, in MPII's convention."""
+        neck, top = self.true_keypoints[_UPPER_NECK], self.true_keypoints[_HEAD_TOP]
         middle, length = (neck + top) / 2, np.linalg.norm(top - neck)
         # The published head boxes have a diagonal of about the head's length over 0.6.
         half = length / 0.6 / (2 * np.sqrt(2))
@@ -71,7 +71,7 @@ class Photograph:
 
 
 def photograph(seed: int, number: int) -> Photograph:
-    """Take the `number`-th picture of the source; the same arguments give the same picture anywhere."""
+    """Return the `number`-th image of the source; equal arguments give an equal image anywhere."""
     rng = np.random.default_rng([seed, 1, number])
     body = sample_body(rng)
     looks = sample_appearance(rng, body)
@@ -91,24 +91,43 @@ def photograph(seed: int, number: int) -> Photograph:
         seat, cover = _stool(rng, pose)
         shapes, materials = (np.concatenate([seat, shapes]), np.concatenate([cover, materials]))
     colour = np.repeat(np.repeat(background, 2, axis=0), 2, axis=1)
-    depth = np.full((2 * SIDE, 2 * SIDE), 1e7, np.float32)  # nothing of the place hides the person
+    depth = np.full((2 * SIDE, 2 * SIDE), 1e7, np.float32)  # the background hides no part of the person
     owner = np.zeros((2 * SIDE, 2 * SIDE), np.uint8)
-    raster.draw(colour, depth, owner, rays, (-0.25, -0.25), 0.5, shapes, materials, lamp, camera)
-    picture = cv2.resize(colour, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    raster.draw(
+        colour,
+        depth,
+        owner,
+        rays=rays,
+        corner=(-0.25, -0.25),
+        step=0.5,
+        shapes=shapes,
+        materials=materials,
+        lamp=lamp,
+        camera=camera,
+    )
+    image = cv2.resize(colour, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     person = cv2.resize((owner == raster.PERSON).astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_AREA) > 0.5
     if rng.random() < 0.2:
-        _in_front(rng, picture, person, box)
-    picture = _develop(rng, picture)
+        _in_front(rng, image, person, box)
+    image = _develop(rng, image)
 
-    true_joints = camera.project(joints)
-    marked = true_joints + rng.normal(0, 0.006 * box[2], size=true_joints.shape)
+    true_keypoints = camera.project(joints)
+    marked = true_keypoints + rng.normal(0, 0.006 * box[2], size=true_keypoints.shape)
     inside = np.all((marked >= 0) & (marked <= SIDE - 1), axis=-1)
     quality = int(rng.integers(30, 91)) if rng.random() < 0.3 else 92
-    return Photograph(picture, quality, marked, inside, true_joints, box, person)
+    return Photograph(
+        image=image,
+        quality=quality,
+        keypoints=marked,
+        inside=inside,
+        true_keypoints=true_keypoints,
+        box=box,
+        person=person,
+    )
 
 
 def _camera(rng: np.random.Generator, joints: np.ndarray) -> tuple[Camera, np.ndarray]:
-    """A camera that frames the person the way photographs do, and the person's square box in its picture."""
+    """Draw a camera that frames the person as photographs do, and return it with the person's square box."""
     distance, height = rng.uniform(2600, 7000), np.clip(rng.normal(1550, 380), 500, 2600)
     centre = np.array([0.0, distance, height])
     middle = (joints.min(axis=0) + joints.max(axis=0)) / 2
@@ -120,20 +139,20 @@ def _camera(rng: np.random.Generator, joints: np.ndarray) -> tuple[Camera, np.nd
     roll = np.deg2rad(rng.normal(0, 6))
     turned = np.stack([np.cos(roll) * right + np.sin(roll) * down, np.cos(roll) * down - np.sin(roll) * right, forward])
     plain = Camera("photograph", (SIDE, SIDE), np.eye(3), turned, centre, np.zeros(5))
-    seen = plain.project(joints)  # at a focal length of 1
-    low, high = seen.min(axis=0), seen.max(axis=0)
+    projected = plain.project(joints)  # at a focal length of 1
+    low, high = projected.min(axis=0), projected.max(axis=0)
     side = (high - low).max() * 1.22 * np.exp(rng.normal(0, 0.09))
     box_centre = (low + high) / 2 + rng.normal(0, 0.045, size=2) * side
-    wanted = rng.uniform(178, 202)
-    if rng.random() < 0.08:  # a close-up: the picture's border cuts the person
-        wanted = 200 / rng.uniform(0.6, 0.85)
+    box_side = rng.uniform(178, 202)
+    if rng.random() < 0.08:  # a close-up: the image's border cuts the person
+        box_side = 200 / rng.uniform(0.6, 0.85)
         box_centre[1] -= rng.uniform(0, 0.12) * side
-    focal = wanted / side
-    # The box is not in the middle of the picture; the rest of it is what the photographer had around the person.
+    focal = box_side / side
+    # The box is not in the middle of the image.
     offset = (SIDE - 1) / 2 + rng.normal(0, 9, size=2).clip(-22, 22)
     principal = offset - focal * box_centre
     matrix = np.array([[focal, 0, principal[0]], [0, focal, principal[1]], [0, 0, 1]])
-    return Camera("photograph", (SIDE, SIDE), matrix, turned, centre, np.zeros(5)), np.array([*offset, wanted])
+    return Camera("photograph", (SIDE, SIDE), matrix, turned, centre, np.zeros(5)), np.array([*offset, box_side])
 
 
 def _lamp(rng: np.random.Generator) -> np.ndarray:
@@ -148,13 +167,13 @@ def _lamp(rng: np.random.Generator) -> np.ndarray:
 
 
 def _place(rng: np.random.Generator, camera: Camera, pose: Pose, lamp: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What is behind the person: a floor with their shadow and a wall or a far view, cluttered.
+    """Return the background: a floor with the person's shadow and a cluttered wall or a far view.
 
     Returns:
         (SIDE, SIDE, 3) float32 RGB, (2 SIDE, 2 SIDE, 2) rays of the fine grid.
     """
-    rays = raster.rays_of(camera, -0.25, -0.25, 2 * SIDE, 2 * SIDE, 0.5)
-    far = rng.uniform(900, 6000)  # how far behind the person the wall stands
+    rays = raster.rays_of(camera, (-0.25, -0.25), (2 * SIDE, 2 * SIDE), 0.5)
+    far = rng.uniform(900, 6000)  # mm from the person to the wall
     has_floor = bool(rng.random() < 0.8)
     colours = rng.uniform(0.05, 0.95, size=(2, 3))
     grey = rng.uniform(0.2, 0.9)
@@ -162,25 +181,25 @@ def _place(rng: np.random.Generator, camera: Camera, pose: Pose, lamp: np.ndarra
     ground = rng.uniform(0.08, 0.8) * (1 + rng.normal(0, 0.08, size=3)).clip(0.7, 1.3)
     slope, tile, seam, kind = rng.uniform(2000, 6000), rng.uniform(250, 1500), rng.uniform(0.75, 1.0), rng.random()
     cast = shadow_of(pose, lamp["towards"], np.zeros(2), _SHADOW_HALF, _SHADOW_CELLS)
-    picture, cells = _wall_and_floor(
+    image, cells = _wall_and_floor(
         rays, camera.R, camera.centre, far, has_floor, colours, ground, slope, tile, seam, kind
     )
     coarse_noise = _texture(rng, 8) * np.float32(rng.uniform(0.03, 0.25))
     coarse_noise += _texture(rng, 48) * np.float32(rng.uniform(0, 0.15))
-    picture *= (1 + coarse_noise)[..., None]
-    picture = _clutter(rng, picture)
+    image *= (1 + coarse_noise)[..., None]
+    image = _clutter(rng, image)
     if rng.random() < 0.5:
-        picture = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.6, 2.5)))
+        image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.6, 2.5)))
     if has_floor:
         dark = cv2.remap(cast, cells[..., 0], cells[..., 1], cv2.INTER_LINEAR, borderValue=0.0)
-        picture *= (1 - dark * np.float32(rng.uniform(0.35, 0.7)))[..., None]
-    return picture, rays
+        image *= (1 - dark * np.float32(rng.uniform(0.35, 0.7)))[..., None]
+    return image, rays
 
 
 @njit(cache=True)
 def _wall_and_floor(rays, turned, centre, far, has_floor, colours, ground, slope, tile, seam, kind):
-    """The empty place: (SIDE, SIDE, 3) colours, and (SIDE, SIDE, 2) where in the shadow map each pixel lies."""
-    picture = np.empty((SIDE, SIDE, 3), np.float32)
+    """Return the empty background, (SIDE, SIDE, 3), and each pixel's place in the shadow map, (SIDE, SIDE, 2)."""
+    image = np.empty((SIDE, SIDE, 3), np.float32)
     cells = np.full((SIDE, SIDE, 2), -1e4, np.float32)
     for row in range(SIDE):
         for column in range(SIDE):
@@ -202,25 +221,25 @@ def _wall_and_floor(rays, turned, centre, far, has_floor, colours, ground, slope
                 elif kind > 0.85 and (i + j) % 2 == 0:  # a chequered floor
                     shade = 0.8
                 for channel in range(3):
-                    picture[row, column, channel] = ground[channel] * shade
+                    image[row, column, channel] = ground[channel] * shade
                 cells[row, column, 0] = (x + _SHADOW_HALF) * (_SHADOW_CELLS / (2 * _SHADOW_HALF)) - 0.5
                 cells[row, column, 1] = (y + _SHADOW_HALF) * (_SHADOW_CELLS / (2 * _SHADOW_HALF)) - 0.5
             else:
                 high = min(1.0, max(0.0, 0.5 + (centre[2] + wall * z - 1000.0) / slope))
                 for channel in range(3):
-                    picture[row, column, channel] = colours[0, channel] * high + colours[1, channel] * (1.0 - high)
-    return picture, cells
+                    image[row, column, channel] = colours[0, channel] * high + colours[1, channel] * (1.0 - high)
+    return image, cells
 
 
 def _texture(rng: np.random.Generator, cells: int) -> np.ndarray:
-    """(SIDE, SIDE) smooth random field in about [-1, 1]."""
+    """Draw a (SIDE, SIDE) smooth random field in about [-1, 1]."""
     coarse = rng.uniform(-1, 1, size=(cells, cells)).astype(np.float32)
     return cv2.resize(coarse, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
 
 
-def _clutter(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
-    """Windows, pictures, posts, furniture and plants, as flat shapes behind the person."""
-    made = picture.copy()
+def _clutter(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    """Return the background with windows, posters, posts, furniture and plants as flat shapes."""
+    made = image.copy()
     for _ in range(rng.poisson((1, 4, 10)[rng.integers(3)])):
         colour = rng.uniform(0.03, 0.97, size=3)
         colour = colour * 0.5 + colour.mean() * 0.5 if rng.random() < 0.6 else colour
@@ -247,7 +266,7 @@ def _clutter(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
     return made
 
 
-def _in_front(rng: np.random.Generator, picture: np.ndarray, person: np.ndarray, box: np.ndarray) -> None:
+def _in_front(rng: np.random.Generator, image: np.ndarray, person: np.ndarray, box: np.ndarray) -> None:
     """Put one or two things in front of the person, in place; they hide up to a third of the box."""
     for _ in range(rng.integers(1, 3)):
         x, y = box[:2] + rng.uniform(-0.5, 0.5, size=2) * box[2]
@@ -261,12 +280,12 @@ def _in_front(rng: np.random.Generator, picture: np.ndarray, person: np.ndarray,
                 mask, (int(x), int(y)), (int(wide / 2), int(high / 2)), float(rng.uniform(0, 180)), 0, 360, 1, -1
             )
         covered = mask > 0
-        picture[covered] = np.array(tint) * (1 + 0.15 * _texture(rng, 12)[covered][:, None])
+        image[covered] = np.array(tint) * (1 + 0.15 * _texture(rng, 12)[covered][:, None])
         person[covered] = False
 
 
-def _develop(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
-    """What a camera makes of the scene: exposure, contrast, colours, blur and noise. RGB floats in, BGR bytes out."""
+def _develop(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    """Return the camera's image of a scene, (SIDE, SIDE, 3) uint8 BGR: exposure, contrast, colours, blur and noise."""
     gain, contrast, saturation = (
         np.exp(rng.normal(0.05, 0.15)),
         np.exp(rng.normal(0, 0.16)),
@@ -275,31 +294,31 @@ def _develop(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
     cast, gamma = rng.normal(1, 0.04, size=3), np.exp(rng.normal(0, 0.18))
     blur = rng.uniform(0, 0.7) * SIDE / 128
     if blur > 0.25:
-        picture = cv2.GaussianBlur(picture, (0, 0), float(blur))
+        image = cv2.GaussianBlur(image, (0, 0), float(blur))
     strength, bank = rng.uniform(0, 0.025), grain()
-    start = int(rng.integers(0, len(bank) - picture.size))
+    start = int(rng.integers(0, len(bank) - image.size))
     curve = np.linspace(0, 1, 4097) ** gamma
-    return _print(picture, gain, contrast, saturation, cast, curve, bank[start : start + picture.size], strength)
+    return _print(image, gain, contrast, saturation, cast, curve, bank[start : start + image.size], strength)
 
 
 @njit(cache=True)
-def _print(picture, gain, contrast, saturation, cast, curve, noise, strength):
-    made = np.empty(picture.shape, np.uint8)
+def _print(image, gain, contrast, saturation, cast, curve, noise, strength):
+    made = np.empty(image.shape, np.uint8)
     middle = 0.0
     for row in range(SIDE):
         for column in range(SIDE):
             for channel in range(3):
-                middle += min(1.2, picture[row, column, channel] * gain) * cast[channel]
-    middle /= picture.size
+                middle += min(1.2, image[row, column, channel] * gain) * cast[channel]
+    middle /= image.size
     for row in range(SIDE):
         for column in range(SIDE):
             luma = 0.0
             for channel in range(3):
-                value = min(1.2, picture[row, column, channel] * gain) * cast[channel]
+                value = min(1.2, image[row, column, channel] * gain) * cast[channel]
                 luma += (value - middle) * contrast + middle
             luma /= 3.0
             for channel in range(3):
-                value = min(1.2, picture[row, column, channel] * gain) * cast[channel]
+                value = min(1.2, image[row, column, channel] * gain) * cast[channel]
                 value = (value - middle) * contrast + middle
                 value = curve[int(4096.0 * min(1.0, max(0.0, luma + (value - luma) * saturation)) + 0.5)]
                 value += strength * noise[(row * SIDE + column) * 3 + channel]
@@ -308,7 +327,7 @@ def _print(picture, gain, contrast, saturation, cast, curve, noise, strength):
 
 
 def _stool(rng: np.random.Generator, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
-    """Something to sit on: a box under the pelvis."""
+    """Draw a seat: a box under the pelvis."""
     pelvis = pose.points["pelvis"]
     top = max(120.0, min(pelvis[2], pose.points["right_knee"][2], pose.points["left_knee"][2]) - 100)
     back = pose.frames["pelvis"] @ np.array([0, -60.0, 0])

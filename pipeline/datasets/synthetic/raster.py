@@ -2,7 +2,7 @@
 
 A shape lives in its own local space, in which it is simple: a cone with rounded ends along +z, or the cube [-1, 1]^3.
 An affine map takes it into the world, so a torso is a round cone that was flattened, and a head a sphere that was
-stretched. The rays come from the caller, who puts any lens distortion into them: what is drawn is exact for every lens.
+stretched. The caller puts the lens distortion into the rays, so the image is exact for every lens.
 """
 
 import math
@@ -14,9 +14,9 @@ from scipy.interpolate import RectBivariateSpline
 from pipeline.geometry.camera import Camera
 
 CONE, BOX, SKIRT = 0, 1, 2  # a skirt is a cone that is open at its end
-NOBODY, PERSON, THING = 0, 1, 2  # who owns a pixel
+BACKGROUND, PERSON, THING = 0, 1, 2  # the owner of a pixel
 
-# What a material shows beyond its pattern; `numbers` holds the sizes.
+# The details of a material beyond its pattern; `numbers` holds their sizes.
 PLAIN, CUT, FRONT, FACE, TILES = 0, 1, 2, 3, 4
 SOLID, RINGS, STRIPES, CHECKS, BLOTCHES, PLAID = 0, 1, 2, 3, 4, 5  # patterns
 NO_FRONT, V_NECK, OPEN_JACKET, PLACKET, PRINT = 0, 1, 2, 3, 4  # fronts of a garment
@@ -25,7 +25,7 @@ MATERIAL = np.dtype(
     [
         ("base", "f8", (3,)),
         ("second", "f8", (3,)),  # the other colour of the pattern
-        ("third", "f8", (3,)),  # beyond a cut: skin; on a front: what shows in it; on a face: hair
+        ("third", "f8", (3,)),  # beyond a cut: skin; on a front: its colour; on a face: hair
         ("pattern", "i8"),
         ("period", "f8"),  # mm
         ("kind", "i8"),
@@ -59,13 +59,13 @@ LIGHT = np.dtype(
 def light(
     towards: np.ndarray, colour: np.ndarray, ambient: np.ndarray, share: float, ground: float = 0.55
 ) -> np.ndarray:
-    """One record of LIGHT: a far lamp and a sky.
+    """Return one record of LIGHT: a far lamp and a sky.
 
     Args:
         towards: (3,) world direction to the lamp.
         colour, ambient: (3,) of the lamp and of the sky.
-        share: in [0, 1], how much of the light comes from the sky.
-        ground: in [0, 1], what a surface that faces the floor gets of the sky's light.
+        share: in [0, 1], of the light that comes from the sky.
+        ground: in [0, 1], the share of the sky's light that reaches a surface facing the floor.
     """
     made = np.zeros((), LIGHT)
     made["towards"] = towards / np.linalg.norm(towards)
@@ -73,22 +73,25 @@ def light(
     return made
 
 
-def rays_of(camera: Camera, left: float, top: float, width: int, height: int, step: float = 1.0) -> np.ndarray:
-    """Directions seen by a grid of points of the picture, the lens undone.
+def rays_of(camera: Camera, corner: tuple[float, float], size: tuple[int, int], step: float = 1.0) -> np.ndarray:
+    """Return the rays through a grid of points of the image, undistorted.
 
     Args:
-        left, top: px, the grid's first point.
+        camera: whose image.
+        corner: (left, top) px, the grid's first point.
+        size: (width, height), the number of points.
         step: px between the points.
 
     Returns:
         (height, width, 2) x/z and y/z in camera axes.
     """
+    (left, top), (width, height) = corner, size
     x, y = left + step * np.arange(width), top + step * np.arange(height)
     if not camera.distortion.any():
         flat = np.empty((height, width, 2))
         flat[..., 0], flat[..., 1] = x, y[:, None]
     else:
-        # Undoing a lens takes a while. It is smooth: quintic splines through every 16th point are exact to 1e-7 px.
+        # Undistortion is slow and smooth: quintic splines through every 16th point are exact to 1e-7 px.
         few_x, few_y = np.linspace(x[0], x[-1], width // 16 + 2), np.linspace(y[0], y[-1], height // 16 + 2)
         few = camera.undistort(np.stack(np.meshgrid(few_x, few_y), axis=-1))
         flat = np.stack([RectBivariateSpline(few_y, few_x, few[..., i], kx=5, ky=5)(y, x) for i in (0, 1)], axis=-1)
@@ -96,7 +99,7 @@ def rays_of(camera: Camera, left: float, top: float, width: int, height: int, st
 
 
 def regions_of(shapes: np.ndarray, camera: Camera) -> np.ndarray:
-    """(shapes, 4) px left, top, right, bottom that surely hold each shape; NaN where one reaches behind the camera."""
+    """Return (shapes, 4) px left, top, right, bottom that enclose each shape; NaN if it reaches behind the camera."""
     widest = np.maximum(shapes["start_radius"], shapes["end_radius"])
     is_box = shapes["kind"] == BOX
     side = np.where(is_box, 1.0, widest)
@@ -106,14 +109,15 @@ def regions_of(shapes: np.ndarray, camera: Camera) -> np.ndarray:
         [np.stack([x * side, y * side, z], axis=-1) for x in (-1, 1) for y in (-1, 1) for z in (bottom, top)], axis=1
     )  # (shapes, 8, 3)
     world = corners @ np.swapaxes(shapes["world_from_local"], -1, -2) + shapes["centre"][:, None]
-    seen = camera.project(world)  # (shapes, 8, 2)
-    return np.concatenate([seen.min(axis=1) - 2, seen.max(axis=1) + 2], axis=-1)
+    corners_px = camera.project(world)  # (shapes, 8, 2)
+    return np.concatenate([corners_px.min(axis=1) - 2, corners_px.max(axis=1) + 2], axis=-1)
 
 
 def draw(
     colour: np.ndarray,
     depth: np.ndarray,
     owner: np.ndarray,
+    *,
     rays: np.ndarray,
     corner: tuple[float, float],
     step: float,
@@ -122,22 +126,23 @@ def draw(
     lamp: np.ndarray,
     camera: Camera,
 ) -> None:
-    """Draw shapes into a picture, in place, wherever they are nearer than what is there.
+    """Draw shapes into an image, in place, wherever they are nearer than its content.
 
     Args:
         colour: (height, width, 3) float32.
         depth: (height, width) float32, mm along the camera's axis.
-        owner: (height, width) uint8, NOBODY, PERSON or THING.
+        owner: (height, width) uint8, BACKGROUND, PERSON or THING.
         rays: (height, width, 2) from `rays_of`, for the same grid.
-        corner: px of the picture, the grid's first point.
-        step: px of the picture between the grid's points.
+        corner: px of the image, the grid's first point.
+        step: px of the image between the grid's points.
         shapes, materials: (shapes,) of SHAPE and MATERIAL.
         lamp: a record of LIGHT.
+        camera: whose image.
     """
     height, width = depth.shape
     regions = regions_of(shapes, camera)
     ahead = np.isfinite(regions).all(axis=-1)
-    # A shape that reaches behind the camera (a wall, the floor) may be anywhere in the picture.
+    # A shape that reaches behind the camera (a wall, the floor) may be anywhere in the image.
     regions = np.where(ahead[:, None], regions, [-1e6, -1e6, 1e6, 1e6])
     windows = np.column_stack(
         [
@@ -235,11 +240,11 @@ def _draw(
 
 @njit(cache=True, inline="always")
 def _hit_cone(ux, uy, uz, ex, ey, ez, length, start, taper, is_open):
-    """First hit of the ray e + t u with the union of spheres at (0, 0, s length), radius start - s taper, s in [0, 1].
+    """Return the first hit of the ray e + t u with the union of spheres at (0, 0, s length), radius start - s taper, s in [0, 1].
 
     On the envelope of those spheres the squared distance to the sphere is stationary in s; putting the stationary s
-    back gives a quadratic in t. Where its s leaves [0, 1], one of the two end spheres is what the ray meets. A skirt
-    has no end sphere.
+    back gives a quadratic in t. Where its s leaves [0, 1], the ray meets one of the two end spheres. A skirt has
+    no end sphere.
     """
     uu = ux * ux + uy * uy + uz * uz
     ue = ux * ex + uy * ey + uz * ez
@@ -277,7 +282,7 @@ def _hit_cone(ux, uy, uz, ex, ey, ez, length, start, taper, is_open):
 
 @njit(cache=True, inline="always")
 def _hit_box(ux, uy, uz, ex, ey, ez):
-    """First hit of the ray e + t u with the cube [-1, 1]^3, from outside."""
+    """Return the first hit of the ray e + t u with the cube [-1, 1]^3, from outside."""
     enter, leave, axis = -1e30, 1e30, 0
     for i in range(3):
         u = ux if i == 0 else (uy if i == 1 else uz)
@@ -301,7 +306,7 @@ def _hit_box(ux, uy, uz, ex, ey, ez):
 
 @njit(cache=True)
 def _scramble(i, j, k):
-    """A number in [0, 1) for a lattice point, the same on every machine (integer arithmetic only)."""
+    """Return a number in [0, 1) for a lattice point, equal on every machine (integer arithmetic only)."""
     h = (i * 374761393 + j * 668265263 + k * 1274126177) & 0xFFFFFFFF
     h = ((h ^ (h >> 13)) * 1103515245) & 0xFFFFFFFF
     h = ((h ^ (h >> 16)) * 1597334677) & 0xFFFFFFFF
@@ -310,7 +315,7 @@ def _scramble(i, j, k):
 
 @njit(cache=True)
 def noise(x, y, z):
-    """Smooth noise in [0, 1] with a feature size of 1: random lattice values, blended by smoothstep."""
+    """Return smooth noise in [0, 1] with a feature size of 1: random lattice values, blended by smoothstep."""
     i, j, k = math.floor(x), math.floor(y), math.floor(z)
     fx, fy, fz = x - i, y - j, z - k
     fx, fy, fz = fx * fx * (3 - 2 * fx), fy * fy * (3 - 2 * fy), fz * fz * (3 - 2 * fz)
@@ -326,13 +331,13 @@ def noise(x, y, z):
 
 @njit(cache=True)
 def _surface(material, x, y, z):
-    """Colour and gloss of a material at texture coordinates in mm (x right, y forward, z up or along the limb)."""
+    """Return colour and gloss of a material at texture coordinates in mm (x right, y forward, z up or along the limb)."""
     kind, pattern, period, phase = (material.kind, material.pattern, material.period, material.phase)
     numbers, gloss = material.numbers, material.gloss
     choice = 0  # 0 base, 1 second, 2 third
     blend = 0.0  # of base towards second
     if pattern != SOLID:
-        # Arc length on a limb or a torso is what a tailor measures; the angle times a usual radius is near enough.
+        # The angle times a usual radius stands for the arc length on a limb or a torso.
         arc = math.atan2(x, y) * (140.0 if kind == FRONT else 60.0)
         if pattern == RINGS:
             blend = 1.0 if (z + phase) % period < 0.45 * period else 0.0
@@ -395,9 +400,9 @@ def _surface(material, x, y, z):
 
 @njit(cache=True)
 def _face(material, x, y, z):
-    """A face on the unit head: x right, y forward, z up, each in [-1, 1].
+    """Return colour and gloss of a face on the unit head: x right, y forward, z up, each in [-1, 1].
 
-    The material's numbers: where the hair begins and ends (z), 1 for a beard, 1 for a bald head, how much it smiles.
+    The material's numbers: z of the hair's begin and end, 1 for a beard, 1 for a bald head, the smile's strength.
     """
     hair_line, hair_end, beard, bald, smile = (
         material.numbers[0], material.numbers[1], material.numbers[2], material.numbers[3], material.numbers[4],

@@ -1,4 +1,4 @@
-"""The unlabelled target: a studio with calibrated cameras, its furniture, and subjects who move in it.
+"""The unlabelled target: a studio with calibrated cameras, furniture, and subjects who move in it.
 
 World: mm, z up, the floor at 0, the centre of the stage at (0, 0), its front towards +y.
 """
@@ -13,13 +13,13 @@ from pipeline.datasets.synthetic import raster
 from pipeline.datasets.synthetic.body import ANGLE, Body, Pose, pose_body, sample_body
 from pipeline.datasets.synthetic.figure import Appearance, box, person_shapes, plain, sample_appearance, shadow_of
 from pipeline.datasets.synthetic.look import (
+    Corruptions,
     Exposure,
     Look,
-    Trouble,
+    corrupt,
     expose,
     sample_camera_look,
-    sample_troubles,
-    worsen,
+    sample_corruptions,
 )
 from pipeline.datasets.synthetic.motion import ACTIONS, SEATED, sample_path, sample_sequence
 from pipeline.geometry.camera import Camera
@@ -30,26 +30,27 @@ _HEIGHTS = (1650.0, 2350.0, 1900.0, 2550.0, 2100.0, 2300.0, 1750.0, 2450.0)
 _SHADOW_HALF, _SHADOW_CELLS = 2600.0, 208
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Studio:
-    """What all pictures of one rig share, as plain numbers, so that any process can build it for itself."""
+    """The numbers that all images of one rig share; any process builds the rig from them."""
 
     seed: int
-    cameras: int
-    side: int  # px
-    gap: float
+    num_cameras: int
+    side_px: int
+    domain_gap: float
     look: Look
-    trouble: Trouble
-    rate: float  # frames a second
+    corruptions: Corruptions
+    frames_per_second: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sequence:
     """One subject from the first to the last frame.
 
     Attributes:
+        body, looks: of the subject.
         pose: of all frames; joints are (frames, 16, 3) world mm.
-        seat: (frames,) mm, the height of the chair's seat; NaN where there is no chair.
+        seat: (frames,) mm, the height of the chair's seat; NaN without a chair.
         chair: (frames, 3) x mm, y mm and yaw deg of the chair.
     """
 
@@ -62,9 +63,16 @@ class Sequence:
 
 @dataclass(frozen=True)
 class View:
-    """One picture of the rig, and the pixels of the person that are visible in it before anything passes in front."""
+    """One image of the rig.
 
-    picture: np.ndarray
+    Attributes:
+        image: (side_px, side_px, 3) uint8, BGR.
+        quality: of its JPEG.
+        person: (side_px, side_px) bool, the person's visible pixels, before anything passes in front.
+        exposure: how the image was taken.
+    """
+
+    image: np.ndarray
     quality: int
     person: np.ndarray
     exposure: Exposure
@@ -72,9 +80,9 @@ class View:
 
 @lru_cache(maxsize=4)
 def cameras_of(studio: Studio) -> tuple[Camera, ...]:
-    """Place the cameras: in front of the stage and at its sides, all looking down at people."""
+    """Return the cameras: in front of the stage and at its sides, all looking down at people."""
     made = []
-    for index in range(studio.cameras):
+    for index in range(studio.num_cameras):
         rng = np.random.default_rng([studio.seed, 2, index])
         round_trip = index // len(_AZIMUTHS)
         azimuth = np.deg2rad(_AZIMUTHS[index % len(_AZIMUTHS)] + 17 * round_trip + rng.uniform(-4, 4))
@@ -91,33 +99,35 @@ def cameras_of(studio: Studio) -> tuple[Camera, ...]:
         turned = np.stack(
             [np.cos(roll) * right + np.sin(roll) * down, np.cos(roll) * down - np.sin(roll) * right, forward]
         )
-        scale = studio.side / 512
+        scale = studio.side_px / 512
         # The cameras at the sides stand nearer, so their lenses are wider: people are equally tall in all views.
         focal = scale * rng.normal(570, 4) * np.hypot(*centre[:2]) / 4500
-        principal = (studio.side - 1) / 2 + scale * rng.uniform(-4, 4, size=2)
+        principal = (studio.side_px - 1) / 2 + scale * rng.uniform(-4, 4, size=2)
         matrix = np.array([[focal, 0, principal[0]], [0, focal * 1.001, principal[1]], [0, 0, 1.0]])
         # A lens bends by angle; a wider one is bent less per unit of the normalised plane, to stay one-to-one.
         wide = min(1.0, focal / (scale * 570)) ** 2
         distortion = np.array([-0.20 * wide, 0.24 * wide**2, -0.0009, -0.0016, -0.002 * wide**3])
         distortion *= 1 + 0.05 * rng.uniform(-1, 1, size=5)
-        made.append(Camera(f"cam_{index:02d}", (studio.side, studio.side), matrix, turned, centre, distortion))
+        made.append(Camera(f"cam_{index:02d}", (studio.side_px, studio.side_px), matrix, turned, centre, distortion))
     return tuple(made)
 
 
 @lru_cache(maxsize=4)
 def exposures_of(studio: Studio) -> tuple[Exposure, ...]:
-    """The constant look of every camera."""
+    """Return the constant look of every camera."""
     return tuple(
-        sample_camera_look(np.random.default_rng([studio.seed, 3, index]), studio.look, studio.gap)
-        for index in range(studio.cameras)
+        sample_camera_look(np.random.default_rng([studio.seed, 3, index]), studio.look, studio.domain_gap)
+        for index in range(studio.num_cameras)
     )
 
 
 @lru_cache(maxsize=16)
 def sequence_of(studio: Studio, subject: int, frames: int) -> Sequence:
-    """Draw a subject and let them act: all actions one after another, in another order for each subject."""
+    """Draw a subject and its motion: all actions one after another, in an order of the subject's own."""
     body = sample_body(np.random.default_rng([studio.seed, 5, subject, 0]))
-    looks = sample_appearance(np.random.default_rng([studio.seed, 5, subject, 1]), body, studio.gap * studio.look.dull)
+    looks = sample_appearance(
+        np.random.default_rng([studio.seed, 5, subject, 1]), body, studio.domain_gap * studio.look.clothing_dullness
+    )
     rng = np.random.default_rng([studio.seed, 5, subject, 2])
     order = rng.permutation(len(ACTIONS))
     borders = np.round(np.linspace(0, frames, len(ACTIONS) + 1)).astype(int)
@@ -126,37 +136,38 @@ def sequence_of(studio: Studio, subject: int, frames: int) -> Sequence:
     for start, end, action in zip(borders[:-1], borders[1:], (ACTIONS[index] for index in order), strict=True):
         if end == start:
             continue
-        angles.append(sample_sequence(rng, action, end - start, studio.rate))
-        places.append(sample_path(rng, action, end - start, studio.rate))
+        angles.append(sample_sequence(rng, action, end - start, studio.frames_per_second))
+        places.append(sample_path(rng, action, end - start, studio.frames_per_second))
         if action in SEATED:
             pose = pose_body(body, angles[-1], places[-1])
             low = [pose.points[name][:, 2].min() for name in ("pelvis", "right_knee", "left_knee")]
             yaw = float(np.mean(angles[-1][:, ANGLE["root_yaw"]]))
             seat[start:end] = max(180.0, min(low) - 112)
             chair[start:end] = (*places[-1].mean(axis=0), yaw)
-    return Sequence(body, looks, pose_body(body, np.concatenate(angles), np.concatenate(places)), seat, chair)
+    pose = pose_body(body, np.concatenate(angles), np.concatenate(places))
+    return Sequence(body=body, looks=looks, pose=pose, seat=seat, chair=chair)
 
 
 @lru_cache(maxsize=16)
-def troubles_of(studio: Studio, subject: int, frames: int, view: int) -> list:
-    """What goes wrong in each frame of one view of one sequence."""
+def corruptions_of(studio: Studio, subject: int, frames: int, view: int) -> list:
+    """Return the corruption of each frame of one view of one sequence, None without one."""
     rng = np.random.default_rng([studio.seed, 6, subject, view])
-    return sample_troubles(rng, frames, studio.trouble)
+    return sample_corruptions(rng, frames, studio.corruptions)
 
 
 def lamp_of(studio: Studio) -> np.ndarray:
-    """The studio's light: from above and in front, a little to one side."""
+    """Return the studio's light: from above and in front, a little to one side."""
     rng = np.random.default_rng([studio.seed, 7])
     towards = np.array([rng.uniform(-0.5, 0.5), rng.uniform(0.3, 0.6), 0.9])
-    bright = 1.2 - 0.12 * studio.gap
+    bright = 1.2 - 0.12 * studio.domain_gap
     return raster.light(towards, bright * np.array([1.04, 1.0, 0.94]), bright * np.array([0.96, 1.0, 1.05]), 0.45)
 
 
 def _room_shapes(studio: Studio, own: int) -> tuple[np.ndarray, np.ndarray]:
-    """Floor, walls, windows, boxes, the table and the other cameras' tripods; the view's own tripod is left out."""
+    """Return floor, walls, boxes, the table and the tripods of all cameras but the view's own (`own`)."""
     rng = np.random.default_rng([studio.seed, 8])
     width, depth, height = _ROOM
-    bright = 0.62 - 0.16 * min(1.0, studio.gap)
+    bright = 0.62 - 0.16 * min(1.0, studio.domain_gap)
     parts = []
 
     def add(centre, half_sizes, material, yaw=0.0):
@@ -210,27 +221,38 @@ def _room_shapes(studio: Studio, own: int) -> tuple[np.ndarray, np.ndarray]:
 
 @lru_cache(maxsize=16)
 def _empty_room(studio: Studio, view: int) -> tuple[np.ndarray, ...]:
-    """The room without people, once per camera.
+    """Return the room without people, once per camera.
 
     Returns:
-        (side, side, 3) picture; twice as fine the (2 side, 2 side) depth in mm and the (2 side, 2 side, 2) rays;
-        (side, side, 2) float32 cells of the shadow map that the pixels of the floor lie in, far outside it elsewhere.
+        (side, side, 3) image; twice as fine the (2 side, 2 side) depth in mm and the (2 side, 2 side, 2) rays;
+        (side, side, 2) float32 cells of the shadow map that the floor's pixels lie in, far outside the map elsewhere.
     """
-    camera, side = cameras_of(studio)[view], studio.side
-    rays = raster.rays_of(camera, -0.25, -0.25, 2 * side, 2 * side, 0.5)
+    camera, side = cameras_of(studio)[view], studio.side_px
+    rays = raster.rays_of(camera, (-0.25, -0.25), (2 * side, 2 * side), 0.5)
     fine = np.zeros((2 * side, 2 * side, 3), np.float32)
     depth = np.full((2 * side, 2 * side), 1e7, np.float32)
     owner = np.zeros((2 * side, 2 * side), np.uint8)
     shapes, materials = _room_shapes(studio, view)
-    raster.draw(fine, depth, owner, rays, (-0.25, -0.25), 0.5, shapes, materials, lamp_of(studio), camera)
-    picture = cv2.resize(fine, (side, side), interpolation=cv2.INTER_AREA)
+    raster.draw(
+        fine,
+        depth,
+        owner,
+        rays=rays,
+        corner=(-0.25, -0.25),
+        step=0.5,
+        shapes=shapes,
+        materials=materials,
+        lamp=lamp_of(studio),
+        camera=camera,
+    )
+    image = cv2.resize(fine, (side, side), interpolation=cv2.INTER_AREA)
     coarse, near = rays[::2, ::2], depth[::2, ::2].astype(np.float64)
     points = (
         np.concatenate([coarse, np.ones_like(coarse[..., :1])], axis=-1) * near[..., None] @ camera.R + camera.centre
     )
     cells = (points[..., :2] + _SHADOW_HALF) * (_SHADOW_CELLS / (2 * _SHADOW_HALF)) - 0.5
     cells[np.abs(points[..., 2]) > 15] = -1e4
-    return picture, depth, rays, cells.astype(np.float32)
+    return image, depth, rays, cells.astype(np.float32)
 
 
 def _chair(seat: float, x: float, y: float, yaw: float) -> tuple[np.ndarray, np.ndarray]:
@@ -250,8 +272,8 @@ def _chair(seat: float, x: float, y: float, yaw: float) -> tuple[np.ndarray, np.
 
 
 def take_view(studio: Studio, subject: int, frames: int, view: int, frame: int) -> View:
-    """Render one picture of one sequence; the same arguments give the same picture in any process."""
-    camera, side = cameras_of(studio)[view], studio.side
+    """Return one image of one sequence; equal arguments give an equal image in any process."""
+    camera, side = cameras_of(studio)[view], studio.side_px
     room, room_depth, rays, cells = _empty_room(studio, view)
     sequence = sequence_of(studio, subject, frames)
     pose = sequence.pose.at(frame)
@@ -274,27 +296,45 @@ def take_view(studio: Studio, subject: int, frames: int, view: int, frame: int) 
     depth = room_depth[fine_window].copy()
     owner = np.zeros(depth.shape, np.uint8)
     corner = (left - 0.25, top - 0.25)
-    raster.draw(colour, depth, owner, rays[fine_window], corner, 0.5, shapes, materials, lamp, camera)
+    raster.draw(
+        colour,
+        depth,
+        owner,
+        rays=rays[fine_window],
+        corner=corner,
+        step=0.5,
+        shapes=shapes,
+        materials=materials,
+        lamp=lamp,
+        camera=camera,
+    )
     size = (int(right - left), int(bottom - top))
     scene[window] = cv2.resize(colour, size, interpolation=cv2.INTER_AREA)
     person = np.zeros((side, side), np.float32)
     person[window] = cv2.resize((owner == raster.PERSON).astype(np.float32), size, interpolation=cv2.INTER_AREA)
 
     exposure = exposures_of(studio)[view]
-    trouble = troubles_of(studio, subject, frames, view)[frame]
-    if trouble is not None and studio.gap > 0:
-        kind, seed = trouble
+    corruption = corruptions_of(studio, subject, frames, view)[frame]
+    if corruption is not None and studio.domain_gap > 0:
+        kind, seed = corruption
         outline = camera.project(pose.joints())
         around = np.concatenate([outline.min(axis=0), outline.max(axis=0)])
         chance = np.random.default_rng([studio.seed, 9, subject, view, frame])
         spell = np.random.default_rng([studio.seed, 12, seed])
-        exposure = worsen(exposure, kind, spell, chance, around, studio.gap * studio.trouble.severity)
+        exposure = corrupt(
+            exposure,
+            kind,
+            spell=spell,
+            frame=chance,
+            box=around,
+            severity=studio.domain_gap * studio.corruptions.severity,
+        )
     noise = np.random.default_rng([studio.seed, 10, subject, view, frame])
     return View(expose(noise, scene, person, exposure), exposure.quality, person > 0.5, exposure)
 
 
 def detect(studio: Studio, subject: int, view: int, frame: int, person: np.ndarray) -> list[tuple[np.ndarray, float]]:
-    """What a person detector would answer, wrong as detectors are: boxes (4,) px x, y, width, height with scores."""
+    """Return the boxes, (4,) px x, y, width, height, and scores of a person detector, with a detector's errors."""
     rng = np.random.default_rng([studio.seed, 11, subject, view, frame])
     chance, shift, grow, score = (
         rng.random(4),
@@ -303,7 +343,7 @@ def detect(studio: Studio, subject: int, view: int, frame: int, person: np.ndarr
         rng.beta(14, 1.6),
     )
     gross, elsewhere = rng.uniform(-1, 1, size=4), rng.uniform(0.05, 0.8, size=4)
-    found = []
+    detected = []
     rows, columns = (np.flatnonzero(person.any(axis=1)), np.flatnonzero(person.any(axis=0)))
     if len(rows) and chance[0] >= 0.01:
         low, high = (np.array([columns[0], rows[0]], float), np.array([columns[-1], rows[-1]], float))
@@ -314,8 +354,8 @@ def detect(studio: Studio, subject: int, view: int, frame: int, person: np.ndarr
             size = size * np.exp(0.5 * gross[:2])
             centre = centre + 0.25 * gross[2:] * size
             score *= 0.75
-        found.append((np.concatenate([centre - size / 2, size]), float(score)))
+        detected.append((np.concatenate([centre - size / 2, size]), float(score)))
     if chance[2] < 0.06:
-        size = studio.side * np.array([0.10, 0.22]) * (0.6 + elsewhere[:2])
-        found.append((np.concatenate([elsewhere[2:] * studio.side, size]), float(0.1 + 0.4 * chance[3])))
-    return found
+        size = studio.side_px * np.array([0.10, 0.22]) * (0.6 + elsewhere[:2])
+        detected.append((np.concatenate([elsewhere[2:] * studio.side_px, size]), float(0.1 + 0.4 * chance[3])))
+    return detected
