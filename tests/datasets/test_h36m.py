@@ -252,7 +252,7 @@ def test_a_missing_video_takes_its_moments_along(tmp_path, made):
         (each_record(lambda r: {"camera": None}), "record 0: camera: expected a mapping"),
         (each_record(lambda r: {"subject": "nobody"}), "expected a whole number from 1 to 11"),
         (each_record(lambda r: {"camera_id": 4}), "camera_id: expected a whole number from 0 to 3"),
-        (each_record(lambda r: {"image_id": 77}), "is not what the record says"),
+        (each_record(lambda r: {"image_id": 77}), "disagrees with the record"),
         (each_record(lambda r: {"image": "../../etc/passwd"}), "expected the name of a file inside"),
         (each_record(lambda r: {"joints_2d": np.zeros((16, 2))}), r"expected numbers of the shape \(17, 2\)"),
         (each_record(lambda r: {"joints_2d": np.zeros((17, 2))}), "every record is all zero"),
