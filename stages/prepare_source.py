@@ -43,6 +43,16 @@ class SourceCache:
 
 
 def main(*, data: Path, name: str, out: Path, metrics: Path, params: Path, config: SourceCache) -> None:
+    """Cut and store the labelled set `name`.
+
+    Args:
+        data: the set's folder.
+        name: of the set in `sources`.
+        out: file to write the samples to.
+        metrics: JSON file to write the counts to.
+        params: file that `sources` is read from.
+        config: how crops are stored.
+    """
     labelled_set = params_file.load(LabelledSet, params, f"sources.{name}")
     prepare(data, labelled_set, out=out, metrics=metrics, config=config)
 

@@ -4,7 +4,6 @@ The two data sets replace licensed ones and are written in their layouts: MPII's
 and detections for the rig. The ground truth goes into a folder of its own, which only the evaluation may read.
 """
 
-import argparse
 import json
 import os
 import shutil
@@ -25,7 +24,7 @@ import scipy.io
 from annotated_types import Ge, Gt, Interval
 from tqdm import tqdm
 
-from pipeline import params
+from pipeline import cli
 from pipeline.datasets.synthetic.body import JOINTS
 from pipeline.datasets.synthetic.look import Corruptions, Look
 from pipeline.datasets.synthetic.people import photograph
@@ -103,7 +102,15 @@ def _end_with_parent() -> None:
 
 
 def main(*, people: Path, rig: Path, truth: Path, config: Synthesize, workers: int | None = None) -> None:
-    """Write the three folders; `workers` is the number of processes and changes no byte."""
+    """Write the three folders.
+
+    Args:
+        people: folder to write the labelled images to.
+        rig: folder to write the unlabelled rig to.
+        truth: folder to write the rig's ground truth to.
+        config: what is drawn.
+        workers: number of processes; it changes no byte.
+    """
     folders = {path: path.with_name(f".{path.name}.partial") for path in (people, rig, truth)}
     for partial_folder in folders.values():
         shutil.rmtree(partial_folder, ignore_errors=True)
@@ -281,15 +288,5 @@ def _write_json(path: Path, values: object) -> None:
     path.write_text(json.dumps(values, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--people", type=Path, required=True, help="folder to write the labelled images to")
-    parser.add_argument("--rig", type=Path, required=True, help="folder to write the unlabelled rig to")
-    parser.add_argument("--truth", type=Path, required=True, help="folder to write the rig's ground truth to")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    return parser.parse_args()
-
-
 if __name__ == "__main__":
-    flags = vars(parse_args())
-    main(config=params.load(Synthesize, flags.pop("params")), **flags)
+    cli.run(main)

@@ -170,7 +170,7 @@ def find(folder: Path, *names: str) -> Path | None:
             return folder / name
         same = [other for other in entries if other.casefold() == name.casefold()]
         if len(same) > 1:
-            raise ValueError(f"{folder}: holds {' and '.join(same)}; which is '{name}'?")
+            raise ValueError(f"{folder}: holds {' and '.join(same)}; expected one '{name}'")
         if same:
             return folder / same[0]
     return None

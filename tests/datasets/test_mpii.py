@@ -134,10 +134,10 @@ def test_the_images_as_they_are_unpacked_and_as_they_are_not(folder):
         mpii.read(folder)
 
 
-def test_two_spellings_at_once_are_a_question(folder):
+def test_two_spellings_at_once_are_refused(folder):
     (folder / "Images").mkdir()
     (folder / "images").rename(folder / "IMAGES")
-    with pytest.raises(ValueError, match="holds IMAGES and Images; which is 'images'"):
+    with pytest.raises(ValueError, match="holds IMAGES and Images; expected one 'images'"):
         mpii.read(folder)
 
 

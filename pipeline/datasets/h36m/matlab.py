@@ -112,7 +112,7 @@ def read(annotations: Path, place: Path | None, subjects: Collection[int]) -> tu
         takes.append(Take(key=key, cameras=cameras, numbers=frames, footage=footage, labels=labels))
     if not takes:
         names = ", ".join(f"S{subject}" for subject in sorted(subjects))
-        raise ValueError(f"{annotations}: no take of {names} is there with all its cameras and pictures")
+        raise ValueError(f"{annotations}: no take of {names} is there with all its cameras and images")
     return takes, notes
 
 

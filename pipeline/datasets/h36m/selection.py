@@ -1,4 +1,4 @@
-"""Which frames of Human3.6M are used, their keys, boxes and ground truth."""
+"""The selected frames of Human3.6M, their keys, boxes and ground truth."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
