@@ -290,7 +290,7 @@ def test_videos_alone_are_a_target_without_labels(tmp_path, made):
     worlds.write_release(tmp_path, made, ())
     with layouts.open_takes(tmp_path / "metadata.xml", tmp_path, (1, 9)) as (takes, notes):
         assert [take.key for take in takes] == sorted(made.takes)
-        assert "not compared" in "\n".join(notes)
+        assert "unchecked" in "\n".join(notes)
         with pytest.raises(ValueError, match="there are no 3D poses"):
             takes[0].labels()
 
