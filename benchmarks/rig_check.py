@@ -1,4 +1,4 @@
-"""How small a fault `check_rig` finds, whom it blames, and how often it blames a good rig.
+"""How small a fault `check_rig` finds, which camera it blames, and how often it blames a good rig.
 
     python -m benchmarks.rig_check            # writes docs/explanation/rig_check.md
     python -m benchmarks.rig_check --quick    # does it run at all?
@@ -17,29 +17,58 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
-from benchmarks.evidence import SKELETON, Mistakes, detect, scene
+from benchmarks.evidence import SKELETON, Mistakes, Scene, detect, scene
 from pipeline.files.atomic import write_text
 from pipeline.geometry.camera import Camera
-from pipeline.metrics.rig_check import Finding, Rules, Sight, check
+from pipeline.geometry.thresholds import AgreementThresholds
+from pipeline.geometry.viewing import transposed
+from pipeline.rig.check import check
+from pipeline.rig.observations import Observations
+from pipeline.rig.report import Finding, RigReport
 
-RULES = Rules(0.3, 15.0, 5.0, 15)
+THRESHOLDS = AgreementThresholds(confidence_threshold=0.3, reproj_threshold_px=15.0, min_ray_angle_deg=5.0)
+MAX_OFFSET_FRAMES = 15
 DETECTORS = {
     "3 px of noise, 5 % gross mistakes": Mistakes(noise_px=3, outliers=0.05, missing=0.05),
     "8 px of noise, 15 % gross mistakes": Mistakes(noise_px=8, outliers=0.15, missing=0.1, swapped=0.05),
 }
 Rig = tuple[Camera, ...]
-Broken = Callable[[Sight, Rig], tuple[Sight, Rig]]
+Broken = Callable[[Observations, Rig], tuple[Observations, Rig]]
 _VIEW = 1  # the camera that is broken
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What is done to a rig, and how `check_rig` ought to call it."""
+    """A fault of a rig, and how `check_rig` ought to call it.
+
+    Attributes:
+        name: for the table.
+        kinds: of the finding, any of them.
+        break_it: returns observations and rig with the fault.
+        of_the_rig: the finding names no camera.
+    """
 
     name: str
     kinds: tuple[str, ...]
     break_it: Broken
     of_the_rig: bool = False
+
+
+def observed(world: Scene, mistakes: Mistakes) -> Observations:
+    """Return the detector's keypoints."""
+    keypoints, scores = detect(world, mistakes, 0)
+    return Observations(
+        keypoints=keypoints,
+        scores=scores,
+        sequence=world.keys.sequence,
+        number=world.keys.number,
+        skeleton=SKELETON,
+    )
+
+
+def checked(observations: Observations, rig: Rig) -> RigReport:
+    """Return the report with the default thresholds."""
+    return check(observations, rig, THRESHOLDS, MAX_OFFSET_FRAMES)
 
 
 def with_camera(rig: Rig, view: int, **changed: object) -> Rig:
@@ -55,12 +84,8 @@ def zoomed(rig: Rig, view: int, factor: float) -> Rig:
     return with_camera(rig, view, K=rig[view].K * [[factor, factor, 1], [1, factor, 1], [1, 1, 1]])
 
 
-def transposed(camera: Camera) -> Camera:
-    return replace(camera, R=camera.R.T, centre=-camera.R @ camera.translation)
-
-
 def in_other_axes(rig: Rig, other_from_world: np.ndarray) -> Rig:
-    """The rig in a world of other axes: (3, 3), a rotation or a reflection. Pictures of a reflected world are mirrored."""
+    """Return the rig in a world of other axes: (3, 3), a rotation or a reflection. Images of a reflected world are mirrored."""
     across = np.eye(3) if np.linalg.det(other_from_world) > 0 else np.diag([-1.0, 1.0, 1.0])
     return tuple(
         replace(camera, centre=other_from_world @ camera.centre, R=across @ camera.R @ other_from_world.T)
@@ -68,30 +93,30 @@ def in_other_axes(rig: Rig, other_from_world: np.ndarray) -> Rig:
     )
 
 
-def late(sight: Sight, view: int, frames: int) -> Sight:
-    """The view began so many frames before the others: its frame `n + frames` shows their frame n."""
-    points = sight.points[:, view].copy()
-    for name in np.unique(sight.sequence):
-        rows = np.flatnonzero(sight.sequence == name)
-        points[rows] = points[rows[np.clip(np.arange(len(rows)) - frames, 0, len(rows) - 1)]]
-    return sight.moved(view, points)
+def late(observations: Observations, view: int, frames: int) -> Observations:
+    """Return observations of a view that began earlier: its frame `n + frames` shows the others' frame n."""
+    keypoints = observations.keypoints[:, view].copy()
+    for name in np.unique(observations.sequence):
+        rows = np.flatnonzero(observations.sequence == name)
+        keypoints[rows] = keypoints[rows[np.clip(np.arange(len(rows)) - frames, 0, len(rows) - 1)]]
+    return observations.with_view(view, keypoints)
 
 
-def exchanged(sight: Sight, a: int, b: int) -> Sight:
-    order = list(range(sight.points.shape[1]))
+def exchanged(observations: Observations, a: int, b: int) -> Observations:
+    order = list(range(observations.keypoints.shape[1]))
     order[a], order[b] = b, a
-    return replace(sight, points=sight.points[:, order], scores=sight.scores[:, order])
+    return replace(observations, keypoints=observations.keypoints[:, order], scores=observations.scores[:, order])
 
 
-def _pictures(change: Callable[[np.ndarray], np.ndarray]) -> Broken:
-    return lambda sight, rig: (sight.moved(_VIEW, change(sight.points[:, _VIEW])), rig)
+def _other_image(change: Callable[[np.ndarray], np.ndarray]) -> Broken:
+    return lambda observations, rig: (observations.with_view(_VIEW, change(observations.keypoints[:, _VIEW])), rig)
 
 
 def _pushed(px: float) -> Broken:
-    def change(sight: Sight, rig: Rig) -> tuple[Sight, Rig]:
-        points = sight.points[:, _VIEW].copy()
-        points[len(points) * 55 // 100 :] += [px, 0]
-        return sight.moved(_VIEW, points), rig
+    def change(observations: Observations, rig: Rig) -> tuple[Observations, Rig]:
+        keypoints = observations.keypoints[:, _VIEW].copy()
+        keypoints[len(keypoints) * 55 // 100 :] += [px, 0]
+        return observations.with_view(_VIEW, keypoints), rig
 
     return change
 
@@ -100,15 +125,17 @@ _OVER, _MIRROR = np.diag([1.0, -1.0, -1.0]), np.diag([-1.0, 1.0, 1.0])
 FAULTS = (
     *(
         Fault(
-            f"turned by {each:g} degrees", ("moved",), lambda sight, rig, each=each: (sight, turned(rig, _VIEW, each))
+            f"turned by {each:g} degrees",
+            ("moved",),
+            lambda observations, rig, each=each: (observations, turned(rig, _VIEW, each)),
         )
         for each in (0.5, 1, 2, 5)
     ),
     *(
         Fault(
             f"zoomed {each:g} times",
-            ("focal_length", "picture_size"),
-            lambda sight, rig, each=each: (sight, zoomed(rig, _VIEW, each)),
+            ("focal_length", "image_size"),
+            lambda observations, rig, each=each: (observations, zoomed(rig, _VIEW, each)),
         )
         for each in (1.05, 1.1, 1.25)
     ),
@@ -116,28 +143,32 @@ FAULTS = (
         Fault(
             f"late by {each} frames of 25 a second",
             ("time",),
-            lambda sight, rig, each=each: (late(sight, _VIEW, each), rig),
+            lambda observations, rig, each=each: (late(observations, _VIEW, each), rig),
         )
         for each in (1, 2, 5, 10)
     ),
     *(Fault(f"pushed by {each} px half way", ("pushed",), _pushed(each)) for each in (5, 10, 20)),
-    Fault("picture mirrored", ("mirrored",), _pictures(lambda points: points * [-1, 1] + [511, 0])),
-    Fault("picture upside down", ("picture_size",), _pictures(lambda points: 511 - points)),
-    Fault("picture of half the size", ("picture_size",), _pictures(lambda points: points / 2)),
-    Fault("two cameras exchanged", ("exchanged",), lambda sight, rig: (exchanged(sight, _VIEW, _VIEW + 1), rig)),
+    Fault("image mirrored", ("mirrored",), _other_image(lambda keypoints: keypoints * [-1, 1] + [511, 0])),
+    Fault("image upside down", ("image_size",), _other_image(lambda keypoints: 511 - keypoints)),
+    Fault("image of half the size", ("image_size",), _other_image(lambda keypoints: keypoints / 2)),
+    Fault(
+        "two cameras exchanged",
+        ("exchanged",),
+        lambda observations, rig: (exchanged(observations, _VIEW, _VIEW + 1), rig),
+    ),
     Fault(
         "rotation transposed",
         ("transposed",),
-        lambda sight, rig: (sight, (*rig[:_VIEW], transposed(rig[_VIEW]), *rig[_VIEW + 1 :])),
+        lambda observations, rig: (observations, (*rig[:_VIEW], transposed(rig[_VIEW]), *rig[_VIEW + 1 :])),
     ),
     Fault(
         "all in m",
         ("units",),
-        lambda sight, rig: (sight, tuple(replace(c, centre=c.centre / 1000) for c in rig)),
+        lambda observations, rig: (observations, tuple(replace(c, centre=c.centre / 1000) for c in rig)),
         True,
     ),
-    Fault("world upside down", ("up",), lambda sight, rig: (sight, in_other_axes(rig, _OVER)), True),
-    Fault("world mirrored", ("mirrored",), lambda sight, rig: (sight, in_other_axes(rig, _MIRROR)), True),
+    Fault("world upside down", ("up",), lambda observations, rig: (observations, in_other_axes(rig, _OVER)), True),
+    Fault("world mirrored", ("mirrored",), lambda observations, rig: (observations, in_other_axes(rig, _MIRROR)), True),
 )
 
 
@@ -148,7 +179,7 @@ def main(rigs: int, out: Path | None) -> None:
         "",
         "Printed by `python -m benchmarks.rig_check`; do not edit.",
         "",
-        f"{rigs} rigs of three to eight cameras with 512 px pictures, six people, 300 frames; a camera of each is broken in one"
+        f"{rigs} rigs of three to eight cameras with 512 px images, six people, 300 frames; a camera of each is broken in one"
         " way. *Found*: it reports a problem of the right kind and of the right camera (*first*: as the gravest). *Other "
         "problems*: a mean number of further ones, of good cameras or by wrong names, that it reports beside. Two of the check's "
         "thresholds (when a whole rig is called mirrored, when contradictory) were set after a first run on these rigs.",
@@ -157,9 +188,11 @@ def main(rigs: int, out: Path | None) -> None:
         worlds = []
         for seed in seeds:
             world = scene(seed, 3 + seed % 6, test=300)
-            points, scores = detect(world, wrong, 0)
-            worlds.append((Sight(points, scores, world.keys.sequence, world.keys.number, SKELETON), world.cameras))
-        good = [_serious(check(sight, rig, RULES).findings) for sight, rig in tqdm(worlds, desc="good", disable=None)]
+            worlds.append((observed(world, wrong), world.cameras))
+        good = [
+            _serious(checked(observations, rig).findings)
+            for observations, rig in tqdm(worlds, desc="good", disable=None)
+        ]
         blamed = sum(bool(each) for each in good)
         lines += [
             "",
@@ -180,8 +213,8 @@ def main(rigs: int, out: Path | None) -> None:
         write_text(out, text)
 
 
-def _outcome(fault: Fault, sight: Sight, rig: Rig) -> tuple[bool, bool, int]:
-    findings = _serious(check(*fault.break_it(sight, rig), RULES).findings)
+def _outcome(fault: Fault, observations: Observations, rig: Rig) -> tuple[bool, bool, int]:
+    findings = _serious(checked(*fault.break_it(observations, rig)).findings)
     right = [_is_right(fault, finding, rig) for finding in findings]
     return any(right), bool(right) and right[0], sum(not each for each in right)
 

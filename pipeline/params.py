@@ -16,6 +16,7 @@ Section = TypeVar("Section")
 
 # Old key -> the key that has its meaning now, both dotted; a whole section may stand here as well.
 RENAMED: dict[str, str] = {
+    "check_rig.most_shift": "check_rig.max_offset_frames",
     "report.picture_px": "report.image_px",
     "pretrain.schedule.warm_up": "training.schedule.warmup_fraction",
     "pretrain.schedule.average": "pretrain.schedule.ema_decay",

@@ -1,14 +1,16 @@
 """Check the rig, before anything is learned with it: is this the calibration of these views, and are they in step?
 
-From 2D joints alone, those of a foreign detector or of model r0: what each camera says against what the others agree on, and the
-size, stance and bending of the body that they see together. Every finding is a sentence that says what to do.
+The answer comes from 2D keypoints alone, those of a foreign detector or of model r0: each camera's keypoints against what the
+other cameras agree on, and the size, stance and bending of the body that they see together. Every finding is a sentence that
+names the remedy.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import Ge, Unit
 
 from pipeline import cli
 from pipeline.files.atomic import write_json
@@ -16,69 +18,57 @@ from pipeline.files.cameras import read_rigs
 from pipeline.files.detections import Detections
 from pipeline.files.heatmaps import Heatmaps
 from pipeline.files.keys import FrameKeys
-from pipeline.metrics.rig_check import Checked, Rules, Sight, check
+from pipeline.geometry.thresholds import AgreementThresholds
+from pipeline.rig.check import check
+from pipeline.rig.observations import Observations
+from pipeline.rig.report import RigReport
 
 
-@dataclass(frozen=True)
-class CheckRig:
-    """Section `check_rig` of params.yaml.
+@dataclass(frozen=True, kw_only=True)
+class CheckRig(AgreementThresholds):
+    """Section `check_rig` of params.yaml, beside the thresholds of agreement.
 
     Attributes:
-        confidence_threshold: joints with a lower score say nothing.
-        reproj_threshold_px: px of the full picture; a view agrees when the joint is shown nearer than this.
-        min_ray_angle_deg: of two views that agree.
-        most_shift: frames of the target that a view may be out of step to be noticed.
+        max_offset_frames: largest frame offset of a view to notice, in frames of the target.
         problems: "tell" goes on with them, "refuse" ends the stage, and with it whatever would learn from the rig.
     """
 
-    confidence_threshold: float
-    reproj_threshold_px: float
-    min_ray_angle_deg: float
-    most_shift: int
+    max_offset_frames: Annotated[int, Ge(0), Unit("frames")]
     problems: Literal["tell", "refuse"]
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.confidence_threshold < 1:
-            raise ValueError(
-                f"check_rig.confidence_threshold: expected 0 or more and less than 1, got {self.confidence_threshold}"
-            )
-        if self.reproj_threshold_px <= 0:
-            raise ValueError(f"check_rig.reproj_threshold_px: expected more than 0 px, got {self.reproj_threshold_px}")
-        if not 0 <= self.min_ray_angle_deg < 90:
-            raise ValueError(
-                f"check_rig.min_ray_angle_deg: expected 0 or more and less than 90, got {self.min_ray_angle_deg}"
-            )
-        if self.most_shift < 0:
-            raise ValueError(f"check_rig.most_shift: expected 0 or more frames, got {self.most_shift}")
 
 
 def main(
     *,
     config: CheckRig,
     cameras: Path = Path("data/prepared/cameras.toml"),
-    joints: Path = Path("data/prepared/detections.h5"),
+    detections: Path = Path("data/prepared/detections.h5"),
     heatmaps: Path = Path("data/rounds/r0/heatmaps.h5"),
     metrics: Path = Path("metrics/check_rig.json"),
 ) -> None:
-    keys, views, sight, source = _seen(joints, heatmaps)
-    rules = Rules(config.confidence_threshold, config.reproj_threshold_px, config.min_ray_angle_deg, config.most_shift)
+    """Check every rig of the target.
+
+    Args:
+        config: thresholds.
+        cameras: the rigs.
+        detections: keypoints of a foreign detector; used if there are any.
+        heatmaps: of model r0, used otherwise.
+        metrics: problems, doubts and figures.
+    """
+    keys, views, observations, source = _observations(detections, heatmaps)
     values: dict[str, Any] = {"joints": str(source), "frames": len(keys)}
     problems: list[str] = []
     doubts: list[str] = []
     groups = read_rigs(cameras).groups(keys, views, str(source))
     for rows, rig in groups:
-        found = check(sight.take(rows), rig, rules)
-        where = "" if len(groups) == 1 else f"{', '.join(np.unique(keys.sequence[rows]).tolist())}: "
-        for finding in found.findings:
-            camera = f"{finding.camera} " if finding.camera and not finding.sentence.startswith("its ") else ""
-            camera = f"{finding.camera}: " if finding.camera and not camera else camera
-            (problems if finding.serious else doubts).append(f"{where}{camera}{finding.sentence}")
-        figures = _figures(found)
+        report = check(observations.take(rows), rig, config, config.max_offset_frames)
+        prefix = "" if len(groups) == 1 else f"{', '.join(np.unique(keys.sequence[rows]).tolist())}: "
+        for finding in report.findings:
+            (problems if finding.serious else doubts).append(f"{prefix}{finding}")
         if len(groups) == 1:
-            values |= figures
+            values |= _figures(report)
         else:
-            values.setdefault("by_sequence", {})[str(keys.sequence[rows[0]])] = figures
-        _say(found, where)
+            values.setdefault("by_sequence", {})[str(keys.sequence[rows[0]])] = _figures(report)
+        _print_figures(report, prefix)
     values |= {"problems": problems, "doubts": doubts}
     if problems and config.problems == "refuse":
         raise ValueError(f"{cameras}: {'; '.join(problems)} (check_rig.problems: tell goes on with it)")
@@ -87,49 +77,55 @@ def main(
         print(f"PROBLEM  {sentence}")
     for sentence in doubts:
         print(f"doubt    {sentence}")
-    print(f"{metrics}: {len(problems)} problems, {len(doubts)} doubts, by the joints of {source}")
+    print(f"{metrics}: {len(problems)} problems, {len(doubts)} doubts, by the keypoints of {source}")
 
 
-def _seen(joints: Path, heatmaps: Path) -> tuple[FrameKeys, tuple[str, ...], Sight, Path]:
-    """A foreign detector's joints where there are any, else model r0's."""
-    if joints.is_file():
-        found = Detections.read(joints)
-        if np.isfinite(found.points).any():
-            keys = found.keys
-            sight = Sight(found.points, found.scores, keys.sequence, keys.number, found.skeleton)
-            return keys, found.views, sight, joints
-    if not heatmaps.is_file():
-        raise ValueError(
-            f"{heatmaps}: there is no such file, and {joints} holds no joints; `dvc repro check_rig` makes both, "
-            "target.detector names the joints of data.detections"
-        )
-    maps = Heatmaps.read(heatmaps, windows=False)
-    sight = Sight(maps.points, maps.scores, maps.keys.sequence, maps.keys.number, maps.skeleton)
-    return maps.keys, maps.views, sight, heatmaps
+def _observations(detections: Path, heatmaps: Path) -> tuple[FrameKeys, tuple[str, ...], Observations, Path]:
+    """Return the keypoints of a foreign detector where there are any, else model r0's, with the file that they are from."""
+    source: Detections | Heatmaps | None = None
+    path = detections
+    if detections.is_file():
+        source = Detections.read(detections)
+    if source is None or not np.isfinite(source.points).any():
+        path = heatmaps
+        if not heatmaps.is_file():
+            raise ValueError(
+                f"{heatmaps}: there is no such file, and {detections} holds no keypoints; `dvc repro check_rig` makes both, "
+                "target.detector names the joints of data.detections"
+            )
+        source = Heatmaps.read(heatmaps, windows=False)
+    observations = Observations(
+        keypoints=source.points,
+        scores=source.scores,
+        sequence=source.keys.sequence,
+        number=source.keys.number,
+        skeleton=source.skeleton,
+    )
+    return source.keys, source.views, observations, path
 
 
-def _figures(found: Checked) -> dict[str, Any]:
+def _figures(report: RigReport) -> dict[str, Any]:
     return {
-        "by_camera": found.by_camera,
-        "apart_px": found.apart_px,
-        "body_scale": found.body_scale,
-        "coverage": found.coverage,
+        "by_camera": report.by_camera,
+        "apart_px": report.epipolar_px,
+        "body_scale": report.body_scale,
+        "coverage": report.coverage_percent,
         "findings": [
             {"kind": each.kind, "camera": each.camera, "serious": each.serious, **each.figures}
-            for each in found.findings
+            for each in report.findings
         ],
     }
 
 
-def _say(found: Checked, where: str) -> None:
-    for camera, each in found.by_camera.items():
+def _print_figures(report: RigReport, prefix: str) -> None:
+    for camera, each in report.by_camera.items():
         if each:
             print(
-                f"{where}{camera}: {each['off_px']:.1f} px from what the other cameras say (median), "
+                f"{prefix}{camera}: {each['off_px']:.1f} px from what the other cameras say (median), "
                 f"{each['share']:.0f} % of all disagreement"
             )
-    if np.isfinite(found.body_scale):
-        print(f"{where}arms and legs are {found.body_scale:.2f} times an adult's")
+    if np.isfinite(report.body_scale):
+        print(f"{prefix}arms and legs are {report.body_scale:.2f} times an adult's")
 
 
 if __name__ == "__main__":

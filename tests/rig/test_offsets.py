@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 
+from benchmarks.evidence import Mistakes, scene
+from benchmarks.rig_check import checked, late
+from benchmarks.rig_check import observed as detected
 from pipeline.rig.observations import Observations
 from pipeline.rig.offsets import FrameOffsets, estimate_frame_offsets
 from pipeline.skeleton import get
@@ -56,3 +59,15 @@ def test_nothing_is_known_where_nothing_is_seen():
     estimate = estimated(np.full((50, 4, 8, 2), np.nan))
     assert not estimate.frames.any()
     assert np.isnan(estimate.epipolar_px)
+
+
+@pytest.mark.parametrize(("noise_px", "seed"), [(3.0, 500), (8.0, 503)])
+def test_all_programs_find_a_camera_that_is_one_frame_late(noise_px, seed):
+    """prepare_target and check_data ask `estimate_frame_offsets`, check_rig asks `check`."""
+    world = scene(seed, 4, test=300)
+    observations = late(detected(world, Mistakes(noise_px=noise_px)), 1, 1)
+    assert estimate_frame_offsets(observations, world.cameras).frames.tolist() == [0, 1, 0, 0]
+    findings = checked(observations, world.cameras).findings
+    assert [(each.kind, each.camera, each.figures["frames"]) for each in findings if each.serious] == [
+        ("time", world.cameras[1].name, 1)
+    ]
