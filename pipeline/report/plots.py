@@ -6,7 +6,8 @@ of matplotlib: letters are drawn as paths, identifiers are hashes with a fixed s
 
 import io
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from pipeline.report.figures import round_colours
 
@@ -24,6 +25,18 @@ _DISTANCES = {
 }
 
 
+@contextmanager
+def _style() -> Iterator[None]:
+    """Draw in matplotlib's own style, whatever a user's matplotlibrc says."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update({"svg.hashsalt": "rigpose", "svg.fonttype": "path"})
+        yield
+
+
+@_style()
 def rounds_svg(table: "pd.DataFrame") -> bytes:
     """Return the headline measures by round; `table` has a row per round, see `results.rounds_table`."""
     figure, axes = _figure(2, 3.4)
@@ -36,6 +49,7 @@ def rounds_svg(table: "pd.DataFrame") -> bytes:
     return _svg(figure)
 
 
+@_style()
 def pck_svg(table: "pd.DataFrame") -> bytes:
     """Return the PCKh curves; `table` has columns round, threshold (head sizes) and pckh (percent)."""
     figure, (place,) = _figure(1, 3.8)
@@ -48,6 +62,7 @@ def pck_svg(table: "pd.DataFrame") -> bytes:
     return _svg(figure)
 
 
+@_style()
 def joints_svg(tables: "Mapping[str, pd.DataFrame]") -> bytes:
     """Return a row of dots per joint, a dot per round; `tables` has the rows of joints.csv for each round."""
     joint_names = list(dict.fromkeys(joint for table in tables.values() for joint in table["joint"]))
@@ -87,9 +102,6 @@ def _finish(place: "Axes", x_label: str, y_label: str) -> None:
 
 
 def _svg(figure: "Figure") -> bytes:
-    import matplotlib
-
     written = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "rigpose", "svg.fonttype": "path"}):
-        figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
+    figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
     return written.getvalue()
