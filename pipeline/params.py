@@ -47,6 +47,21 @@ RENAMED: dict[str, str] = {
     "synthesize.gap": "synthesize.domain_gap",
     "synthesize.look.dull": "synthesize.look.clothing_dullness",
     "synthesize.trouble": "synthesize.corruptions",
+    "target.units": "target.rig.units",
+    "target.extrinsics": "target.rig.extrinsics",
+    "target.up": "target.rig.up",
+    "target.lens": "target.rig.lens",
+    "target.frame_rates": "target.rig.frame_rates",
+    "target.first_frame": "target.rig.first_frame",
+    "target.last_frame": "target.rig.last_frame",
+    "target.test_sequences": "target.rig.test_sequences",
+    "target.test_last_frames": "target.rig.test_last_frames",
+    "target.stride": "target.rig.frame_stride",
+    "target.offsets": "target.rig.start_offsets",
+    "target.offsets_in": "target.rig.start_offsets_in",
+    "target.numbering": "target.rig.frame_matching",
+    "target.detector": "target.detections_format",
+    "target.truth_boxes_allowed": "target.h36m.truth_boxes_allowed",
 }
 
 

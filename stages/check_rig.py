@@ -91,7 +91,7 @@ def _observations(detections: Path, heatmaps: Path) -> tuple[FrameKeys, tuple[st
         if not heatmaps.is_file():
             raise ValueError(
                 f"{heatmaps}: there is no such file, and {detections} holds no keypoints; `dvc repro check_rig` makes both, "
-                "target.detector names the joints of data.detections"
+                "target.detections_format names the joints of data.detections"
             )
         source = Heatmaps.read(heatmaps, windows=False)
     observations = Observations(

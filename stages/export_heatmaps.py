@@ -72,7 +72,7 @@ def main(
         seen.keys.require_same(found.keys, str(detections))
         if not np.isfinite(found.points).any():
             raise ValueError(
-                "export.first_teacher: 'detections' was asked for, but the target has none; set target.detector and"
+                "export.first_teacher: 'detections' was asked for, but the target has none; set target.detections_format and"
                 " data.detections"
             )
     device = start_torch(runtime)

@@ -22,25 +22,25 @@ from tests.tiny_world import camera_ring
 PARAMS = """
 target:
   layout: rig
+  rig:
+    units: auto
+    extrinsics: auto
+    up: auto
+    lens: auto
+    frame_rates: {}
+    start_offsets: {}
+    start_offsets_in: frames
+    frame_matching: auto
+    frame_stride: 1
+    first_frame: 0
+    last_frame: null
+    test_sequences: []
+    test_last_frames: 2
   h36m: {}
   views: []
-  units: auto
-  extrinsics: auto
-  up: auto
-  lens: auto
-  stride: 1
-  first_frame: 0
-  last_frame: null
-  frame_rates: {}
-  offsets: {}
-  offsets_in: frames
-  numbering: auto
-  test_sequences: []
-  test_last_frames: 2
-  detector: none
+  detections_format: none
   detections_offset: 0
   boxes: detections
-  truth_boxes_allowed: false
   box_margin: 0.2
   min_box_score: 0.3
   volume_mm: null
@@ -124,14 +124,14 @@ class Raw:
 
 
 def run(stage: str, flags: dict[str, Path], root: Path, monkeypatch: pytest.MonkeyPatch, **params: object) -> None:
-    """Run a stage's own command line in-process, some of its params replaced (`stride=2`)."""
+    """Run a stage's own command line in-process, some of its params replaced (`frame_stride=2`)."""
     text = PARAMS
     for key, value in params.items():
         section = {"prepare_target": "target", "prepare_truth": "truth"}[stage]
         before, after = text.split(f"\n{section}:\n")
         lines = after.split("\n")
-        at = next(number for number, line in enumerate(lines) if line.startswith(f"  {key}:"))
-        lines[at] = f"  {key}: {json.dumps(value)}"
+        at = next(number for number, line in enumerate(lines) if line.lstrip().startswith(f"{key}:"))
+        lines[at] = f"{lines[at][: lines[at].index(key)]}{key}: {json.dumps(value)}"
         text = f"{before}\n{section}:\n" + "\n".join(lines)
     (root / "params.yaml").write_text(text)
     arguments = [str(word) for key, path in flags.items() for word in (f"--{key}", path)]

@@ -21,19 +21,22 @@ from tqdm import tqdm
 
 from pipeline import cli, crops
 from pipeline import params as params_file
-from pipeline.datasets import boxes, images, keypoints, parallel, rig, videos
-from pipeline.datasets import calibration as calibrations
-from pipeline.datasets.calibration import Calibration
+from pipeline.calibration.conventions import Settings
+from pipeline.calibration.reading import Calibration
+from pipeline.datasets import images, parallel, videos
 from pipeline.datasets.h36m import challenge, layouts, selection
 from pipeline.datasets.labelled import LabelledSet
 from pipeline.datasets.records import Records, census
 from pipeline.files import atomic
 from pipeline.files.keys import FrameKeys
 from pipeline.geometry.association import associate, epipolar_agreement
+from pipeline.geometry.viewing import convergence_point
 from pipeline.rig.observations import Observations
 from pipeline.rig.offsets import estimate_frame_offsets, person_or_surest
 from pipeline.rig.plausibility import check_person_height
 from pipeline.skeleton import Skeleton, get
+from pipeline.target import boxes, keypoints, raw
+from pipeline.target.recordings import Recording, Timing, calibrated_from_image
 
 Section = TypeVar("Section")
 
@@ -250,12 +253,12 @@ def _target(
         return _human36m(calibration, folder, told)
     told.say(f"{folder}: a rig's recordings, calibrated by {calibration}")
     try:
-        rigs, recordings = rig.calibrated(
+        rigs, recordings = raw.open_rig(
             calibration,
             folder,
             tuple(values.get("views", ())),
-            _part(calibrations.Settings, values),
-            _part(rig.Timing, values),
+            _part(Settings, values.get("rig", {})),
+            _part(Timing, values.get("rig", {})),
         )
     except ValueError as error:
         told.problem(str(error))
@@ -287,7 +290,7 @@ def _target(
     return rows
 
 
-def _look_into_views(recording: rig.Recording, most: int | None, told: Told) -> None:
+def _look_into_views(recording: Recording, most: int | None, told: Told) -> None:
     """Decode pictures of folders, spread over the recording. Videos have been decoded to count their frames."""
     count = len(recording.numbers)
     some = (
@@ -295,11 +298,11 @@ def _look_into_views(recording: rig.Recording, most: int | None, told: Told) -> 
         if most is None
         else np.unique(np.linspace(0, count - 1, most // len(recording.views) + 1).astype(int))
     )
-    numbers = recording.own_numbers()
+    numbers = recording.frame_numbers()
     files = [
-        view.path / view.pictures[int(numbers[at, column])]
+        view.path / view.files[int(numbers[at, column])]
         for column, view in enumerate(recording.views)
-        if view.pictures is not None
+        if view.files is not None
         for at in some
     ]
 
@@ -337,13 +340,13 @@ def _human36m(annotations: Path, place: Path, told: Told) -> list[np.ndarray]:
 
 
 def _part(section: type[Section], values: dict[str, Any]) -> Section:
-    """Those of the target's params that a library dataclass has."""
+    """Return the part of `target.rig` that a library dataclass has."""
     names = {field.name for field in dataclasses.fields(section)}  # type: ignore[arg-type]
-    return params_file.build(section, {key: value for key, value in values.items() if key in names}, "target")
+    return params_file.build(section, {key: value for key, value in values.items() if key in names}, "target.rig")
 
 
 def _say_cameras(found: Calibration, told: Told) -> None:
-    place, seen = calibrations.common_place(found.cameras)
+    place, seen = convergence_point(found.cameras)
     for camera in found.cameras:
         x, y, z = camera.centre / 1000
         told.say(
@@ -357,18 +360,18 @@ def _say_cameras(found: Calibration, told: Told) -> None:
 
 
 def _recording(
-    recording: rig.Recording, found: Calibration, detections: Path | None, values: dict[str, Any], told: Told
+    recording: Recording, found: Calibration, detections: Path | None, values: dict[str, Any], told: Told
 ) -> list[np.ndarray]:
     """Pictures of the first, middle and last moment in every view; who is seen there."""
     count = len(recording.numbers)
     name = np.full(count, recording.name)
     keys = FrameKeys(name, np.array(recording.numbers), np.full(count, "train"), name)
-    numbers = recording.own_numbers() - int(values.get("detections_offset", 0))
+    numbers = recording.frame_numbers() - int(values.get("detections_offset", 0))
     views = [view.camera.name for view in recording.views]
     points, box, skeleton = None, None, None
-    detector = values.get("detector", "none")
-    if detections is not None and detector != "none":
-        skeleton = get(str(detector).removeprefix("openpose_"))
+    detections_format = values.get("detections_format", "none")
+    if detections is not None and detections_format != "none":
+        skeleton = get(str(detections_format).removeprefix("openpose_"))
         points, scores = keypoints.read(detections, keys, numbers, views, skeleton)
         points, box = _person(points, scores, recording, found, detections, told, skeleton=skeleton)
     elif detections is not None and (detections / "boxes.json").is_file():
@@ -382,13 +385,13 @@ def _recording(
         told.say(f"{detections}: by their boxes the person is {tall / 1000:.2f} m tall (median)")
     rows, redder = [], []
     some = sorted({0, count // 2, count - 1})
-    for at, sources in zip(some, rig.pictures(recording, [recording.numbers[at] for at in some]), strict=True):
+    for at, decoders in zip(some, recording.decoders([recording.numbers[at] for at in some]), strict=True):
         tiles = []
-        for view, source in enumerate(sources):
-            picture = source()
-            straight = found.straightenings.get(views[view])
-            size = straight.lens.size if straight else found.cameras[view].size
-            affine, note = rig.fit(picture, size, recording.views[view].path)
+        for view, decode in enumerate(decoders):
+            picture = decode()
+            undistortion = found.undistortions.get(views[view])
+            size = undistortion.lens.size if undistortion else found.cameras[view].size
+            affine, note = calibrated_from_image(picture, size, recording.views[view].path)
             if note and at == 0:
                 told.say(note)
             whole = np.array([-0.5, -0.5, found.cameras[view].size[0] - 0.5, found.cameras[view].size[1] - 0.5])
@@ -397,13 +400,17 @@ def _recording(
             square = crops.square(shown, 0.3 if shown is not whole else 0.0)
             to_tile = crops.crop_from_image(square, _TILE)
             tile = (
-                straight.cut(picture, to_tile, affine, _TILE)
-                if straight
+                undistortion.cut(picture, to_tile, affine, _TILE)
+                if undistortion
                 else crops.warp(picture, crops.compose(to_tile, affine), _TILE)
             )
             tiles.append(
                 _drawn(
-                    tile, to_tile, joints, skeleton, f"{views[view]} {recording.views[view].own(recording.numbers[at])}"
+                    tile,
+                    to_tile,
+                    joints,
+                    skeleton,
+                    f"{views[view]} {recording.views[view].frame_number(recording.numbers[at])}",
                 )
             )
             if points is not None and skeleton is not None:
@@ -418,7 +425,7 @@ def _recording(
 def _person(
     points: np.ndarray,
     scores: np.ndarray,
-    recording: rig.Recording,
+    recording: Recording,
     found: Calibration,
     detections: Path,
     told: Told,
@@ -428,8 +435,8 @@ def _person(
     """The person of interest: (frames, views, joints, 2) and (frames, views, 4) px; tells how well the views agree."""
     names = [view.camera.name for view in recording.views]
     for column, name in enumerate(names):
-        if name in found.straightenings:
-            points[:, column] = found.straightenings[name].straight_from_image(points[:, column])
+        if name in found.undistortions:
+            points[:, column] = found.undistortions[name].undistorted_from_image(points[:, column])
     person = associate(points, scores, found.cameras)
     index = np.maximum(person, 0)[..., None, None, None]
     chosen = np.take_along_axis(points, index, axis=2)[:, :, 0]

@@ -62,7 +62,7 @@ def check_person_height(box: np.ndarray, cameras: Sequence[Camera], path: Path) 
         hint = f"; if its units were {factor:g} times as large, {height * factor / 1000:.2g} m" if height > 0 else ""
         raise ValueError(
             f"{path}: by their boxes the person is {height / 1000:.3g} m tall, expected {low / 1000:g} to {high / 1000:g}"
-            f"{hint}; see target.units"
+            f"{hint}; see target.rig.units"
         )
     return height
 

@@ -35,7 +35,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "distortion_folds": (
         "lens",
         "its distortion {distortion} turns back inside the image, at {share:.0%} of its rim: coefficients in another order, of "
-        "a fisheye (target.lens), or from too few calibration images near the rim",
+        "a fisheye (target.rig.lens), or from too few calibration images near the rim",
     ),
     "distortion_large": (
         "lens",
@@ -55,7 +55,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "late": (
         "time",
         "seems to have begun {count} frames {word}: {off_px:.1f} px from what the other cameras say as it is, "
-        "{off_px_then:.1f} px then; set target.offsets to {camera}: {frames:+d}, or synchronise the cameras",
+        "{off_px_then:.1f} px then; set target.rig.start_offsets to {camera}: {frames:+d}, or synchronise the cameras",
     ),
     "image_mirrored": (
         "mirrored",
@@ -74,7 +74,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "transposed": (
         "transposed",
-        "its rotation seems to be transposed (world-from-camera): write camera-from-world, or see target.extrinsics",
+        "its rotation seems to be transposed (world-from-camera): write camera-from-world, or see target.rig.extrinsics",
     ),
     "distortion_worse": (
         "lens",
@@ -100,7 +100,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "pushed",
         "seems to have been moved during the recording: from about {sequence}, frame {number}, on its keypoints are offset by "
         "{jump_px:.0f} px from where they were, against what the other cameras say; give the parts calibrations of their own, "
-        "or leave one out (target.first_frame, target.last_frame)",
+        "or leave one out (target.rig.first_frame, target.rig.last_frame)",
     ),
     "loose": (
         "loose",
@@ -136,19 +136,19 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "all_transposed": (
         "transposed",
         "the cameras agree only if every rotation is transposed: the calibration holds world-from-camera rotations; set "
-        "target.extrinsics",
+        "target.rig.extrinsics",
     ),
     "contradiction": (
         "disagreement",
         "the cameras contradict one another everywhere (two of them agree on {known:.0f} % of the joints): is this the "
         "calibration of this recording, do its names belong to these videos, are its rotations camera-from-world "
-        "(target.extrinsics), and does the detector know such people?",
+        "(target.rig.extrinsics), and does the detector know such people?",
     ),
     # two cameras
     "two_late": (
         "time",
         "seems to have begun {count} frames of the target {word} against {other}: {off_px:.1f} px from its epipolar lines as "
-        "it is, {off_px_then:.1f} px then; see target.offsets",
+        "it is, {off_px_then:.1f} px then; see target.rig.start_offsets",
     ),
     "two_disagree": (
         "disagreement",
@@ -159,21 +159,21 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "out_of_step": (
         "time",
         "{camera} seems to be {count} frames {word}: {epipolar_px:.1f} px off the epipolar lines as it is, {corrected_px:.1f} px "
-        "then; {frames:+d} frames in target.offsets would correct it",
+        "then; {frames:+d} frames in target.rig.start_offsets would correct it",
     ),
     # the body
     "units": (
         "units",
-        "the person's arms and legs are {body_scale:.3g} times an adult's: see target.units",
+        "the person's arms and legs are {body_scale:.3g} times an adult's: see target.rig.units",
     ),
     "units_named": (
         "units",
         "the person's arms and legs are {body_scale:.3g} times an adult's; they would be {corrected:.2g} if the calibration is "
-        "in {unit}: see target.units",
+        "in {unit}: see target.rig.units",
     ),
     "up": (
         "up",
-        "the person {stance} most of the time: the world's upward axis seems to be {axis}; set target.up to what it is in the "
+        "the person {stance} most of the time: the world's upward axis seems to be {axis}; set target.rig.up to what it is in the "
         "calibration's own axes",
     ),
     "bends_backwards": (
@@ -184,7 +184,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "no_person": (
         "unknown",
         "two cameras agree on hardly any joint: the rig could not be checked against a person; let a person walk through it, "
-        "and give detections (target.detector) or a network that knows people",
+        "and give detections (target.detections_format) or a network that knows people",
     ),
 }
 

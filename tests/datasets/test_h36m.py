@@ -13,12 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline import params
-from pipeline.datasets import h36m_target, parallel, rig
+from pipeline.datasets import parallel
 from pipeline.datasets.h36m import challenge, layouts, persons, release, selection
 from pipeline.datasets.h36m import takes as takes_module
 from pipeline.datasets.h36m.selection import H36m, SelectedTake
 from pipeline.datasets.h36m.takes import ACTIONS, Take, published_box
 from pipeline.geometry.triangulation import triangulate_dlt
+from pipeline.target import human36m
 from tests import h36m_world as worlds
 from tests.h36m_world import World
 
@@ -46,9 +47,9 @@ def read(annotations: Path, place: Path | None = None, subjects=(1, 9)) -> tuple
 
 def image(take: Take, number: int) -> np.ndarray:
     """Return the first view's image of a frame."""
-    (recording,) = h36m_target.recordings([SelectedTake(take, "test", np.arange(len(take.numbers)))], (), Path("."))
-    with closing(rig.pictures(recording, [number])) as frame_groups:
-        return next(frame_groups)[0]()
+    (recording,) = human36m.recordings([SelectedTake(take, "test", np.arange(len(take.numbers)))], (), Path("."))
+    with closing(recording.decoders([number])) as frames:
+        return next(frames)[0]()
 
 
 def require_right(takes: list[Take], made: World) -> None:

@@ -178,7 +178,9 @@ def test_boxes_from_the_truth_are_labels(tmp_path, made, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         prepare(tmp_path, calibration, views, monkeypatch, boxes="truth")
     assert "which an unlabelled target does not have" in capsys.readouterr().err
-    out = prepare(tmp_path, calibration, views, monkeypatch, boxes="truth", truth_boxes_allowed=True)
+    out = prepare(
+        tmp_path, calibration, views, monkeypatch, boxes="truth", h36m={**CHOICE, "truth_boxes_allowed": True}
+    )
     found = Frames.read(out / "target.h5")
     camera, root = made.rigs[1][2], made.takes[1, 2, 1][0, 0]
     depth = camera.camera_from_world(root)[2]
@@ -189,7 +191,7 @@ def test_boxes_from_the_truth_are_labels(tmp_path, made, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("params", "sentence"),
     [
-        ({"stride": 2}, "Human3.6M's frames are chosen in target.h36m"),
+        ({"frame_stride": 2}, "Human3.6M's frames are chosen in target.h36m"),
         ({"h36m": {"train_subjects": [3]}}, "expected subjects among 1, 5, 6, 7, 8, 9, 11, got [3, 9, 11]"),
         ({"h36m": {"every": 3}}, "target.h36m.every: no such parameter"),
         ({"h36m": {**CHOICE, "leave_out": ["s_01"]}}, "there is no take 's_01'"),
@@ -285,7 +287,7 @@ def test_from_detections_to_a_metric_that_says_its_recipe(tmp_path, made, monkey
                 {"image_id": n, "keypoints": one.ravel().tolist(), "score": 1.0} for n, one in enumerate(seen, 1)
             ]
             (folder / f"{camera}.json").write_text(json.dumps(entries))
-    out = prepare(tmp_path, calibration, views, monkeypatch, detector="h36m_17", boxes="detections")
+    out = prepare(tmp_path, calibration, views, monkeypatch, detections_format="h36m_17", boxes="detections")
     flags = {"truth": truth, "frames": out / "target.h5", "out": out / "truth.h5"}
     raw_world.run("prepare_truth", flags, tmp_path, monkeypatch)
 

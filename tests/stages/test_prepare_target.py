@@ -88,7 +88,7 @@ def test_equal_bytes_for_any_number_of_workers(raw, monkeypatch):
     made = []
     for workers in ("1", "3"):
         monkeypatch.setenv("POSE_WORKERS", workers)
-        raw.prepare_target(monkeypatch, detector="openpose_body_25b")
+        raw.prepare_target(monkeypatch, detections_format="openpose_body_25b")
         made.append([path.read_bytes() for path in sorted(raw.out.iterdir())])
     assert made[0] == made[1]
 
@@ -102,7 +102,7 @@ def test_without_a_detector_there_are_no_detections(raw, monkeypatch):
 
 
 def test_the_person_of_interest_is_found_beside_a_bystander(raw, monkeypatch):
-    raw.prepare_target(monkeypatch, detector="openpose_body_25b")
+    raw.prepare_target(monkeypatch, detections_format="openpose_body_25b")
     seen = Detections.read(raw.out / "detections.h5")
     expected = projected(raw.cameras, raw_world.people(seen.skeleton.joints, 6))
     np.testing.assert_allclose(seen.points[:, :, :-1], expected[:, :, :-1], atol=1e-6)  # px
@@ -114,7 +114,7 @@ def test_a_view_that_misses_the_person_has_no_detection(raw, monkeypatch):
     joints = raw_world.people(get("body_25b").joints, 6, (-900.0, 700.0))
     bystander = raw.cameras[2].project(joints[2])
     (raw.detections / "cam03_json/cam03.0002.json").write_text(raw_world.openpose([bystander]))
-    raw.prepare_target(monkeypatch, detector="openpose_body_25b")
+    raw.prepare_target(monkeypatch, detections_format="openpose_body_25b")
     seen = Detections.read(raw.out / "detections.h5")
     assert np.isnan(seen.points[2, 2]).all()
     assert not seen.scores[2, 2].any()
@@ -123,7 +123,7 @@ def test_a_view_that_misses_the_person_has_no_detection(raw, monkeypatch):
 
 def test_boxes_are_made_from_joints_where_there_are_no_boxes(raw, monkeypatch):
     (raw.detections / "boxes.json").unlink()
-    raw.prepare_target(monkeypatch, detector="openpose_body_25b", box_margin=0.5)
+    raw.prepare_target(monkeypatch, detections_format="openpose_body_25b", box_margin=0.5)
     box = Frames.read(raw.out / "target.h5").box
     joints = projected(raw.cameras, raw_world.people(get("body_25b").joints[:-1], 6))
     extent = (joints.max(2) - joints.min(2)).max(-1)
@@ -183,7 +183,7 @@ def test_the_capture_volume_holds_the_person(raw, monkeypatch):
 
 
 def test_stride_first_and_last_frame(raw, monkeypatch):
-    raw.prepare_target(monkeypatch, stride=2, first_frame=1, last_frame=4, test_last_frames=1)
+    raw.prepare_target(monkeypatch, frame_stride=2, first_frame=1, last_frame=4, test_last_frames=1)
     keys = Frames.read(raw.out / "target.h5").keys
     assert keys.number.tolist() == [1, 3]
     assert keys.split.tolist() == ["train", "test"]
@@ -229,7 +229,7 @@ def test_a_video_that_was_shrunk_into_black_bars_is_read_in_the_calibration_s_px
     raw.prepare_target(monkeypatch)
     after = Frames.read(raw.out / "target.h5")
     np.testing.assert_array_equal(before.box, after.box)
-    assert "black bars say that it is the whole picture" in capsys.readouterr().out
+    assert "black bars show that it is the whole image" in capsys.readouterr().out
     difference = abs(before.picture(0, 1).astype(int) - after.picture(0, 1).astype(int))
     assert difference.mean() < 3  # grey values; 4 px of shift would give 8
 
@@ -260,12 +260,14 @@ def clocks(tmp_path: Path) -> Raw:
     return raw
 
 
-@pytest.mark.parametrize("params", [{"offsets": {"cam02": 3}}, {"offsets": {"cam02": 0.12}, "offsets_in": "seconds"}])
+@pytest.mark.parametrize(
+    "params", [{"start_offsets": {"cam02": 3}}, {"start_offsets": {"cam02": 0.12}, "start_offsets_in": "seconds"}]
+)
 def test_a_view_that_began_earlier(clocks, monkeypatch, capsys, params):
     clocks.prepare_target(monkeypatch, boxes="volume", **params)
     assert Frames.read(clocks.out / "target.h5").keys.number.tolist() == list(range(9))
     assert greys(clocks, 2) == [2, 5, 2, 2]
-    assert "the first moments are the views' own frames Cam_01 0, 1, 2, Cam_02 3, 4, 5" in capsys.readouterr().out
+    assert "the first frame groups are the views' own frames Cam_01 0, 1, 2, Cam_02 3, 4, 5" in capsys.readouterr().out
 
 
 def test_a_view_with_twice_the_frame_rate(tmp_path, monkeypatch):
@@ -291,13 +293,16 @@ def test_frame_rates_that_differ_are_asked_about(tmp_path, monkeypatch, capsys):
         writer.release()
     with pytest.raises(SystemExit):
         raw.prepare_target(monkeypatch, boxes="volume")
-    assert "frame rates differ; give target.frame_rates, {Cam_01: 25, Cam_02: 25, Cam_03: 50" in capsys.readouterr().err
+    assert (
+        "frame rates differ; give target.rig.frame_rates, {Cam_01: 25, Cam_02: 25, Cam_03: 50"
+        in capsys.readouterr().err
+    )
 
 
 def test_pictures_that_are_numbered_from_elsewhere(raw, monkeypatch, refused):
     for path in sorted((raw.views / "cam01").iterdir(), reverse=True):
         path.rename(path.with_name(f"{int(path.stem) + 1:04d}.png"))
-    assert "set target.numbering: order if the first ones are one moment" in refused()
+    assert "set target.rig.frame_matching: order if the first ones are one frame group" in refused()
     (raw.detections / "cam01_json").rename(raw.detections / "old")
     (raw.detections / "cam01_json").mkdir()
     for path in (raw.detections / "old").iterdir():
@@ -305,7 +310,7 @@ def test_pictures_that_are_numbered_from_elsewhere(raw, monkeypatch, refused):
         shutil.copy(path, raw.detections / f"cam01_json/cam01.{number:04d}.json")
     shutil.rmtree(raw.detections / "old")
     (raw.detections / "boxes.json").unlink()
-    raw.prepare_target(monkeypatch, numbering="order", detector="openpose_body_25b")
+    raw.prepare_target(monkeypatch, frame_matching="order", detections_format="openpose_body_25b")
     seen = Detections.read(raw.out / "detections.h5")
     expected = projected(raw.cameras, raw_world.people(seen.skeleton.joints, 6))
     np.testing.assert_allclose(seen.points[:, :, :-1], expected[:, :, :-1], atol=1e-6)  # px
@@ -317,7 +322,7 @@ def test_a_view_out_of_step_is_said_and_not_shifted(tmp_path, monkeypatch, capsy
     texts = [path.read_text() for path in files]
     for path, text in zip(files, texts[:4] + texts, strict=False):
         path.write_text(text)
-    raw.prepare_target(monkeypatch, detector="openpose_body_25b")
+    raw.prepare_target(monkeypatch, detections_format="openpose_body_25b")
     assert "take: Cam_03 seems to be 4 frames early" in capsys.readouterr().out
     seen = Detections.read(raw.out / "detections.h5")
     found = np.isfinite(seen.points[:, 2, 0, 0])
@@ -373,7 +378,7 @@ def test_a_fisheye_s_pictures_and_boxes_are_straightened(raw, monkeypatch, capsy
     table = re.sub(r"distortions = .*", f"distortions = {lens.tolist()}", parts[1], count=1).replace("false", "true", 1)
     raw.calibration.write_text(parts[0] + "[Cam_03]" + table)
     raw.prepare_target(monkeypatch)
-    assert "camera Cam_03 has a fisheye: its pictures are straightened" in capsys.readouterr().out
+    assert "camera Cam_03 has a fisheye: its images are undistorted" in capsys.readouterr().out
     straight = read_cameras(raw.out / "cameras.toml")[2]
     assert not straight.distortion.any()
     frames = Frames.read(raw.out / "target.h5")
@@ -413,11 +418,11 @@ def test_a_killed_run_goes_on_where_it_was(raw, monkeypatch):
     monkeypatch.setattr(crops, "warp", lambda *arguments: (counted.append(1), cut(*arguments))[1])
     raw.prepare_target(monkeypatch)
     assert (raw.out / "target.h5").read_bytes() == whole
-    assert len(counted) < 24  # of 6 moments in 4 views
+    assert len(counted) < 24  # of 6 frames in 4 views
 
 
 def test_another_calibration_s_layout_and_missing_sizes(raw, monkeypatch, capsys):
-    from tests.datasets.test_calibration_formats import easymocap
+    from tests.calibration.test_formats import easymocap
 
     easymocap(raw.calibration.parent, raw.cameras)
     intri = raw.calibration.parent / "intri.yml"
@@ -447,28 +452,28 @@ def test_a_dwarf_says_that_the_units_are_wrong(raw, refused):
 
 
 def test_an_unknown_parameter_is_named(raw, monkeypatch, capsys):
-    text = raw_world.PARAMS.replace("  stride: 1\n", "  stride: 1\n  strode: 2\n")
+    text = raw_world.PARAMS.replace("    frame_stride: 1\n", "    frame_stride: 1\n    frame_strode: 2\n")
     monkeypatch.setattr(raw_world, "PARAMS", text)
     with pytest.raises(SystemExit):
         raw.prepare_target(monkeypatch)
-    assert "target.strode: no such parameter" in capsys.readouterr().err
+    assert "target.rig.frame_strode: no such parameter" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("params", "sentence"),
     [
-        ({"stride": 0}, "target.stride: expected at least 1, got 0"),
+        ({"frame_stride": 0}, "target.rig.frame_stride: expected at least 1, got 0"),
         ({"box_margin": -0.5}, "target.box_margin: expected 0 to 4, got -0.5"),
         ({"min_box_score": 1.5}, "target.min_box_score: expected 0 to 1, got 1.5"),
         ({"views": ["cam01"]}, "target.views: expected at least two views"),
         ({"views": ["cam01", "cam09"]}, "target.views: the view 'cam09' has no calibration"),
         ({"test_sequences": ["s9"]}, "there is no sequence 's9'; there are take"),
         ({"first_frame": 40}, "no frame of the sequence 'take' is left"),
-        ({"last_frame": 2, "first_frame": 3}, "target.last_frame: 2 is before"),
+        ({"last_frame": 2, "first_frame": 3}, "target.rig.last_frame: 2 is before"),
         ({"volume_mm": [0, 1, 2]}, "target.volume_mm: expected xmin xmax"),
-        ({"volume_mm": [9000, 9500, 9000, 9500, 0, 10], "boxes": "volume"}, "is not in the picture of"),
-        ({"detector": "openpose_body_25"}, None),
-        ({"units": "m"}, "target.units says m, but then the cameras stand"),
+        ({"volume_mm": [9000, 9500, 9000, 9500, 0, 10], "boxes": "volume"}, "is not inside the image of"),
+        ({"detections_format": "openpose_body_25"}, None),
+        ({"units": "m"}, "target.rig.units says m, but then the cameras stand"),
     ],
 )
 def test_params_that_cannot_be_right(refused, params, sentence):
@@ -479,7 +484,7 @@ def test_params_that_cannot_be_right(refused, params, sentence):
 def test_fewer_than_two_views(raw, refused):
     for name in ("cam02", "cam03", "cam04"):
         shutil.rmtree(raw.views / name)
-    assert "has no pictures" in refused()
+    assert "has no images" in refused()
     raw_world.write_calibration(raw.calibration, raw.cameras[:1])
     assert "expected at least two cameras" in refused()
 
@@ -495,7 +500,7 @@ def test_a_camera_without_pictures(raw, refused):
 
 
 @pytest.mark.parametrize("wrong", [("cam02",), ("cam01", "cam03"), ("cam01", "cam02", "cam03", "cam04")])
-@pytest.mark.parametrize("params", [{}, {"detector": "openpose_body_25b"}])
+@pytest.mark.parametrize("params", [{}, {"detections_format": "openpose_body_25b"}])
 def test_transposed_rotations(raw, refused, wrong, params):
     raw_world.write_calibration(raw.calibration, raw.cameras, transposed=wrong)
     assert "transposed" in refused(**params)
@@ -513,7 +518,7 @@ def test_metres_that_call_themselves_millimetres(raw, refused):
 
 def test_units_that_nobody_can_tell(raw, refused):
     raw_world.write_calibration(raw.calibration, raw.cameras, scale=0.02)
-    assert "set target.units" in refused()
+    assert "set target.rig.units" in refused()
 
 
 @pytest.mark.parametrize(
@@ -549,13 +554,13 @@ def test_broken_joints(raw, refused):
     path = raw.detections / "cam02_json/cam02.0002.json"
     text = path.read_text()
     path.write_text(text[:50])
-    assert f"{path.name}: not readable as json" in refused(detector="openpose_body_25b")
+    assert f"{path.name}: not readable as json" in refused(detections_format="openpose_body_25b")
     path.write_text(text.replace("0.8", "NaN", 1))
-    assert "a joint is NaN" in refused(detector="openpose_body_25b")
+    assert "a joint is NaN" in refused(detections_format="openpose_body_25b")
     path.write_text(json.dumps({"people": [{"pose_keypoints_2d": [1, 2, 3]}]}))
-    assert "expected 25 joints (body_25b) as x, y, score, got 1" in refused(detector="openpose_body_25b")
+    assert "expected 25 joints (body_25b) as x, y, score, got 1" in refused(detections_format="openpose_body_25b")
     shutil.rmtree(raw.detections / "cam02_json")
-    assert "expected a folder Cam_02_json" in refused(detector="openpose_body_25b")
+    assert "expected a folder Cam_02_json" in refused(detections_format="openpose_body_25b")
 
 
 def test_a_truncated_picture(raw, refused):
@@ -570,7 +575,7 @@ def test_pictures_of_another_size(raw, refused):
     assert "frame 2 is 400x300, the view's first is 512x512" in refused()
     for path in (raw.views / "cam03").iterdir():
         cv2.imwrite(str(path), np.zeros((300, 400, 3), np.uint8))
-    assert "the pictures are 400x300, the calibration is for 512x512" in refused()
+    assert "the images are 400x300, the calibration is for 512x512" in refused()
 
 
 def test_an_empty_video_and_a_broken_one(raw, refused):
@@ -587,8 +592,8 @@ def test_an_empty_video_and_a_broken_one(raw, refused):
 def test_no_common_frame(raw, refused):
     for number, path in enumerate(sorted((raw.views / "cam01").iterdir())):
         path.rename(path.with_name(f"{number + 100:04d}.png"))
-    assert "no frame is in all views (Cam_01 100..105" in refused(numbering="names")
-    assert "equally many pictures under other numbers (Cam_01 100..105, Cam_02 0..5" in refused()
+    assert "no frame is in all views (Cam_01 100..105" in refused(frame_matching="names")
+    assert "equally many images under other numbers (Cam_01 100..105, Cam_02 0..5" in refused()
 
 
 # --- a real recording -----------------------------------------------------------------------------------------------
@@ -607,7 +612,7 @@ def test_a_real_recording_is_prepared(tmp_path, monkeypatch, capsys):
         "metrics": out / "target.json",
         "frame-list": out / "frames.txt",
     }
-    params = {"detector": "openpose_body_25b", "stride": 5, "test_last_frames": 6}
+    params = {"detections_format": "openpose_body_25b", "frame_stride": 5, "test_last_frames": 6}
     raw_world.run("prepare_target", flags, tmp_path, monkeypatch, **params)
     printed = capsys.readouterr().out
     assert "taken to be in m" in printed

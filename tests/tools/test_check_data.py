@@ -23,8 +23,8 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     """Run the stage: its exit status and what it printed."""
 
     def run(**flags: object) -> tuple[int, str]:
-        detector = flags.pop("detector", "none")
-        text = raw_world.PARAMS.replace("  detector: none", f"  detector: {detector}")
+        detections_format = flags.pop("detections_format", "none")
+        text = raw_world.PARAMS.replace("detections_format: none", f"detections_format: {detections_format}")
         (tmp_path / "params.yaml").write_text(text)
         words = [str(word) for key, value in flags.items() for word in (f"--{key}", value)]
         monkeypatch.setattr(sys, "argv", ["check_data", *words, "--params", str(tmp_path / "params.yaml")])
@@ -50,7 +50,7 @@ def rig_flags(raw: Raw) -> dict[str, object]:
 
 def test_a_good_rig_is_described_and_shown(raw, check):
     sheet = raw.root / "sheet.png"
-    code, told = check(**rig_flags(raw), sheet=sheet, detector="openpose_body_25b")
+    code, told = check(**rig_flags(raw), sheet=sheet, detections_format="openpose_body_25b")
     assert code == 0, told
     assert "taken to be in mm" in told
     assert "take: 12 moments, 0 to 11, in 4 views" in told
@@ -68,7 +68,7 @@ def test_a_view_that_is_late(raw, check):
     texts = [path.read_text() for path in files]
     for path, text in zip(files, texts[:2] + texts, strict=False):
         path.write_text(text)
-    code, told = check(**rig_flags(raw), detector="openpose_body_25b")
+    code, told = check(**rig_flags(raw), detections_format="openpose_body_25b")
     assert code == 1
     assert "PROBLEM: take: Cam_03 seems to be 2 frames early" in told
 
@@ -77,7 +77,7 @@ def test_swapped_colours(raw, check):
     for path in raw.views.rglob("*.png"):
         picture = cv2.imread(str(path))
         cv2.imwrite(str(path), picture[..., ::-1])
-    code, told = check(**rig_flags(raw), detector="openpose_body_25b")
+    code, told = check(**rig_flags(raw), detections_format="openpose_body_25b")
     assert code == 1
     assert "red and blue seem to be swapped: 0% of" in told
 
@@ -161,7 +161,7 @@ def test_the_real_recording(tmp_path, check):
         target=RECORDING / "balancing/videos",
         calibration=RECORDING / "Calib.toml",
         detections=RECORDING / "balancing/openpose",
-        detector="openpose_body_25b",
+        detections_format="openpose_body_25b",
         sheet=tmp_path / "sheet.png",
     )
     assert code == 0, told

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.datasets import boxes
 from pipeline.files.keys import FrameKeys
+from pipeline.target import boxes
 from tests import raw_world
 from tests.tiny_world import camera_ring
 
@@ -97,28 +97,30 @@ def test_the_volume_stands_where_the_cameras_look():
 def test_the_outline_holds_whoever_is_in_the_volume():
     volume = np.array([-500.0, 500, -500, 500, 0, 1800])
     camera = camera_ring(3)[1]
-    box = boxes.outline(camera, volume, camera.size)
+    box = boxes.outline(camera, volume)
     inside = np.random.default_rng(0).uniform(volume[::2], volume[1::2], (500, 3))
-    shown = camera.project(inside)
-    assert ((shown >= box[:2] - 2) & (shown <= box[2:] + 2)).all()  # px; the lens bends the straight outline a little
+    keypoints = camera.project(inside)
+    assert (
+        (keypoints >= box[:2] - 2) & (keypoints <= box[2:] + 2)
+    ).all()  # px; the lens bends the straight outline a little
 
 
 def test_a_volume_behind_the_camera_has_no_outline():
     camera = camera_ring(3)[0]
     behind = camera.centre[:2] * 3
     volume = np.array([behind[0] - 100, behind[0] + 100, behind[1] - 100, behind[1] + 100, 0, 2000])
-    assert np.isnan(boxes.outline(camera, volume, camera.size)).all()
-    with pytest.raises(ValueError, match="is not in the picture of"):
+    assert np.isnan(boxes.outline(camera, volume)).all()
+    with pytest.raises(ValueError, match="is not inside the image of"):
         boxes.outlines((camera,), volume)
 
 
 def test_marks_of_one_person_agree_between_views():
     cameras = camera_ring(4)
     joints = raw_world.people(("head_top", "pelvis", "left_heel", "right_heel"), 3)
-    shown = np.stack([camera.project(joints) for camera in cameras], axis=1)
-    marks = boxes.marks(boxes.around(shown))
-    np.testing.assert_allclose(marks[..., 0, 1], shown[..., 1].min(-1))
-    np.testing.assert_allclose(marks[..., 2, 1], shown[..., 1].max(-1))
+    keypoints = np.stack([camera.project(joints) for camera in cameras], axis=1)
+    marks = boxes.marks(boxes.around(keypoints))
+    np.testing.assert_allclose(marks[..., 0, 1], keypoints[..., 1].min(-1))
+    np.testing.assert_allclose(marks[..., 2, 1], keypoints[..., 1].max(-1))
 
 
 def test_a_person_s_side_is_told_from_the_volume():

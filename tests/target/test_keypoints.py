@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.datasets import keypoints
 from pipeline.files.keys import FrameKeys
 from pipeline.skeleton import Skeleton, get
+from pipeline.target import keypoints
 
 FRAMES, VIEWS, PEOPLE = 4, ("cam_01", "cam_02"), 2
 Writer = Callable[[Path, np.ndarray, Skeleton], None]
@@ -78,7 +78,7 @@ def mmpose_video(folder: Path, values: np.ndarray, _: Skeleton) -> None:
         (folder / f"{view}.json").write_text(json.dumps(frames))
 
 
-def mmpose_pictures(folder: Path, values: np.ndarray, _: Skeleton) -> None:
+def mmpose_images(folder: Path, values: np.ndarray, _: Skeleton) -> None:
     for column, view in enumerate(VIEWS):
         (folder / view).mkdir()
         for frame in range(FRAMES):
@@ -145,7 +145,7 @@ WRITERS: dict[str, Writer] = {
     "openpose": openpose,
     "mmpose": mmpose,
     "mmpose video": mmpose_video,
-    "mmpose pictures": mmpose_pictures,
+    "mmpose images": mmpose_images,
     "coco": coco,
     "alphapose": alphapose,
     "deeplabcut": deeplabcut,
@@ -165,7 +165,7 @@ def test_the_same_joints_come_out_of_every_detector_s_files(tmp_path, detector, 
     np.testing.assert_allclose(scores, values[..., 2])
 
 
-def test_a_joint_without_a_score_was_not_found(tmp_path):
+def test_a_joint_without_a_score_was_not_detected(tmp_path):
     names = get("coco_17")
     values = detected(names)
     values[1, 0, 0, 4] = 0
@@ -271,11 +271,11 @@ def test_damaged_files_give_a_sentence_or_finite_joints(tmp_path, detector, data
         st.sampled_from([b"", b"null", b"[", b"NaN", b"1e999", b"\xff\xff\xff\xff", b'"', b",,", b"\n", b"-1"])
     )
     file.write_bytes(raw[:start] + junk + raw[stop:])
-    found, refusal = outcome(lambda: keypoints.read(tmp_path, keys(), numbers(), VIEWS, names))
-    if found is None:
+    result, refusal = outcome(lambda: keypoints.read(tmp_path, keys(), numbers(), VIEWS, names))
+    if result is None:
         assert str(tmp_path) in refusal
         return
-    points, scores = found
+    points, scores = result
     assert not np.isinf(points).any()
     assert ((scores >= 0) & (scores <= 1)).all()
 
@@ -296,5 +296,5 @@ def test_junk_in_an_entry_gives_a_sentence(tmp_path, key, value):
     loaded = json.loads((tmp_path / "cam_01.json").read_text())
     (loaded[0]["instances"][0] if key == "keypoint_scores" else loaded[0])[key] = value
     (tmp_path / "cam_01.json").write_text(json.dumps(loaded))
-    found, refusal = outcome(lambda: keypoints.read(tmp_path, keys(), numbers(), VIEWS, names))
-    assert (found is None and str(tmp_path) in refusal) or not np.isinf(found[0]).any()
+    result, refusal = outcome(lambda: keypoints.read(tmp_path, keys(), numbers(), VIEWS, names))
+    assert (result is None and str(tmp_path) in refusal) or not np.isinf(result[0]).any()
