@@ -102,7 +102,7 @@ def write_rigs(path: Path, rigs: Mapping[str, tuple[Camera, ...]], notes: Sequen
 
 
 def read_cameras(path: Path) -> tuple[Camera, ...]:
-    """Read the cameras of a file whose sequences all have the same; a foreign file goes through datasets/calibration.py."""
+    """Read the cameras of a file whose sequences all have the same; foreign files go through calibration/reading.py."""
     by_sequence = read_rigs(path).by_sequence
     rigs = {id(cameras): cameras for cameras in by_sequence.values()}
     if len(rigs) > 1:
