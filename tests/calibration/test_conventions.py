@@ -9,7 +9,6 @@ from pipeline.calibration.conventions import Settings
 from pipeline.calibration.reading import read_calibration
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.viewing import convergence_point
-from pipeline.geometry.viewing import convergence_point
 from pipeline.rig.plausibility import check_orientations
 from tests import raw_world
 from tests.conftest import camera_looking_at
