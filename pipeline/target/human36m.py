@@ -10,16 +10,16 @@ import numpy as np
 from pipeline.calibration.reading import Calibration
 from pipeline.datasets.h36m import selection
 from pipeline.datasets.h36m.selection import SelectedTake
-from pipeline.datasets.h36m.takes import Film, Stills
+from pipeline.datasets.h36m.takes import ImageFiles, VideoFile
 from pipeline.target.raw import RawTarget
 from pipeline.target.recordings import Decoder, Recording, View
 
 
 @dataclass(frozen=True, kw_only=True)
-class StillsView(View):
+class ImageFilesView(View):
     """A view whose images lie in a folder or a zip, by frame number."""
 
-    stills: Stills
+    image_files: ImageFiles
 
     @property
     def is_video(self) -> bool:
@@ -27,11 +27,11 @@ class StillsView(View):
 
     def decoders(self, frame_numbers: Sequence[int]) -> Generator[Decoder, None, None]:
         for number in frame_numbers:
-            yield partial(self.stills.pictures.read, self.stills.names[number])
+            yield partial(self.image_files.images.read, self.image_files.names[number])
 
     def file_stamps(self, frame_numbers: Sequence[int]) -> list[tuple[str, int, int]]:
-        names = [self.stills.names[number] for number in frame_numbers]
-        stamps = {name: self.stills.pictures.stamp(name) for name in names}
+        names = [self.image_files.names[number] for number in frame_numbers]
+        stamps = {name: self.image_files.images.stamp(name) for name in names}
         missing = [name for name, stamp in stamps.items() if stamp is None]
         if missing:
             raise ValueError(
@@ -74,10 +74,10 @@ def recordings(takes: Sequence[SelectedTake], view_names: Sequence[str], folder:
         for camera, footage in zip(each.take.cameras, each.take.footage, strict=True):
             if view_names and camera.name not in view_names:
                 continue
-            if isinstance(footage, Film):
+            if isinstance(footage, VideoFile):
                 views.append(View(camera=camera, path=footage.path, files=None, start_offset=-1))
             else:
-                views.append(StillsView(camera=camera, path=folder, files=None, stills=footage))
+                views.append(ImageFilesView(camera=camera, path=folder, files=None, image_files=footage))
         result.append(Recording(each.take.name, tuple(views), tuple(each.numbers.tolist()), ()))
     return tuple(result)
 
