@@ -173,8 +173,8 @@ SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "up": (
         "up",
-        "the person {stance} most of the time: the world's upward axis seems to be {axis}; set target.rig.up to what it is in the "
-        "calibration's own axes",
+        "the person {stance} most of the time: the world's upward axis seems to be {axis}; set target.rig.up to what it is in "
+        "the calibration's own axes",
     ),
     "bends_backwards": (
         "mirrored",
