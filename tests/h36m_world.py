@@ -1,6 +1,6 @@
-"""A tiny Human3.6M: two subjects whose four cameras stand differently, in every layout that people have it in.
+"""A tiny Human3.6M in every layout: two subjects walk on a circle between four cameras, which were placed anew for each.
 
-A person walks on a circle; images are grey with a bright dot at every joint. Labels follow Human3.6M's own lens formula.
+Images are grey with a bright dot at every keypoint. Labels follow Human3.6M's own lens formula.
 """
 
 import io
@@ -49,18 +49,18 @@ class World:
     angles: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)
 
     def keypoints(self, key: tuple[int, int, int]) -> np.ndarray:
-        """(frames, views, 17, 2) px."""
+        """Return (frames, views, 17, 2) px."""
         return np.stack([camera.project(self.takes[key]) for camera in self.rigs[key[0]]], axis=1)
 
     def in_cameras(self, key: tuple[int, int, int]) -> np.ndarray:
-        """(frames, views, 17, 3) mm in the cameras' axes."""
+        """Return (frames, views, 17, 3) mm in the cameras' axes."""
         return np.stack([camera.camera_from_world(self.takes[key]) for camera in self.rigs[key[0]]], axis=1)
 
     def images(self, key: tuple[int, int, int], view: int) -> list[np.ndarray]:
         drawn = []
-        for shown in self.keypoints(key)[:, view]:
+        for keypoints in self.keypoints(key)[:, view]:
             image = np.full((SIZE[1], SIZE[0], 3), 90, dtype=np.uint8)
-            for x, y in shown.round().astype(int).tolist():
+            for x, y in keypoints.round().astype(int).tolist():
                 cv2.circle(image, (x, y), 2, (40, 230, 230), -1)
             drawn.append(image)
         return drawn
@@ -102,11 +102,11 @@ def name(subject: int, action: int, subaction: int, view: int, number: int | Non
 
 
 def record_list(made: World) -> list[dict[str, Any]]:
-    found = []
+    records = []
     for video, (key, view) in enumerate((key, view) for key in made.takes for view in range(4)):
         camera = made.rigs[key[0]][view]
         k1, k2, p1, p2, k3 = camera.distortion
-        told = {
+        numbers = {
             "R": camera.R,
             "T": camera.centre[:, None],
             "fx": camera.K[:1, 0],
@@ -116,12 +116,12 @@ def record_list(made: World) -> list[dict[str, Any]]:
             "k": np.array([[k1], [k2], [k3]]),
             "p": np.array([[p1], [p2]]),
         }
-        points, joints = made.keypoints(key)[:, view], made.in_cameras(key)[:, view]
-        for frame in range(len(points)):
-            found.append(
+        keypoints, joints = made.keypoints(key)[:, view], made.in_cameras(key)[:, view]
+        for frame in range(len(keypoints)):
+            records.append(
                 {
                     "image": f"{name(*key, view)}/{name(*key, view, frame + 1)}",
-                    "joints_2d": points[frame],
+                    "joints_2d": keypoints[frame],
                     "joints_3d": universal(joints[frame]),
                     "joints_3d_camera": joints[frame],
                     "joints_vis": np.ones((17, 3)),
@@ -132,24 +132,24 @@ def record_list(made: World) -> list[dict[str, Any]]:
                     "subaction": key[2],
                     "camera_id": view,
                     "source": "h36m",
-                    "camera": told,
+                    "camera": numbers,
                     "center": (100.0, 100.0),
                     "scale": (1.0, 1.0),
                     "box": np.zeros(4),
                 }
             )
-    return found
+    return records
 
 
 def universal(joints: np.ndarray) -> np.ndarray:
-    """The pose of a taller skeleton: limbs longer by a third, the root where it was."""
+    """Return the pose of a taller skeleton: limbs longer by a third, the root unchanged."""
     return joints[:1] + (joints - joints[:1]) * 4 / 3
 
 
 def write_records(
     root: Path, made: World, change: Callable[[list[dict[str, Any]]], object] | None = None, protocol: int = 2
 ) -> Path:
-    """annot/h36m_train.pkl and h36m_validation.pkl; the records may be changed before they are written."""
+    """Write annot/h36m_train.pkl and h36m_validation.pkl; `change` may edit the records before."""
     records = record_list(made)
     if change is not None:
         change(records)
@@ -210,7 +210,7 @@ def write_metadata(path: Path, made: World) -> Path:
 
 
 def of_32(joints: np.ndarray) -> np.ndarray:
-    """(frames, 17, coordinates) -> (1, frames, 32 * coordinates), as the pose files have it; the others are nonsense."""
+    """Return (1, frames, 32 * coordinates), the pose files' form, of (frames, 17, coordinates); other joints are 7."""
     full = np.full((len(joints), 32, joints.shape[-1]), 7.0)
     full[:, OF_32] = joints
     full[:, 13] = joints[:, 8]
@@ -221,12 +221,12 @@ def write_cdf(
     path: Path, poses: np.ndarray, compressed: bool = False, variable: str = "Pose", column_major: bool = False
 ) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name("scratch")  # the writer would cut `Directions 1.54138969` at its point
+    scratch = path.with_name("scratch")  # the writer would cut `Directions 1.54138969` at its dot
     majority = "Column_major" if column_major else "Row_major"
     file = CDF(scratch, cdf_spec={"Majority": majority} | ({"Compressed": 6} if compressed else {}))
     kind = {"Variable": variable, "Data_Type": 45, "Num_Elements": 1, "Rec_Vary": True, "Var_Type": "zVariable"}
     shape = poses.shape
-    if column_major:  # the writer marks it so, and leaves the order of the bytes to us
+    if column_major:  # the writer sets the flag only; the bytes are ordered here
         poses = np.ascontiguousarray(poses.transpose(0, 2, 1)).reshape(shape)
     file.write_var({**kind, "Dim_Sizes": list(shape[1:])}, var_data=poses)
     file.close()
@@ -247,7 +247,7 @@ def write_release(
     kinds: tuple[str, ...] = ("D2_Positions", "D3_Positions", "D3_Positions_mono"),
     videos: bool = True,
 ) -> Path:
-    """S1/MyPoseFeatures/D2_Positions/Directions 1.54138969.cdf, S1/Videos/..., metadata.xml."""
+    """Write S1/MyPoseFeatures/D2_Positions/Directions 1.54138969.cdf, S1/Videos/..., metadata.xml."""
     write_metadata(root / "metadata.xml", made)
     for key, joints in made.takes.items():
         trial, own = TRIALS[key[1:]], root / f"S{key[0]}"
@@ -269,7 +269,7 @@ def write_release(
 
 
 def pack(root: Path, kind: str = "tgz") -> None:
-    """Each subject's folders into archives as they are downloaded, `Poses_D2_Positions_S1.tgz`; the folders go."""
+    """Replace each subject's folders by archives as they are downloaded, `Poses_D2_Positions_S1.tgz`."""
     for own in sorted(root.glob("S*")):
         for folder in [*sorted((own / "MyPoseFeatures").iterdir()), *own.glob("Videos")]:
             prefix = "" if folder.name == "Videos" else "Poses_"
@@ -314,17 +314,17 @@ def _line(label: str, values: np.ndarray) -> str:
 
 
 def write_challenge_detections(root: Path, made: World) -> None:
-    """What a 2D network saw in the images of `write_challenge`: where the joints are."""
+    """Write a 2D network's results on the images of `write_challenge`: the exact keypoints."""
     entries = [
-        {"image_id": f"{part}/{at:05}", "keypoints": np.insert(shown, 2, 1, axis=1).ravel().tolist()}
+        {"image_id": f"{part}/{at:05}", "keypoints": np.insert(keypoints, 2, 1, axis=1).ravel().tolist()}
         for part, key in (("Train", (1, 2, 1)), ("Val", (9, 2, 1)))
-        for at, shown in enumerate(made.keypoints(key)[:, 0], start=1)
+        for at, keypoints in enumerate(made.keypoints(key)[:, 0], start=1)
     ]
     (root / "detections.json").write_text(json.dumps(entries))
 
 
 def write_challenge(root: Path, made: World) -> Path:
-    """Train and Val with one image a frame of two views, Test with one image."""
+    """Write Train and Val with one image per frame of one view, and Test."""
     for part, key in (("Train", (1, 2, 1)), ("Val", (9, 2, 1)), ("Test", (9, 2, 2))):
         (root / part / "IMG").mkdir(parents=True)
         (root / part / "POSE").mkdir()
@@ -340,7 +340,7 @@ def write_challenge(root: Path, made: World) -> Path:
 
 
 def undistorted(made: World) -> World:
-    """The same world seen through lenses without distortion."""
+    """Return the same world with lenses without distortion."""
     rigs = {s: tuple(replace(camera, distortion=np.zeros(5)) for camera in rig) for s, rig in made.rigs.items()}
     return World(made.takes, rigs, made.angles)
 

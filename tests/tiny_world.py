@@ -1,7 +1,6 @@
-"""A tiny world for stages that come late in the pipeline: its artefacts, written as the earlier stages would.
+"""The artefacts of a small run: four cameras on the corners of a 6 m square look at a person who moves near the origin.
 
-Four cameras on the corners of a 6 m square look at a person who stands near the origin and waves arms and legs about.
-Detections are the truth plus noise; each later round has less of it.
+Detections are the ground truth plus noise; each later round has less of it.
 """
 
 import json
@@ -35,15 +34,15 @@ STANDING = np.array(
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class World:
-    """Where the files are; `rounds` are the names of the models, "r0" first."""
+    """The files' places; `rounds` are the names of the models, "r0" first."""
 
     root: Path
     rounds: tuple[str, ...]
     cameras: tuple[Camera, ...]
     keys: FrameKeys
-    joints: np.ndarray  # (frames, joints, 3) world mm, the truth
+    joints: np.ndarray  # (frames, joints, 3) world mm, the ground truth
 
     @property
     def frames(self) -> Path:
@@ -68,7 +67,7 @@ class World:
 
 
 def camera_ring(count: int = 4) -> tuple[Camera, ...]:
-    """Cameras 4.2 m from the middle and 1.8 m high, all looking at (0, 0, 1000), with barrel distortion."""
+    """Return cameras 4.2 m from the origin and 1.8 m high, all looking at (0, 0, 1000), with barrel distortion."""
     cameras = []
     for number in range(count):
         angle = 2 * np.pi * (number + 0.5) / count
@@ -83,7 +82,9 @@ def camera_ring(count: int = 4) -> tuple[Camera, ...]:
     return tuple(cameras)
 
 
-def build(root: Path, rounds: int = 2, views: int = 4, train: int = 12, test: int = 8, origin: str = "truth") -> World:
+def build(
+    root: Path, *, rounds: int = 2, views: int = 4, train: int = 12, test: int = 8, origin: str = "truth"
+) -> World:
     """Write every artefact that evaluate, evaluate_labels and report read."""
     rng = np.random.default_rng(7)
     skeleton = get("mpii_16")
@@ -96,46 +97,48 @@ def build(root: Path, rounds: int = 2, views: int = 4, train: int = 12, test: in
         np.array(["ann"] * train + ["bob"] * test),
     )
     joints = _moving(count, rng)
-    world = World(root, tuple(f"r{number}" for number in range(rounds + 1)), cameras, keys, joints)
+    models = tuple(f"r{number}" for number in range(rounds + 1))
+    world = World(root=root, rounds=models, cameras=cameras, keys=keys, joints=joints)
     write_cameras(world.rig, cameras)
     Truth(keys=keys, skeleton=skeleton, joints=joints, head=np.full(count, 165.0), origin=origin).write(world.truth)
-    shown = np.stack([camera.project(joints) for camera in cameras], axis=1)  # (frames, views, joints, 2)
-    box, crop_from_image = _boxes(shown)
-    _write_frames(world, shown, box, crop_from_image)
+    exact = np.stack([camera.project(joints) for camera in cameras], axis=1)  # (frames, views, joints, 2)
+    box, crop_from_image = _boxes(exact)
+    _write_frames(world, exact, box, crop_from_image)
     names = tuple(camera.name for camera in cameras)
     for number, model in enumerate(world.rounds):
         noise = 9.0 / (1 + number)
-        points = shown + rng.normal(0, noise, shown.shape)
-        swapped = rng.random(points.shape[:2]) < 0.2 / (1 + number)  # left for right in a whole view
-        points[swapped] = points[swapped][:, skeleton.flipped]
-        points[rng.random(points.shape[:3]) < 0.03] = np.nan
-        _write_heatmaps(world.data(model) / "heatmaps.h5", world, skeleton, points, box, rng)
-        found = joints + rng.normal(0, 6 * noise, joints.shape)
-        found[rng.random(found.shape[:2]) < 0.05] = np.nan
-        inliers = np.isfinite(points).all(-1) & np.isfinite(found).all(-1)[:, None]
-        error = np.where(np.isfinite(found).all(-1), 3.0, np.nan)
-        status = np.where(np.isfinite(found).all(-1), Status.KNOWN, Status.NO_AGREEMENT)
+        keypoints = exact + rng.normal(0, noise, exact.shape)
+        swapped = rng.random(keypoints.shape[:2]) < 0.2 / (1 + number)  # left for right in a whole view
+        keypoints[swapped] = keypoints[swapped][:, skeleton.flipped]
+        keypoints[rng.random(keypoints.shape[:3]) < 0.03] = np.nan
+        _write_heatmaps(world, model, skeleton, keypoints, box=box, rng=rng)
+        predicted = joints + rng.normal(0, 6 * noise, joints.shape)
+        predicted[rng.random(predicted.shape[:2]) < 0.05] = np.nan
+        known = np.isfinite(predicted).all(-1)
+        inliers = np.isfinite(keypoints).all(-1) & known[:, None]
+        error = np.where(known, 3.0, np.nan)
+        status = np.where(known, Status.KNOWN, Status.NO_AGREEMENT)
         Poses(
-            keys=keys, views=names, skeleton=skeleton, joints=found, inliers=inliers, error=error, status=status
+            keys=keys, views=names, skeleton=skeleton, joints=predicted, inliers=inliers, error=error, status=status
         ).write(world.data(model) / "poses.h5")
-        every = joints + rng.normal(0, 5 * noise, joints.shape)
+        rpsm = joints + rng.normal(0, 5 * noise, joints.shape)
         Poses(
             keys=keys,
             views=names,
             skeleton=skeleton,
-            joints=every,
+            joints=rpsm,
             inliers=inliers,
             error=np.full(error.shape, 3.0),
             status=np.zeros_like(status),
         ).write(world.data(model) / "rpsm.h5")
         _write_training(world, model, number)
         if number:
-            _write_labels(world, model, skeleton, shown, box, rng)
+            _write_labels(world, model, skeleton, exact, box=box, rng=rng)
     return world
 
 
 def _moving(count: int, rng: np.random.Generator) -> np.ndarray:
-    """(frames, joints, 3): the standing person turned, shifted and with every joint a little elsewhere."""
+    """Return (frames, joints, 3) mm: the standing person turned, shifted, arms raised, with noise on every joint."""
     poses = []
     for frame in range(count):
         angle = 0.25 * frame
@@ -148,49 +151,49 @@ def _moving(count: int, rng: np.random.Generator) -> np.ndarray:
     return np.array(poses)
 
 
-def _boxes(shown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    low, high = shown.min(2), shown.max(2)  # (frames, views, 2)
-    middle, side = (low + high) / 2, (high - low).max(-1, keepdims=True) * 1.25
-    box = np.concatenate([middle - side / 2, middle + side / 2], axis=-1)
-    corner, scale = middle - side * 0.75, 192 / (side[..., 0] * 1.5)  # stored 1.5 times as wide as the box
-    crop = np.zeros((*shown.shape[:2], 2, 3))
+def _boxes(keypoints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    low, high = keypoints.min(2), keypoints.max(2)  # (frames, views, 2)
+    centre, side = (low + high) / 2, (high - low).max(-1, keepdims=True) * 1.25
+    box = np.concatenate([centre - side / 2, centre + side / 2], axis=-1)
+    corner, scale = centre - side * 0.75, 192 / (side[..., 0] * 1.5)  # stored 1.5 times as wide as the box
+    crop = np.zeros((*keypoints.shape[:2], 2, 3))
     crop[..., 0, 0] = crop[..., 1, 1] = scale
     crop[..., :, 2] = -corner * scale[..., None]
     return box, crop
 
 
-def _write_frames(world: World, shown: np.ndarray, box: np.ndarray, crop_from_image: np.ndarray) -> None:
+def _write_frames(world: World, keypoints: np.ndarray, box: np.ndarray, crop_from_image: np.ndarray) -> None:
     limbs = get("mpii_16").limbs
 
-    def pictures():
-        for frame in range(len(shown)):
-            for view in range(shown.shape[1]):
-                picture = np.full((192, 192, 3), (150, 160, 150), dtype=np.uint8)
-                picture[::16] = 130
+    def images():
+        for frame in range(len(keypoints)):
+            for view in range(keypoints.shape[1]):
+                image = np.full((192, 192, 3), (150, 160, 150), dtype=np.uint8)
+                image[::16] = 130
                 crop = crop_from_image[frame, view]
-                points = np.rint(shown[frame, view] @ crop[:, :2].T + crop[:, 2]).astype(int)
+                at = np.rint(keypoints[frame, view] @ crop[:, :2].T + crop[:, 2]).astype(int)
                 for parent, child in limbs:
-                    cv2.line(picture, points[parent].tolist(), points[child].tolist(), (60, 50, 110), 9)
-                yield bytes(cv2.imencode(".jpg", picture)[1])
+                    cv2.line(image, at[parent].tolist(), at[child].tolist(), (60, 50, 110), 9)
+                yield bytes(cv2.imencode(".jpg", image)[1])
 
     names = tuple(camera.name for camera in world.cameras)
     frames_file.write(
-        world.frames, keys=world.keys, views=names, box=box, crop_from_image=crop_from_image, jpegs=pictures()
+        world.frames, keys=world.keys, views=names, box=box, crop_from_image=crop_from_image, jpegs=images()
     )
 
 
 def _write_heatmaps(
-    path: Path, world: World, skeleton: Skeleton, points: np.ndarray, box: np.ndarray, rng: np.random.Generator
+    world: World, model: str, skeleton: Skeleton, keypoints: np.ndarray, *, box: np.ndarray, rng: np.random.Generator
 ) -> None:
     names = tuple(camera.name for camera in world.cameras)
-    frames, views, joints, _ = points.shape
-    scores = np.where(np.isfinite(points).all(-1), rng.uniform(0.4, 1, (frames, views, joints)), 0)
+    frames, views, num_joints, _ = keypoints.shape
+    scores = np.where(np.isfinite(keypoints).all(-1), rng.uniform(0.4, 1, (frames, views, num_joints)), 0)
     image_from_map = np.zeros((frames, views, 2, 3))
     image_from_map[..., 0, 0] = image_from_map[..., 1, 1] = (box[..., 2] - box[..., 0]) / 24
     image_from_map[..., :, 2] = box[..., :2]
-    with heatmaps_file.writing(path, world.keys, names, skeleton, (24, 24)) as writer:
-        windows = np.zeros((frames, views, joints, 2, writer.window, writer.window))
-        writer.append(points, scores, image_from_map, (windows, np.zeros((frames, views, joints, 2, 2))))
+    with heatmaps_file.writing(world.data(model) / "heatmaps.h5", world.keys, names, skeleton, (24, 24)) as writer:
+        patches = np.zeros((frames, views, num_joints, 2, writer.window, writer.window))
+        writer.append(keypoints, scores, image_from_map, (patches, np.zeros((frames, views, num_joints, 2, 2))))
 
 
 def _write_training(world: World, model: str, number: int) -> None:
@@ -209,14 +212,14 @@ def _write_training(world: World, model: str, number: int) -> None:
 
 
 def _write_labels(
-    world: World, model: str, skeleton: Skeleton, shown: np.ndarray, box: np.ndarray, rng: np.random.Generator
+    world: World, model: str, skeleton: Skeleton, exact: np.ndarray, *, box: np.ndarray, rng: np.random.Generator
 ) -> None:
     names = tuple(camera.name for camera in world.cameras)
-    reason = np.where(rng.random(shown.shape[:3]) < 0.7, Reason.ACCEPTED, Reason.TOO_FEW_INLIERS)
+    reason = np.where(rng.random(exact.shape[:3]) < 0.7, Reason.ACCEPTED, Reason.TOO_FEW_INLIERS)
     reason[world.keys.split == "test"] = Reason.TEST_SPLIT
-    points = shown + rng.normal(0, 4, shown.shape)
-    points[reason != Reason.ACCEPTED] = np.nan
+    keypoints = exact + rng.normal(0, 4, exact.shape)
+    keypoints[reason != Reason.ACCEPTED] = np.nan
     weights = np.where(reason == Reason.ACCEPTED, 1.0, 0.0)
     Labels(
-        keys=world.keys, views=names, skeleton=skeleton, points=points, weights=weights, reason=reason, box=box
+        keys=world.keys, views=names, skeleton=skeleton, points=keypoints, weights=weights, reason=reason, box=box
     ).write(world.data(model) / "labels.h5")

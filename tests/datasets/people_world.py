@@ -1,4 +1,4 @@
-"""Labelled images as MPII and COCO lie on somebody's disk, three or four people small, in the official layouts."""
+"""MPII and COCO in their official layouts: three or four images of noise, each with one or two labelled people."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ JOINTS = np.array([[60 + 4 * joint, 40 + 7 * joint] for joint in range(17)])  # 
 
 
 def write_images(folder: Path, names: list[str]) -> None:
-    """Different soft noise of 200 x 180 px each."""
+    """Write images of smooth noise, 200 x 180 px, all different."""
     folder.mkdir(parents=True)
     for number, name in enumerate(names):
         rough = np.random.default_rng(number).integers(0, 256, (18, 20), dtype=np.uint8)
@@ -32,7 +32,7 @@ def mpii_record(image: str, **changes: object) -> dict[str, Any]:
 
 
 def write_mpii(folder: Path) -> Path:
-    """Two images to train on, one of them with two people, and one to validate on."""
+    """Write two images to train on, one of them with two people, and one to validate on."""
     (folder / "annot").mkdir(parents=True)
     write_images(folder / "images", ["a.jpg", "b.jpg", "c.jpg"])
     people = {
@@ -45,16 +45,16 @@ def write_mpii(folder: Path) -> Path:
     return folder
 
 
-# MPII's own mat: a struct of MATLAB's is an array of records, whatever there is one of
+# MPII's own mat: a struct of MATLAB's is an array of records, even of one record
 
 
 def structs(*records: Mapping[str, Any]) -> np.ndarray:
     names = list(dict.fromkeys(name for record in records for name in record))
-    found = np.empty((1, len(records)), dtype=[(name, object) for name in names])
+    array = np.empty((1, len(records)), dtype=[(name, object) for name in names])
     for place, record in enumerate(records):
         for name in names:
-            found[0, place][name] = record.get(name, np.zeros((0, 0)))
-    return found
+            array[0, place][name] = record.get(name, np.zeros((0, 0)))
+    return array
 
 
 def mpii_person(**changes: Any) -> dict[str, Any]:
@@ -73,14 +73,14 @@ def mpii_person(**changes: Any) -> dict[str, Any]:
 
 
 def release(*images: tuple[str, list[dict[str, Any]], bool]) -> dict[str, Any]:
-    """RELEASE of (name, people, whether it is of the official training set)."""
+    """Return RELEASE of (name, people, is in the official training set)."""
     annolist = structs(
         *(
             {"image": structs({"name": name}), "annorect": structs(*people) if people else np.zeros((0, 0))}
             for name, people, _ in images
         )
     )
-    apart = np.empty((len(images), 1), dtype=object)  # the first of each image stands apart from others
+    apart = np.empty((len(images), 1), dtype=object)  # the first person of each image stands apart
     for place, (_, people, _) in enumerate(images):
         apart[place, 0] = np.array([1]) if people else np.zeros((0, 0))
     for_training = np.array([[each for _, _, each in images]], dtype=np.uint8)
@@ -88,12 +88,12 @@ def release(*images: tuple[str, list[dict[str, Any]], bool]) -> dict[str, Any]:
 
 
 def write_mpii_mat(folder: Path, **changes: Any) -> Path:
-    """Four images: one person, two people, nobody annotated, and one of the official test set."""
-    nobody = {"x1": 1, "y1": 1, "x2": 9, "y2": 9}
+    """Write four images: one person, two people, no annotated person, and one of the official test set."""
+    unannotated = {"x1": 1, "y1": 1, "x2": 9, "y2": 9}
     content = release(
         ("a.jpg", [mpii_person()], True),
         ("b.jpg", [mpii_person(), mpii_person(objpos=structs({"x": 31, "y": 31}), scale=0.2)], True),
-        ("c.jpg", [nobody], True),
+        ("c.jpg", [unannotated], True),
         ("d.jpg", [{"objpos": structs({"x": 5, "y": 5}), "scale": 1.0}], False),
     )
     write_images(folder / "images", ["a.jpg", "b.jpg", "c.jpg", "d.jpg"])
@@ -127,18 +127,18 @@ def coco(images: list[tuple[int, str]], people: list[dict[str, Any]]) -> dict[st
 
 
 def write_coco(folder: Path) -> Path:
-    """Two images to train on, the first with two people and a crowd, and one to validate on."""
+    """Write two images to train on, the first with two people and a crowd, and one to validate on."""
     (folder / "annotations").mkdir(parents=True)
     names = {"train2017": [(9, "000000000009.jpg"), (25, "000000000025.jpg")], "val2017": [(785, "000000000785.jpg")]}
     people = {
         "train2017": [
             coco_person(1, 25),
             coco_person(2, 9),
-            coco_person(3, 9, bbox=[150.0, 100.0, 80.0, 60.0]),  # goes out of the image
+            coco_person(3, 9, bbox=[150.0, 100.0, 80.0, 60.0]),  # extends beyond the image
             coco_person(4, 9, iscrowd=1),
             coco_person(5, 9, keypoints=[0] * 51, num_keypoints=0),
             coco_person(6, 9, area=0),
-            coco_person(7, 9, bbox=[250.0, 30.0, 20.0, 20.0]),  # is outside of it
+            coco_person(7, 9, bbox=[250.0, 30.0, 20.0, 20.0]),  # is outside of the image
         ],
         "val2017": [coco_person(8, 785)],
     }
