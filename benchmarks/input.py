@@ -1,10 +1,10 @@
-"""How fast pictures come into training, and what preparing them costs: python -m benchmarks.input [--quick]
+"""Measure how fast images are read in training, and the cost of preparing them: python -m benchmarks.input [--quick]
 
 The plain chain, which published code runs for every sample of every epoch, decodes a JPEG of 1000x1002 px (280 kB), cuts
-the network's input out of it and normalises that. Beside it, the same person out of the cache that prepare_source writes,
-read from its file; normalising is left to the device, as training does it. For a network of 256 px the stored crop is 384 px
-wide, 1.5 times as much; for the default network of 128 px it is what params.yaml says. Process CPU time of one thread, in
-turn, medians. Pictures are those of shared/data/coco, enlarged, or drawn noise where they are absent.
+the network's input out of it and normalises that. It is compared with the same person from the cache that prepare_source
+writes, read from its file; as in training, the device normalises. For a network of 256 px the stored crop is 384 px wide, 1.5
+times as much; for the default network of 128 px it has the size in params.yaml. Process CPU time of one thread, in turn,
+medians. Images are those of shared/data/coco, enlarged, or noise if they are absent.
 """
 
 import argparse
@@ -30,10 +30,8 @@ from pipeline.skeleton import get
 
 _REAL = Path(__file__).resolve().parents[2] / "shared/data/coco/images"
 _FULL, _JPEG_BYTES = (1000, 1002), 285_000
-_SIDES = {
-    256: 274,
-    128: 160,
-}  # px of the network's input, and of a person's box in the stored crop (source_cache.cache_size)
+# Side of the network's input, px -> side of a person's box in the stored crop, px (source_cache.cache_size).
+_SIDES = {256: 274, 128: 160}
 _MARGIN, _QUALITY = 0.4, 92
 _BOX = np.array([240.0, 230.0, 760.0, 750.0])  # px, as large as Human3.6M's
 _MEAN, _SPREAD = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
@@ -46,18 +44,20 @@ def main(quick: bool) -> None:
 
 
 def rows(folder: Path, quick: bool) -> list[Row]:
-    full = full_pictures(4 if quick else 8)
+    full = full_images(4 if quick else 8)
     caches = {size: write_cache(folder / f"{size}.h5", full, side, 40) for size, side in _SIDES.items()}
 
     def plain(size: int) -> None:
-        wanted = crops.crop_from_image(_BOX, size)
+        affine = crops.crop_from_image(_BOX, size)
         for data in full:
-            picture = jpegs.decode(np.frombuffer(data, np.uint8))
-            normalised(cv2.warpAffine(picture, wanted, (size, size), flags=cv2.INTER_LINEAR))
+            image = jpegs.decode(np.frombuffer(data, np.uint8))
+            normalised(cv2.warpAffine(image, affine, (size, size), flags=cv2.INTER_LINEAR))
 
     def cached(size: int) -> list[np.ndarray]:
-        wanted, stored = crops.crop_from_image(_BOX, size), caches[size]
-        affines = [crops.compose(wanted, crops.inverse(stored.crop_from_image[row])) for row in range(len(full))]
+        input_from_image, stored = crops.crop_from_image(_BOX, size), caches[size]
+        affines = [
+            crops.compose(input_from_image, crops.inverse(stored.crop_from_image[row])) for row in range(len(full))
+        ]
         return [crops.warp(stored.picture(row), affine, size) for row, affine in enumerate(affines)]
 
     contestants: dict[str, Callable[[], object]] = {}
@@ -67,20 +67,20 @@ def rows(folder: Path, quick: bool) -> list[Row]:
         contestants[f"normalised {size}"] = partial(lambda size: [normalised(each) for each in cached(size)], size)
     rounds = 3 if quick else 15
     each = {name: seconds / len(full) for name, seconds in interleaved(contestants, rounds).items()}
-    found = []
+    measured = []
     for size in _SIDES:
         times, side = each[f"plain {size}"] / each[f"cached {size}"], caches[size].picture(0).shape[0]
         normalised_too = each[f"plain {size}"] / each[f"normalised {size}"]
-        found += [
-            Row(f"decode 1000x1002, cut {size}, normalise", 1 / each[f"plain {size}"], "pictures/s"),
-            Row(f"stored crop of {side}, cut {size}", 1 / each[f"cached {size}"], "pictures/s"),
+        measured += [
+            Row(f"decode 1000x1002, cut {size}, normalise", 1 / each[f"plain {size}"], "images/s"),
+            Row(f"stored crop of {side}, cut {size}", 1 / each[f"cached {size}"], "images/s"),
             at_least("... against the plain chain", times, "x", 4, f"{normalised_too:.1f} with NumPy's normalising"),
         ]
-    return [*found, *reading(folder / "256.h5", caches[256], rounds), *memory(folder, quick)]
+    return [*measured, *reading(folder / "256.h5", caches[256], rounds), *memory(folder, quick)]
 
 
 def reading(path: Path, stored: Samples, rounds: int) -> list[Row]:
-    """What the bytes of one stored picture cost, at random places."""
+    """Measure the time to read one stored image's bytes, at random rows."""
     order, starts = np.random.default_rng(0).permutation(len(stored)).tolist(), stored.jpeg_start
     with h5py.File(path) as file:
         spent = interleaved(
@@ -92,7 +92,7 @@ def reading(path: Path, stored: Samples, rounds: int) -> list[Row]:
         )
     ours, theirs = spent["ours"] / len(order), spent["h5py"] / len(order)
     return [
-        Row("a stored picture's bytes, read from the file", 1e6 * ours, "us"),
+        Row("a stored image's bytes, read from the file", 1e6 * ours, "us"),
         at_least("... against h5py, which holds all threads meanwhile", theirs / ours, "x", 1),
     ]
 
@@ -102,31 +102,31 @@ def memory(folder: Path, quick: bool) -> list[Row]:
     return [at_most(f"memory of preparing {times} times as many", large - small, "MB more", 8, f"peak {small:.0f} MB")]
 
 
-def normalised(picture: np.ndarray) -> np.ndarray:
-    """(height, width, 3) uint8 BGR -> (3, height, width) float32 RGB, ImageNet's mean and spread taken out."""
-    return np.ascontiguousarray(((picture[..., ::-1].astype(np.float32) / 255 - _MEAN) / _SPREAD).transpose(2, 0, 1))
+def normalised(image: np.ndarray) -> np.ndarray:
+    """Return (3, height, width) float32 RGB, normalised by ImageNet's mean and spread, of (height, width, 3) uint8 BGR."""
+    return np.ascontiguousarray(((image[..., ::-1].astype(np.float32) / 255 - _MEAN) / _SPREAD).transpose(2, 0, 1))
 
 
-def full_pictures(count: int) -> list[bytes]:
-    """JPEGs of 1000x1002 px, each of the quality that makes it about 285 kB."""
-    found = []
+def full_images(count: int) -> list[bytes]:
+    """Return JPEGs of 1000x1002 px, each of the quality that makes it about 285 kB."""
+    encoded = []
     real = sorted(_REAL.glob("*.jpg"))
     for number in range(count):
         if real:
-            picture = images.read(real[number % len(real)])
+            image = images.read(real[number % len(real)])
         else:
-            picture = np.random.default_rng(number).integers(0, 256, (250, 250, 3), dtype=np.uint8)
-        picture = cv2.resize(picture, _FULL, interpolation=cv2.INTER_CUBIC)
-        qualities = ((jpegs.encode(picture, quality), quality) for quality in range(98, 40, -2))
-        found.append(next(data for data, quality in qualities if len(data) <= _JPEG_BYTES or quality == 42))
-    return found
+            image = np.random.default_rng(number).integers(0, 256, (250, 250, 3), dtype=np.uint8)
+        image = cv2.resize(image, _FULL, interpolation=cv2.INTER_CUBIC)
+        qualities = ((jpegs.encode(image, quality), quality) for quality in range(98, 40, -2))
+        encoded.append(next(data for data, quality in qualities if len(data) <= _JPEG_BYTES or quality == 42))
+    return encoded
 
 
 def write_cache(path: Path, full: list[bytes], side: int, count: int) -> Samples:
-    """The persons of the pictures, over and over, as prepare_source stores them: a box takes `side` px."""
+    """Return the images' persons, repeated, as prepare_source stores them: a box takes `side` px."""
     affine, kept = crops.stored(_BOX, _MARGIN, side)
     decoded = [jpegs.decode(np.frombuffer(data, np.uint8)) for data in full]
-    cut = [jpegs.encode(crops.warp(picture, affine, kept), _QUALITY) for picture in decoded]
+    cut = [jpegs.encode(crops.warp(image, affine, kept), _QUALITY) for image in decoded]
     skeleton = get("mpii_16")
     samples.write(
         path,
@@ -144,15 +144,15 @@ def write_cache(path: Path, full: list[bytes], side: int, count: int) -> Samples
 
 
 def peak_memory(folder: Path, quick: bool) -> tuple[float, float, int]:
-    """MB at most while preparing some persons, and while preparing so many times more."""
+    """Return the peak memory, MB, of preparing some persons and of preparing n times as many, and n."""
     persons, times = (20, 5) if quick else (60, 10)
     people = folder / "people"
     (people / "annot").mkdir(parents=True)
     (people / "images").mkdir()
-    for number, data in enumerate(full_pictures(4)):
+    for number, data in enumerate(full_images(4)):
         (people / f"images/{number}.jpg").write_bytes(data)
     (folder / "params.yaml").write_text(
-        f"source: {{cache_size: {_SIDES[256]}, cache_margin: {_MARGIN}, jpeg_quality: {_QUALITY}, unreadable: refuse}}\n"
+        f"source_cache: {{cache_size: {_SIDES[256]}, cache_margin: {_MARGIN}, jpeg_quality: {_QUALITY}, unreadable: refuse}}\n"
         f"sources: {{people: {{path: {people}, layout: mpii, valid: []}}}}\n"
     )
     peaks = []
