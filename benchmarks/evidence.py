@@ -22,7 +22,7 @@ import numpy as np
 from scipy.stats import spearmanr
 from tqdm import tqdm
 
-from pipeline import params
+from pipeline import nanstats, params
 from pipeline.datasets.synthetic import rig
 from pipeline.datasets.synthetic.body import JOINTS
 from pipeline.files.atomic import replacing, write_json
@@ -37,7 +37,7 @@ from pipeline.geometry.camera import Camera
 from pipeline.metrics import mpjpe
 from pipeline.metrics.intervals import bootstrap_interval
 from pipeline.skeleton import get
-from stages.quality import Quality, look
+from stages.quality import Quality, measure
 from stages.synthesize import Synthesize
 from stages.triangulate import Triangulate
 from stages.verdict import Verdict, compare
@@ -191,15 +191,22 @@ def examine(world: Scene, points: np.ndarray, scores: np.ndarray) -> tuple[Evide
         skeleton=SKELETON,
         joints=found.joints,
         inliers=found.inliers,
-        error=found.error,
+        error=found.error_px,
         status=found.status,
     )
     present = np.ones(points.shape[:2], dtype=bool)
-    evidence, values = look(points, scores, present, poses, Rigs({"": world.cameras}), params.load(Quality))
+    evidence, values = measure(
+        keypoints=points,
+        scores=scores,
+        present=present,
+        poses=poses,
+        rigs=Rigs({"": world.cameras}),
+        quality=params.load(Quality),
+    )
     figures = _flat(values["test"])
     test = world.keys.split == "test"
     off = mpjpe.joint_distances(found.joints[test], world.joints[test])
-    figures["mpjpe"] = mpjpe.mean_known(off)
+    figures["mpjpe"] = nanstats.mean(off)
     figures["loss"] = float(np.where(np.isfinite(off), np.minimum(off, _LOST_MM), _LOST_MM).mean())
     return evidence, figures
 
@@ -210,10 +217,8 @@ def _triangulated(points: np.ndarray, scores: np.ndarray, cameras: tuple[Camera,
         points,
         scores,
         cameras,
-        confidence_threshold=config.confidence_threshold,
-        reproj_threshold_px=config.reproj_threshold_px,
+        config,
         min_inliers=least,
-        min_ray_angle_deg=config.min_ray_angle_deg,
     )
 
 
@@ -288,13 +293,13 @@ def trap(rigs: list[int]) -> list[dict[str, float]]:
                 points = np.where(wrong[:, None, :, None], alike, points)
             for least in (2, 3, 4):
                 found = _triangulated(points, scores, world.cameras, least)
-                known = np.isfinite(found.error)
+                known = np.isfinite(found.error_px)
                 off = mpjpe.joint_distances(found.joints, world.joints)
                 cells.setdefault(f"coverage_{least}", []).append(100 * known.mean())
                 cells.setdefault(f"shared_{least}", []).append(100 * wrong[known].mean())
                 if least == 2:
-                    cells.setdefault("mpjpe", []).append(mpjpe.mean_known(off))
-                    cells.setdefault("reproj", []).append(float(np.nanmedian(found.error)))
+                    cells.setdefault("mpjpe", []).append(nanstats.mean(off))
+                    cells.setdefault("reproj", []).append(float(np.nanmedian(found.error_px)))
         rows.append(
             {"outliers": outliers, "shared": shared} | {key: float(np.mean(each)) for key, each in cells.items()}
         )
@@ -360,7 +365,9 @@ def studied(folder: Path) -> Iterator[dict[str, Any]]:
             seen, poses = Heatmaps.read(model / "heatmaps.h5", windows=False), Poses.read(model / "poses.h5")
             present = np.isfinite(seen.image_from_map).all(axis=(-2, -1))
             rigs = read_rigs(base / "cameras.toml")
-            evidence, _ = look(seen.points, seen.scores, present, poses, rigs, quality)
+            evidence, _ = measure(
+                keypoints=seen.points, scores=seen.scores, present=present, poses=poses, rigs=rigs, quality=quality
+            )
             truth = Truth.read(base / "truth.h5").arranged(poses.keys, poses.skeleton)
             test = poses.keys.split == "test"
             off = mpjpe.joint_distances(poses.joints[test], truth.joints[test])

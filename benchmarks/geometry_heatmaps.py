@@ -8,6 +8,7 @@ import math
 import subprocess
 import sys
 import tempfile
+from dataclasses import fields
 from pathlib import Path
 
 import cv2
@@ -170,8 +171,7 @@ def _moved(folder: Path, data: Path, frames: int) -> list[Row]:
     centres = pictorial.roots(poses.joints, head.skeleton.root)
     limb_mm = np.array([lengths[person].length_mm for person in head.keys.person.tolist()])
     config = yaml.safe_load(Path("params.yaml").read_text())["rpsm"]
-    names = ("space_mm", "first_bins", "next_bins", "depth", "limb_tolerance_mm", "floor")
-    settings = pictorial.Search(*(config[name] for name in names))
+    settings = pictorial.Search(**{each.name: config[each.name] for each in fields(pictorial.Search)})
     rooted = np.flatnonzero(np.isfinite(centres).all(axis=-1) & seen.present.all(axis=1))
     chosen = rooted[:: max(1, len(rooted) // frames)][:frames]
 
@@ -200,8 +200,10 @@ def _moved(folder: Path, data: Path, frames: int) -> list[Row]:
             image_from_map = crops.compose(np.stack([affine for _, affine in pictures]), own_from_map)[None]
             kept = *peak_patches(maps, heatmap_file.patch_side((size, size))), *coarse_map(maps)
             for given, found in ((maps, before[size]), (decompress(*kept, (size, size)), after[size])):
-                where = crops.inverse(image_from_map), rig, centres[[frame]], limb_mm[[frame]]
-                found.append(pictorial.search(given, *where, head.skeleton.parents, settings)[0][0])
+                body = pictorial.Bodies(
+                    centres=centres[[frame]], limb_mm=limb_mm[[frame]], parents=head.skeleton.parents
+                )
+                found.append(pictorial.search(given, crops.inverse(image_from_map), rig, body, settings)[0][0])
     result = []
     for size in sizes:
         full, ours = np.array(before[size]), np.array(after[size])

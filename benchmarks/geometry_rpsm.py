@@ -1,6 +1,6 @@
-"""RPSM: what a frame costs and of what, how that grows, the stage from a file of heatmaps (benchmarks/geometry.py).
+"""RPSM: time per frame and its parts, how it grows, the stage on a file of heatmaps (benchmarks/geometry.py).
 
-Bodies and heatmaps are made up: a standing person whose limbs point a little elsewhere in every frame, with noise in the maps.
+Bodies and heatmaps are simulated: a standing person whose limbs change direction a little in every frame, with noise in the maps.
 """
 
 import json
@@ -26,7 +26,8 @@ from pipeline.files.poses import Poses
 from pipeline.geometry import agreement, pictorial, ransac
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.limbs import limb_lengths
-from pipeline.geometry.pictorial import Search
+from pipeline.geometry.pictorial import Bodies, Search
+from pipeline.geometry.thresholds import AgreementThresholds
 from pipeline.heatmaps.compress import coarse_map, peak_patches
 from pipeline.heatmaps.decode import decode_dark
 from pipeline.heatmaps.render import render
@@ -34,7 +35,8 @@ from pipeline.skeleton import Skeleton, get
 from tests import plain_pictorial
 from tests.tiny_world import camera_ring
 
-_SEARCH = Search(2000, 16, 2, 10, 150, 1e-2)
+_SEARCH = Search(cube_mm=2000, coarse_bins=16, refine_bins=2, refine_steps=10, limb_tolerance_mm=150, min_heat=1e-2)
+_THRESHOLDS = AgreementThresholds(confidence_threshold=0.3, reproj_threshold_px=15, min_ray_angle_deg=5)
 _H36M = get("h36m_17")
 _STANDING = np.array(
     [
@@ -50,7 +52,7 @@ def rows(quick: bool) -> list[Row]:
     rounds, frames = (3, 8) if quick else (9, 24)
     return [
         *_cost(rounds, frames),
-        *_against_the_plain_one(quick),
+        *_against_plain(quick),
         *_growth(rounds, frames, quick),
         *_accuracy(60 if quick else 300),
         *_gpu(),
@@ -59,7 +61,7 @@ def rows(quick: bool) -> list[Row]:
 
 
 def _bodies(frames: int, rng: np.random.Generator) -> np.ndarray:
-    """(frames, 17, 3) mm; limbs of one person, that point elsewhere each time."""
+    """Return (frames, 17, 3) mm; one person whose limbs change direction from frame to frame."""
     joints = np.zeros((frames, len(_H36M), 3))
     joints[:, 0] = _STANDING[0] + rng.uniform(-200, 200, (frames, 3))
     for joint, parent in list(enumerate(_H36M.parents))[1:]:
@@ -72,7 +74,7 @@ def _bodies(frames: int, rng: np.random.Generator) -> np.ndarray:
 def _world(
     frames: int, views: int = 4, side: int = 64, noise: float = 0.02
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[Camera, ...]]:
-    """Bodies, their maps (frames, views, joints, side, side), map_from_image, cameras."""
+    """Return bodies, their maps (frames, views, joints, side, side), map_from_image, cameras."""
     rng = np.random.default_rng(1)
     joints, cameras = _bodies(frames, rng), camera_ring(views)
     shown = agreement.project(joints, cameras)
@@ -84,7 +86,7 @@ def _world(
 
 
 def _limbs(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
-    """(frames, joints) mm, the true ones."""
+    """Return (frames, joints) mm, the true limb lengths."""
     limb = np.full(joints.shape[:-1], np.nan)
     for parent, child in skeleton.limbs:
         limb[:, child] = np.linalg.norm(joints[:, child] - joints[:, parent], axis=-1)
@@ -93,31 +95,42 @@ def _limbs(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
 
 def _arguments(frames: int, views: int = 4, side: int = 64) -> tuple:
     joints, maps, map_from_image, cameras = _world(frames, views, side)
-    return maps, map_from_image, cameras, joints[:, 0] + 20, _limbs(joints, _H36M), _H36M.parents
+    bodies = Bodies(centres=joints[:, 0] + 20, limb_mm=_limbs(joints, _H36M), parents=_H36M.parents)
+    return maps, map_from_image, cameras, bodies
+
+
+def _some(arguments: tuple, frames: int) -> Any:
+    """Return the arguments of a search of the first frames."""
+    maps, map_from_image, cameras, bodies = arguments
+    return maps[:frames], map_from_image[:frames], cameras, bodies.take(slice(frames))
 
 
 def _cost(rounds: int, frames: int) -> list[Row]:
     arguments = _arguments(frames)
-    maps, map_from_image, cameras, centres, limb, parents = arguments
+    maps, map_from_image, cameras, bodies = arguments
     stacked = np.zeros((4, 64, 64, 24), dtype=np.float32)
     energies = np.empty((17, 16**3), dtype=np.float32)
     lenses = pictorial.lens_rows(cameras)
     map_from_lens = map_from_image @ np.stack([camera.K for camera in cameras])
-    order, tree, chosen = pictorial.leaves_first(parents), np.array(parents), np.zeros(17, dtype=np.int64)
-    half: Any = [each[: frames // 2] if isinstance(each, np.ndarray) else each for each in arguments]
+    order, tree, chosen = pictorial.leaves_first(bodies.parents), np.array(bodies.parents), np.zeros(17, dtype=np.int64)
+    half = _some(arguments, frames // 2)
     seconds = interleaved(
         {
             "all": lambda: pictorial.search(*arguments, settings=_SEARCH, threads=1),
             "half": lambda: pictorial.search(*half, settings=_SEARCH, threads=1),
             "published": lambda: pictorial.search(
-                *arguments, settings=replace(_SEARCH, semantics="published"), threads=1
+                *arguments, settings=replace(_SEARCH, variant="published"), threads=1
             ),
-            "no later grids": lambda: pictorial.search(*arguments, settings=replace(_SEARCH, depth=0), threads=1),
+            "no finer grids": lambda: pictorial.search(
+                *arguments, settings=replace(_SEARCH, refine_steps=0), threads=1
+            ),
             "stacking": lambda: pictorial._stack(maps[0], stacked),
             "unary": lambda: pictorial._energies_on_grid(
-                stacked, lenses, map_from_lens[0], centres[0], 2000.0, 16, False, 0.01, energies
+                stacked, lenses, map_from_lens[0], bodies.centres[0], 2000.0, 16, False, 0.01, energies
             ),
-            "messages": lambda: pictorial._best_on_grid(energies, limb[0], order, tree, 16, 2000 / 15, 150.0, chosen),
+            "messages": lambda: pictorial._best_on_grid(
+                energies, bodies.limb_mm[0], order, tree, 16, 2000 / 15, 150.0, chosen
+            ),
         },
         rounds,
     )
@@ -127,12 +140,14 @@ def _cost(rounds: int, frames: int) -> list[Row]:
         for threads in (1, 2)
     }
     return [
-        at_most("4 views, 17 joints, 16^3, depth 10, 64 x 64", ms["all"] / frames, "ms a frame", 1.6, "aim 0.9"),
-        Row("  published semantics", ms["published"] / frames, "ms a frame"),
-        Row("  of it: maps to joints innermost", ms["stacking"], "ms a frame"),
-        Row("  of it: heat on the first grid", ms["unary"], "ms a frame"),
-        Row("  of it: messages on the first grid", ms["messages"], "ms a frame"),
-        Row("  of it: ten later grids", (ms["all"] - ms["no later grids"]) / frames, "ms a frame"),
+        at_most(
+            "4 views, 17 joints, 16^3, 10 finer grids, 64 x 64", ms["all"] / frames, "ms per frame", 1.6, "aim 0.9"
+        ),
+        Row("  published variant", ms["published"] / frames, "ms per frame"),
+        Row("  of this: maps to joints innermost", ms["stacking"], "ms per frame"),
+        Row("  of this: heat on the coarse grid", ms["unary"], "ms per frame"),
+        Row("  of this: messages on the coarse grid", ms["messages"], "ms per frame"),
+        Row("  of this: ten finer grids", (ms["all"] - ms["no finer grids"]) / frames, "ms per frame"),
         Row(f"{frames} frames against half of them", ms["all"] / ms["half"], "x", "1.8 to 2.2"),
         Row("two threads against one", wall[1] / wall[2], "x", note="wall time; needs two idle cores"),
     ]
@@ -147,31 +162,34 @@ def _wall(call: Callable[[], object]) -> float:
     return min(spent)
 
 
-def _against_the_plain_one(quick: bool) -> list[Row]:
-    settings = replace(_SEARCH, first_bins=8 if quick else 16, semantics="published")
-    maps, map_from_image, cameras, centres, limb, parents = _arguments(4)
+def _against_plain(quick: bool) -> list[Row]:
+    settings = replace(_SEARCH, coarse_bins=8 if quick else 16, variant="published")
+    arguments = _arguments(4)
+    maps, map_from_image, cameras, bodies = arguments
     start = time.process_time()
-    expected = plain_pictorial.search(maps[0], map_from_image[0], cameras, centres[0], limb[0], parents, settings)
+    expected = plain_pictorial.search(maps[0], map_from_image[0], cameras, bodies.take(0), settings)
     plain = time.process_time() - start
-    arguments = maps, map_from_image, cameras, centres, limb, parents
-    found, _ = pictorial.search(*arguments, settings=settings)
+    joints, _ = pictorial.search(*arguments, settings=settings)
     fast = interleaved({"fast": lambda: pictorial.search(*arguments, settings=settings, threads=1)}, 5)["fast"] / 4
-    name = f"{settings.first_bins}^3: tests/plain_pictorial.py against it"
-    off = np.linalg.norm(found[0] - expected, axis=-1).max()
-    return [Row(name, plain / fast, "x", note=f"one plain frame: {plain:.2f} s; farthest joint {off:.1e} mm off")]
+    name = f"{settings.coarse_bins}^3: tests/plain_pictorial.py against it"
+    displacement_mm = np.linalg.norm(joints[0] - expected, axis=-1).max()
+    note = f"one plain frame: {plain:.2f} s; largest displacement of a joint {displacement_mm:.1e} mm"
+    return [Row(name, plain / fast, "x", note=note)]
 
 
 def _growth(rounds: int, frames: int, quick: bool) -> list[Row]:
-    maps, map_from_image, cameras, centres, limb, parents = _arguments(frames)
-    base = (maps, map_from_image, cameras, centres, limb, parents)
-    twice = (
-        np.concatenate([maps, maps], axis=2), map_from_image, cameras, centres, np.concatenate([limb, limb], axis=1),
-        (*parents, 0, *(parent + 17 for parent in parents[1:])),
-    )  # fmt: skip  # a second body that hangs on the first one's root
-    twice[4][:, 17] = 100
+    base = _arguments(frames)
+    maps, map_from_image, cameras, bodies = base
+    doubled = Bodies(
+        centres=bodies.centres,
+        limb_mm=np.concatenate([bodies.limb_mm, bodies.limb_mm], axis=1),
+        parents=(*bodies.parents, 0, *(parent + 17 for parent in bodies.parents[1:])),
+    )  # a second body whose root is a child of the first one's root
+    doubled.limb_mm[:, 17] = 100
+    twice = np.concatenate([maps, maps], axis=2), map_from_image, cameras, doubled
     eight = _arguments(frames, views=8)
     bins = (8, 16, 32) if quick else (8, 12, 16, 24, 32)
-    few: Any = [each[:4] if isinstance(each, np.ndarray) else each for each in base]
+    few = _some(base, 4)
     seconds = interleaved(
         {
             "base": lambda: pictorial.search(*base, settings=_SEARCH, threads=1),
@@ -182,7 +200,7 @@ def _growth(rounds: int, frames: int, quick: bool) -> list[Row]:
     )
     grids = interleaved(
         {
-            str(each): lambda each=each: pictorial.search(*few, settings=replace(_SEARCH, first_bins=each), threads=1)
+            str(each): lambda each=each: pictorial.search(*few, settings=replace(_SEARCH, coarse_bins=each), threads=1)
             for each in bins
         },
         min(rounds, 5),
@@ -190,30 +208,29 @@ def _growth(rounds: int, frames: int, quick: bool) -> list[Row]:
     return [
         at_most("17 -> 34 joints", seconds["joints"] / seconds["base"], "x", 2.2),
         at_most("4 -> 8 views", seconds["views"] / seconds["base"], "x", 2.2),
-        *(Row(f"grid {each}^3", 1e3 * grids[str(each)] / 4, "ms a frame") for each in bins),
+        *(Row(f"grid {each}^3", 1e3 * grids[str(each)] / 4, "ms per frame") for each in bins),
         at_most("grid 16 -> 32", grids["32"] / grids["16"], "x", 20),
     ]
 
 
 def _accuracy(frames: int) -> list[Row]:
-    """What our own roots and limb lengths cost: both are known here alone, of bodies that are made up."""
+    """Compare our own roots and limb lengths with the true ones, which are known of simulated bodies only."""
     joints, maps, map_from_image, cameras = _world(frames, noise=0.05)
     peaks, scores = decode_dark(maps)
-    points = crops.transform(crops.inverse(map_from_image), peaks)
-    rays = ransac.triangulate_ransac(
-        points, scores, cameras, confidence_threshold=0.3, reproj_threshold_px=15, min_inliers=2, min_ray_angle_deg=5
-    )
+    keypoints = crops.transform(crops.inverse(map_from_image), peaks)
+    rays = ransac.triangulate_ransac(keypoints, scores, cameras, _THRESHOLDS)
     learned = limb_lengths(rays.joints, rays.inliers.sum(axis=1), np.array(["one"] * frames), _H36M)["one"].length_mm
     ours = pictorial.roots(rays.joints, _H36M.root), np.tile(learned, (frames, 1))
     oracle = joints[:, 0], _limbs(joints, _H36M)
-    found = {}
-    for name, (centres, limb) in {"ours": ours, "oracle": oracle}.items():
-        places, _ = pictorial.search(maps, map_from_image, cameras, centres, limb, _H36M.parents, _SEARCH)
-        found[name] = np.nanmean(np.linalg.norm(places - joints, axis=-1))
+    error_mm = {}
+    for name, (centres, limb_mm) in {"ours": ours, "oracle": oracle}.items():
+        bodies = Bodies(centres=centres, limb_mm=limb_mm, parents=_H36M.parents)
+        predicted, _ = pictorial.search(maps, map_from_image, cameras, bodies, _SEARCH)
+        error_mm[name] = float(np.nanmean(np.linalg.norm(predicted - joints, axis=-1)))
     return [
-        Row("MPJPE: triangulated roots, limbs from the poses", found["ours"], "mm", note="as the stage does"),
+        Row("MPJPE: triangulated roots, limbs from the poses", error_mm["ours"], "mm", note="as in the stage"),
         Row(
-            "MPJPE: true roots and limb lengths", found["oracle"], "mm", note="an oracle; the stage has no such option"
+            "MPJPE: true roots and limb lengths", error_mm["oracle"], "mm", note="an oracle, not an option of the stage"
         ),
     ]
 
@@ -222,12 +239,12 @@ def _gpu() -> list[Row]:
     from pipeline.geometry import pictorial_torch
 
     if not pictorial_torch.has_gpu():
-        return [Row("on a GPU", np.nan, "frames a second", ">= 10000", None, "no GPU here")]
-    maps, map_from_image, cameras, centres, limb, parents = _arguments(512)
-    limb = np.tile(limb[:1], (512, 1))
-    pictorial_torch.search(maps, map_from_image, cameras, centres, limb, parents, _SEARCH)
-    spent = _wall(lambda: pictorial_torch.search(maps, map_from_image, cameras, centres, limb, parents, _SEARCH))
-    return [at_least("on a GPU, maps in memory", 512 / spent, "frames a second", 10000)]
+        return [Row("on a GPU", np.nan, "frames per second", ">= 10000", None, "no GPU")]
+    maps, map_from_image, cameras, bodies = _arguments(512)
+    bodies = replace(bodies, limb_mm=np.tile(bodies.limb_mm[:1], (512, 1)))
+    pictorial_torch.search(maps, map_from_image, cameras, bodies, _SEARCH)
+    spent = _wall(lambda: pictorial_torch.search(maps, map_from_image, cameras, bodies, _SEARCH))
+    return [at_least("on a GPU, maps in memory", 512 / spent, "frames per second", 10000)]
 
 
 def _stage(quick: bool) -> list[Row]:
@@ -235,12 +252,15 @@ def _stage(quick: bool) -> list[Row]:
         folder = Path(name)
         few, many = (200, 1000) if quick else (1000, 10000)
         real = _recording(folder / "real", 64 if quick else 512, 4, 64, _SEARCH)
-        start = _recording(folder / "start", 1, 4, 64, replace(_SEARCH, depth=0))
-        # Small maps and grids: the memory of what is read and written is in question.
-        small = {n: _recording(folder / str(n), n, 2, 16, replace(_SEARCH, first_bins=4, depth=1)) for n in (few, many)}
+        start = _recording(folder / "start", 1, 4, 64, replace(_SEARCH, refine_steps=0))
+        # Small maps and grids: only the memory for reading and writing is measured.
+        small = {
+            n: _recording(folder / str(n), n, 2, 16, replace(_SEARCH, coarse_bins=4, refine_steps=1))
+            for n in (few, many)
+        }
         fresh = {"NUMBA_CACHE_DIR": str(folder / "cache"), "PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
         fresh["PYTHONDONTWRITEBYTECODE"] = ""
-        _run(start, {**fresh, "NUMBA_CACHE_DIR": str(folder / "other")})  # leaves Python's own bytecode
+        _run(start, {**fresh, "NUMBA_CACHE_DIR": str(folder / "other")})  # writes Python's own bytecode
         compiled = _run(start, fresh)
         cached = [_run(start, fresh) for _ in range(3)]
         cpu, wall, _ = min(cached)
@@ -248,21 +268,21 @@ def _stage(quick: bool) -> list[Row]:
         memory = {n: _run(small[n], fresh)[2] for n in (few, many)}
     frames = 64 if quick else 512
     return [
-        at_most("compiling the stage, once on a machine", compiled[0] - cpu, "s CPU", 10),
+        at_most("compiling the stage, once per machine", compiled[0] - cpu, "s CPU", 10),
         at_most("the stage on one frame, compiled before", wall, "s", 1, f"wall; {cpu:.2f} s CPU"),
         Row(
             "the stage, 4 views, 17 joints, 64 x 64",
             frames / max(throughput[0] - cpu, 1e-9),
-            "frames a CPU second",
-            note=f"after its start; {frames / max(throughput[1] - wall, 1e-9):.0f} a second of wall on {os.cpu_count()} cores",
+            "frames per CPU second",
+            note=f"after its start; {frames / max(throughput[1] - wall, 1e-9):.0f} per wall second on {os.cpu_count()} cores",
         ),
         Row(f"peak memory, {few} frames", memory[few], "MB"),
-        at_most(f"peak memory, {many} frames", memory[many], "MB", memory[few] + 20, "of a file ten times as large"),
+        at_most(f"peak memory, {many} frames", memory[many], "MB", memory[few] + 20, "with a file ten times as large"),
     ]
 
 
 def _recording(folder: Path, frames: int, views: int, side: int, settings: Search) -> list[str]:
-    """A file of heatmaps, one of poses, cameras and params; the flags of the stage."""
+    """Write a file of heatmaps, one of poses, cameras and params; return the flags of the stage."""
     folder.mkdir()
     some = min(frames, 16)
     joints, maps, map_from_image, cameras = _world(some, views, side)
@@ -300,8 +320,8 @@ def _recording(folder: Path, frames: int, views: int, side: int, settings: Searc
 
 
 def _run(flags: list[str], environment: dict[str, str]) -> tuple[float, float, float]:
-    """The stage in a process of its own: CPU s, wall s, peak MB."""
-    # The peak of the process itself: getrusage's includes that of the process it was forked from.
+    """Run the stage in a process of its own; return CPU s, wall s, peak MB."""
+    # The peak of the process itself: getrusage's includes the peak of the process that it was forked from.
     code = (
         "import runpy, sys; sys.argv = ['rpsm', *sys.argv[1:]]; runpy.run_module('stages.rpsm', run_name='__main__');"
         "print('peak', next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"

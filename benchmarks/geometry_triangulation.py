@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,14 +24,10 @@ from pipeline.files.cameras import write_cameras
 from pipeline.files.keys import FrameKeys
 from pipeline.geometry import agreement, ransac
 from pipeline.geometry.camera import Camera
+from pipeline.geometry.thresholds import AgreementThresholds
 from pipeline.skeleton import get
 
-THRESHOLDS: dict[str, Any] = {
-    "confidence_threshold": 0.1,
-    "reproj_threshold_px": 15.0,
-    "min_inliers": 2,
-    "min_ray_angle_deg": 5.0,
-}
+THRESHOLDS = AgreementThresholds(confidence_threshold=0.1, reproj_threshold_px=15.0, min_ray_angle_deg=5.0)
 
 
 def ring(count: int) -> tuple[Camera, ...]:
@@ -123,9 +120,9 @@ def speed(rounds: int, frames: int) -> list[Row]:
         straight = np.stack([camera.undistort(points[:, v]).reshape(-1, 2) for v, camera in enumerate(cameras)])
         spent = interleaved(
             {
-                "ours": partial(ransac.triangulate_ransac, points, scores, cameras, **THRESHOLDS, threads=1),
+                "ours": partial(ransac.triangulate_ransac, points, scores, cameras, THRESHOLDS, threads=1),
                 "huber": partial(
-                    ransac.triangulate_ransac, points, scores, cameras, **THRESHOLDS, threads=1, huber_px=5.0
+                    ransac.triangulate_ransac, points, scores, cameras, THRESHOLDS, threads=1, huber_px=5.0
                 ),
                 "opencv": partial(opencv_pairs, straight, cameras),
                 "plain": partial(plain, points[0, :, 0], cameras, 15.0),
@@ -149,7 +146,7 @@ def accuracy(frames: int) -> list[Row]:
     found = []
     for views in (3, 4, 8):
         truth, points, scores, cameras = scene(views, frames, joints=3)
-        ours = ransac.triangulate_ransac(points, scores, cameras, **(THRESHOLDS | {"min_ray_angle_deg": 0.0}))
+        ours = ransac.triangulate_ransac(points, scores, cameras, replace(THRESHOLDS, min_ray_angle_deg=0.0))
         theirs, inliers = np.full(truth.shape, np.nan), np.zeros(ours.inliers.shape, dtype=bool)
         for frame, joint in np.ndindex(truth.shape[:2]):
             theirs[frame, joint], inliers[frame, :, joint] = plain(points[frame, :, joint], cameras, 15.0)
@@ -165,7 +162,7 @@ def accuracy(frames: int) -> list[Row]:
 def growth(rounds: int) -> list[Row]:
     def timed(views: int, frames: int, joints: int) -> Any:
         _, points, scores, cameras = scene(views, frames, joints)
-        return lambda: ransac.triangulate_ransac(points, scores, cameras, **THRESHOLDS, threads=1)
+        return lambda: ransac.triangulate_ransac(points, scores, cameras, THRESHOLDS, threads=1)
 
     spent = interleaved(
         {
@@ -188,10 +185,10 @@ def threads() -> list[Row]:
     results, wall, cpu = [], [], []
     for number in (1, 2):
         start, begun = time.perf_counter(), time.process_time()
-        found = ransac.triangulate_ransac(points, scores, cameras, **THRESHOLDS, threads=number)
+        found = ransac.triangulate_ransac(points, scores, cameras, THRESHOLDS, threads=number)
         wall.append(time.perf_counter() - start)
         cpu.append(time.process_time() - begun)
-        results.append(b"".join(part.tobytes() for part in (found.joints, found.inliers, found.error, found.status)))
+        results.append(b"".join(part.tobytes() for part in (found.joints, found.inliers, found.error_px, found.status)))
     same = float(results[0] == results[1])
     return [
         Row("two threads give the bytes of one", same, "", "= 1", bool(same)),

@@ -17,6 +17,16 @@ Section = TypeVar("Section")
 # Old key -> the key that has its meaning now, both dotted; a whole section may stand here as well.
 RENAMED: dict[str, str] = {
     "check_rig.most_shift": "check_rig.max_offset_frames",
+    "rpsm.space_mm": "rpsm.cube_mm",
+    "rpsm.first_bins": "rpsm.coarse_bins",
+    "rpsm.next_bins": "rpsm.refine_bins",
+    "rpsm.depth": "rpsm.refine_steps",
+    "rpsm.floor": "rpsm.min_heat",
+    "rpsm.semantics": "rpsm.variant",
+    "smooth.longest_gap_s": "smooth.max_gap_s",
+    "verdict.least_frames": "verdict.min_frames",
+    "verdict.loss": "verdict.max_regression",
+    "verdict.level": "verdict.confidence_level",
     "report.picture_px": "report.image_px",
     "pretrain.schedule.warm_up": "training.schedule.warmup_fraction",
     "pretrain.schedule.average": "pretrain.schedule.ema_decay",

@@ -1,16 +1,17 @@
-"""RPSM: the heatmaps of all views + limb lengths -> 3D poses, the whole body at once.
+"""RPSM: the heatmaps of all views + limb lengths -> 3D poses, all joints of a body together.
 
-Limb lengths come from the rig's own triangulated poses, one set a person. Everything is read and written in blocks of frames,
-so memory does not grow with the recording.
+Limb lengths are measured in the rig's own triangulated poses, one set per person. Everything is read and written in blocks of
+frames, so memory does not grow with the recording.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import Gt
 from tqdm import tqdm
 
 from pipeline import cli, crops
@@ -27,31 +28,21 @@ from pipeline.pseudo.held_out import HeldOut
 from pipeline.skeleton import Skeleton
 
 _BLOCK = 512  # frames; a GPU searches so many at once
-_MEASURED = 5000  # frames of each person that limbs are measured in, at most
+_MEASURED = 5000  # frames of each person in which limbs are measured, at most
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rpsm(pictorial.Search):
-    """Section `rpsm` of params.yaml: where to look (`Search`), and beside it
+    """Section `rpsm` of params.yaml: the keys of `Search`, and
 
     Attributes:
-        reproj_threshold_px: px of the full picture; a view is recorded as agreeing when the joint is shown nearer than this
-            to its peak. Changes no position.
-        device: that searches; "auto" is a GPU where there is one. Positions are the same to 1e-3 mm.
+        reproj_threshold_px: px of the full image; a view is recorded as agreeing when its keypoint is nearer than this to the
+            projected joint. It changes no position.
+        device: the device that searches; "auto" is a GPU if there is one. Positions are the same to 1e-3 mm.
     """
 
-    reproj_threshold_px: float
+    reproj_threshold_px: Annotated[float, Gt(0)]
     device: Literal["cpu", "cuda", "auto"] = "cpu"
-
-    def __post_init__(self) -> None:
-        for name in ("space_mm", "limb_tolerance_mm", "floor", "reproj_threshold_px"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"rpsm.{name}: expected more than 0, got {getattr(self, name)}")
-        for name in ("first_bins", "next_bins"):
-            if getattr(self, name) < 2:
-                raise ValueError(f"rpsm.{name}: a grid has two ends, got {getattr(self, name)}")
-        if self.depth < 0:
-            raise ValueError(f"rpsm.depth: expected 0 or more, got {self.depth}")
 
 
 def main(
@@ -67,42 +58,43 @@ def main(
 ) -> None:
     keys, views, skeleton = heatmap_file.read_header(heatmaps)
     keys.require_same(pose_file.read_header(poses)[0], str(poses))
-    rigs, unused = read_rigs(cameras), held_out.among(views, str(heatmaps))
-    rigs.groups(keys, views, str(heatmaps))  # now, not after an hour: does every sequence have its cameras?
+    rigs = read_rigs(cameras)
+    held_out.mask(views, str(heatmaps))  # these two refuse mistakes now, not after an hour
+    rigs.groups(keys, views, str(heatmaps))
     people = _limbs(poses, keys.person, skeleton)
-    bodies = partial(_bodies, *_search(config.device), config=config)
+    search, render = _search(config.device)
 
     errors, statuses, agreeing = [np.empty(0, dtype=np.float32)], np.zeros(len(Status), dtype=int), 0
     blocks = zip(heatmap_file.blocks(heatmaps, _BLOCK), pose_file.joint_blocks(poses, _BLOCK), strict=True)
     with (
-        pose_file.writing(out, keys, views, skeleton) as found,
+        pose_file.writing(out, keys, views, skeleton) as writer,
         tqdm(total=len(keys), desc="rpsm", disable=None) as bar,
     ):
         for (rows, seen), (_, triangulated, _) in blocks:
-            for array in (seen.image_from_map, seen.points):
-                array[:, unused] = np.nan
-            joints, status, off = rigs.map_by_rig(
+            held_out.hide(views, seen.image_from_map, seen.points)
+            bodies = pictorial.Bodies(
+                centres=pictorial.roots(triangulated, skeleton.root),
+                limb_mm=np.array([people[person].length_mm for person in seen.keys.person.tolist()]),
+                parents=skeleton.parents,
+            )
+            joints, status, error_px = rigs.map_by_rig(
                 seen.keys,
                 views,
                 str(heatmaps),
-                partial(bodies, seen),
+                partial(_search_rig, seen=seen, bodies=bodies, config=config, search=search, render=render),
                 np.arange(len(seen.keys)),
-                crops.inverse(seen.image_from_map),
-                pictorial.roots(triangulated, skeleton.root),
-                np.array([people[person].length_mm for person in seen.keys.person.tolist()]),
-                seen.points,
             )
-            agree = off < config.reproj_threshold_px  # (frames, views, joints)
+            agree = error_px < config.reproj_threshold_px  # (frames, views, joints)
             number = agree.sum(axis=1)
-            error = np.where(number > 0, np.where(agree, off, 0).sum(axis=1) / np.maximum(number, 1), np.nan)
-            found.put(rows, joints, agree, error, status)
+            error = np.where(number > 0, np.where(agree, error_px, 0).sum(axis=1) / np.maximum(number, 1), np.nan)
+            writer.put(rows, joints, agree, error, status)
             errors.append(error[np.isfinite(error)].astype(np.float32))
             statuses += np.bincount(status.ravel(), minlength=len(Status))
             agreeing += int(number.sum())
             bar.update(len(joints))
 
     if limbs is not None:
-        write_json(limbs, _written(people, skeleton))
+        write_json(limbs, _limbs_table(people, skeleton))
     error, count = np.concatenate(errors), max(statuses.sum(), 1)
     values = {
         "coverage": 100 * statuses[Status.KNOWN] / count,
@@ -111,15 +103,22 @@ def main(
         "refused": {each.name.lower(): 100 * statuses[each] / count for each in (Status.NO_ROOT, Status.NO_SUPPORT)},
     }
     write_json(metrics, values)
-    print(f"{out}: {values['coverage']:.1f} % of the joints known, {values['views_mean']:.1f} views agree with one")
+    print(f"{out}: {values['coverage']:.1f} % of the joints known, with {values['views_mean']:.1f} agreeing views each")
 
 
-def _search(device: str) -> tuple[Callable[..., tuple[np.ndarray, np.ndarray]], Callable[[Heatmaps, np.ndarray], Any]]:
-    """`pictorial.search`, or the same on a GPU, and what makes the maps for it. Only who asks for a GPU waits for torch."""
+SearchFunction = Callable[..., tuple[np.ndarray, np.ndarray]]
+Render = Callable[[Heatmaps, np.ndarray], Any]
+
+
+def _search(device: str) -> tuple[SearchFunction, Render]:
+    """Return `pictorial.search` and the function that renders its maps, or both for a GPU.
+
+    torch is imported only when a GPU is requested.
+    """
     if device != "cpu":
         from pipeline.geometry import pictorial_torch
 
-        def on_the_gpu(seen: Heatmaps, rows: np.ndarray) -> Any:
+        def render_on_gpu(seen: Heatmaps, rows: np.ndarray) -> Any:
             return pictorial_torch.whole(
                 seen.windows[rows],
                 seen.corners[rows],
@@ -129,48 +128,48 @@ def _search(device: str) -> tuple[Callable[..., tuple[np.ndarray, np.ndarray]], 
             )
 
         if pictorial_torch.has_gpu():
-            return pictorial_torch.search, on_the_gpu
+            return pictorial_torch.search, render_on_gpu
         if device == "cuda":
-            raise ValueError("rpsm.device: cuda was asked for, and torch finds no GPU; cpu and auto do without")
+            raise ValueError("rpsm.device: cuda was requested, and torch finds no GPU; cpu and auto work without one")
     return pictorial.search, Heatmaps.maps
 
 
-def _bodies(
-    search: Callable[..., tuple[np.ndarray, np.ndarray]],
-    maps_of: Callable[[Heatmaps, np.ndarray], Any],
-    seen: Heatmaps,
+def _search_rig(
     cameras: tuple[Camera, ...],
     rows: np.ndarray,
-    map_from_image: np.ndarray,
-    centres: np.ndarray,
-    limb_mm: np.ndarray,
-    points: np.ndarray,
+    *,
+    seen: Heatmaps,
+    bodies: pictorial.Bodies,
     config: Rpsm,
+    search: SearchFunction,
+    render: Render,
 ) -> tuple[np.ndarray, ...]:
-    """Joints and their status, as of `pictorial.search`, and how far from each view's peaks they are shown."""
-
-    def maps(some: slice) -> Any:
-        return maps_of(seen, rows[some])
-
-    joints, status = search(maps, map_from_image, cameras, centres, limb_mm, seen.skeleton.parents, config)
-    return joints, status, agreement.reprojection_errors(joints, points, cameras)
+    """Return the joints and statuses of some frames of one rig, and the errors in px of each view's keypoints."""
+    joints, status = search(
+        lambda some: render(seen, rows[some]),
+        crops.inverse(seen.image_from_map[rows]),
+        cameras,
+        bodies.take(rows),
+        config,
+    )
+    return joints, status, agreement.reprojection_errors(joints, seen.points[rows], cameras)
 
 
 def _limbs(poses: Path, person: np.ndarray, skeleton: Skeleton) -> dict[str, Limbs]:
-    """The limbs of every person, measured in some of their triangulated poses."""
-    wanted = sample_evenly(person, _MEASURED)
+    """Return the limbs of every person, measured in some of their triangulated poses."""
+    sampled = sample_evenly(person, _MEASURED)
     parts = [
-        (joints[wanted[rows]], inliers[wanted[rows]].sum(axis=1))
+        (joints[sampled[rows]], inliers[sampled[rows]].sum(axis=1))
         for rows, joints, inliers in pose_file.joint_blocks(poses)
     ]
     if not parts:
         return {}
-    joints, views = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return limb_lengths(joints, views, person[wanted], skeleton)
+    joints, num_views = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return limb_lengths(joints, num_views, person[sampled], skeleton)
 
 
-def _written(people: dict[str, Limbs], skeleton: Skeleton) -> dict[str, Any]:
-    """limbs.json: for each person and limb how long it is, and where that is from."""
+def _limbs_table(people: dict[str, Limbs], skeleton: Skeleton) -> dict[str, Any]:
+    """Return the content of limbs.json: each limb's length for each person, and its source."""
     names = skeleton.joints
     return {
         "about": "Medians over this rig's own triangulated poses, both sides of the body together. No label was read.",
@@ -180,7 +179,7 @@ def _written(people: dict[str, Limbs], skeleton: Skeleton) -> dict[str, Any]:
                     "length_mm": limbs.length_mm[child],
                     "spread_mm": limbs.spread_mm[child],
                     "measurements": limbs.measurements[child],
-                    "source": limbs.source[child] or "nobody showed it",
+                    "source": limbs.source[child] or "never measured",
                 }
                 for parent, child in skeleton.limbs
             }

@@ -1,36 +1,29 @@
-"""Verdict: should the new model be adopted? Said from label-free evidence alone, for the last round and for each.
+"""Verdict: whether to adopt the new model, from label-free evidence alone, for the last round and for each.
 
-It reads what `quality` found, of held-out frames, and nothing that has seen a label.
+The stage reads the output of `quality` on held-out frames, and nothing that depends on a label.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline import cli, params
+from pipeline import cli, nanstats, params
 from pipeline.files.atomic import write_json
 from pipeline.files.evidence import Evidence
 from pipeline.metrics.verdict import UNSURE, HeldOutFigures, Thresholds, judge
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Verdict(Thresholds):
-    """Section `verdict` of params.yaml: see pipeline/metrics/verdict.py.
+    """Section `verdict` of params.yaml: the keys of `pipeline.metrics.verdict.Thresholds`, and
 
     Attributes:
         seed: of the bootstrap.
     """
 
     seed: int
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            if field.name != "seed" and getattr(self, field.name) < 0:
-                raise ValueError(f"verdict.{field.name}: expected 0 or more, got {getattr(self, field.name)}")
-        if not 0 < self.level < 1:
-            raise ValueError(f"verdict.level: expected a number between 0 and 1, got {self.level}")
 
 
 def main(*, quality: Path, metrics: Path, verdict: Verdict, params: Path) -> None:
@@ -48,32 +41,30 @@ def main(*, quality: Path, metrics: Path, verdict: Verdict, params: Path) -> Non
 
 
 def _teachers(path: Path) -> dict[str, str]:
-    """Each round's teacher, in the order of params.yaml."""
+    """Return each round's teacher, in the order of params.yaml."""
     rounds = params.read(path).get("rounds") or {}
     return {str(name): str(entry["teacher"]) for name, entry in rounds.items()}
 
 
 def compare(before: Evidence, after: Evidence, verdict: Verdict, name: str) -> dict[str, Any]:
+    """Return the verdict on a model's evidence `after` against `before`, on the test split; `name` is the model's."""
     before.keys.require_same(after.keys, f"the evidence of {name}")
     rows = np.flatnonzero(before.keys.split == "test")
     rng = np.random.default_rng(verdict.seed)
-    return judge(_witness(before, rows), _witness(after, rows), before.keys.sequence[rows], verdict, rng)
+    return judge(_figures(before, rows), _figures(after, rows), before.keys.sequence[rows], verdict, rng)
 
 
-def _witness(evidence: Evidence, rows: np.ndarray) -> HeldOutFigures:
-    known = np.isfinite(evidence.disagreement[rows])
-    count = known.sum(axis=1)
-    mean = np.where(known, evidence.disagreement[rows], 0).sum(axis=1) / np.where(count > 0, count, np.nan)
+def _figures(evidence: Evidence, rows: np.ndarray) -> HeldOutFigures:
     people = np.isin(evidence.people, np.unique(evidence.keys.person[rows]))
     return HeldOutFigures(
-        mean,
-        evidence.stretch[rows],
-        evidence.coverage[rows],
-        evidence.swapped[rows],
-        evidence.upside_down[rows],
-        evidence.flipped[rows],
-        evidence.limbs[people],
-        evidence.asymmetry[people],
+        disagreement=nanstats.mean_along(evidence.disagreement[rows], 1),
+        stretch=evidence.stretch[rows],
+        coverage=evidence.coverage[rows],
+        swapped=evidence.swapped[rows],
+        upside_down=evidence.upside_down[rows],
+        flipped=evidence.flipped[rows],
+        limbs=evidence.limbs[people],
+        asymmetry=evidence.asymmetry[people],
     )
 
 

@@ -29,12 +29,12 @@ triangulate:
   refine: none
   huber_px: 5.0
 rpsm:
-  space_mm: 2200.0
-  first_bins: 12
-  next_bins: 2
-  depth: 6
+  cube_mm: 2200.0
+  coarse_bins: 12
+  refine_bins: 2
+  refine_steps: 6
   limb_tolerance_mm: 150.0
-  floor: 0.01
+  min_heat: 0.01
   reproj_threshold_px: 10.0
 smooth:
   source: triangulation
@@ -42,7 +42,7 @@ smooth:
   frames_per_second: 30.0
   cutoff_hz: 4.0
   window_s: 0.5
-  longest_gap_s: 0.0
+  max_gap_s: 0.0
 pseudo:
   source: triangulation
   confidence_threshold: 0.3

@@ -26,11 +26,12 @@ ARROWS = {
     "params": set(),
     "locks": set(),
     "runtime": set(),
+    "nanstats": set(),
     "compiled": set(),
     "skeleton": set(),
     "heatmaps": {"compiled"},
     "cli": {"params", "locks"},
-    "geometry": {"skeleton", "heatmaps", "compiled"},
+    "geometry": {"skeleton", "heatmaps", "compiled", "nanstats"},
     "crops": {"geometry.camera"},
     "files": {"code", "geometry.camera", "skeleton", "heatmaps", "locks"},
     "calibration": {"files.untrusted", "crops", "geometry.camera", "geometry.viewing"},
@@ -38,10 +39,10 @@ ARROWS = {
     "target": {"calibration", "datasets", "files", "crops", "geometry", "rig", "skeleton"},
     "models": {"heatmaps", "geometry", "skeleton", "params", "files.atomic"},
     "training": {"heatmaps", "geometry", "skeleton", "crops", "files", "metrics"},
-    "pseudo": {"geometry", "skeleton", "heatmaps"},
-    "rig": {"geometry", "skeleton"},
-    "metrics": {"geometry", "skeleton"},
-    "report": {"files", "metrics", "skeleton", "geometry"},
+    "pseudo": {"geometry", "skeleton", "heatmaps", "nanstats"},
+    "rig": {"geometry", "skeleton", "nanstats"},
+    "metrics": {"geometry", "skeleton", "nanstats"},
+    "report": {"files", "nanstats", "metrics", "skeleton", "geometry"},
 }
 LEARNING = ("pretrain", "retrain", "export_heatmaps")  # the stages that may import torch
 MAY_SEE_TRUTH = ("prepare_truth", "evaluate", "evaluate_labels", "report")

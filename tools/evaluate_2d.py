@@ -18,7 +18,7 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline import cli, crops, skeleton
+from pipeline import cli, crops, nanstats, skeleton
 from pipeline.files.atomic import replacing, write_json
 from pipeline.files.samples import Samples
 from pipeline.geometry.alignment import align
@@ -172,7 +172,7 @@ def main(
             scores,
             samples.score[rows],
             area,
-            least_joint_score=config.least_joint_score,
+            min_joint_score=config.least_joint_score,
             threshold=config.suppression,
         )
         if results is not None:
@@ -237,7 +237,7 @@ def _one_picture(found: np.ndarray, truth: np.ndarray, names: skeleton.Skeleton)
         "pa": mpjpe.aligned_distances(found, truth),
         "challenge": challenge,
     }
-    return {f"mpjpe_one_picture_{name}": mpjpe.mean_known(each) for name, each in values.items()}
+    return {f"mpjpe_one_picture_{name}": nanstats.mean(each) for name, each in values.items()}
 
 
 def _hiding(

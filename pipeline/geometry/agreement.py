@@ -1,4 +1,4 @@
-"""How well the views agree on joints: by what each shows of them, and by what the others say about it."""
+"""Agreement of the views on joints: reprojection errors, leave-one-view-out errors, angles between rays."""
 
 import numpy as np
 
@@ -7,56 +7,56 @@ from pipeline.geometry.triangulation import triangulate_dlt
 
 
 def project(joints: np.ndarray, cameras: tuple[Camera, ...]) -> np.ndarray:
-    """(..., joints, 3) world mm -> (..., views, joints, 2) px of the full picture; NaN where a camera cannot show it."""
+    """Return (..., views, joints, 2) px of the full image from (..., joints, 3) world mm; NaN where not visible."""
     return np.stack([camera.project(joints) for camera in cameras], axis=-3)
 
 
-def reprojection_errors(joints: np.ndarray, points: np.ndarray, cameras: tuple[Camera, ...]) -> np.ndarray:
-    """How far each view's detection is from where it shows the joint.
+def reprojection_errors(joints: np.ndarray, keypoints: np.ndarray, cameras: tuple[Camera, ...]) -> np.ndarray:
+    """Return the distance of each view's keypoint from the projected joint.
 
     Args:
-        joints: (..., joints, 3) world mm; NaN where not known.
-        points: (..., views, joints, 2) px of the full picture; NaN where not seen.
-        cameras: one a view.
+        joints: (..., joints, 3) world mm; NaN if unknown.
+        keypoints: (..., views, joints, 2) px of the full image; NaN if not seen.
+        cameras: (views,).
 
     Returns:
-        (..., views, joints) px; NaN where either is not known, or the joint is behind the camera.
+        (..., views, joints) px; NaN if either is unknown, or the joint is behind the camera.
     """
-    return np.linalg.norm(project(joints, cameras) - points, axis=-1)
+    return np.linalg.norm(project(joints, cameras) - keypoints, axis=-1)
 
 
-def leave_one_out_errors(points: np.ndarray, weights: np.ndarray, cameras: tuple[Camera, ...]) -> np.ndarray:
-    """How far each view's detection is from what the other views say of the joint, without any truth.
+def leave_one_out_errors(keypoints: np.ndarray, weights: np.ndarray, cameras: tuple[Camera, ...]) -> np.ndarray:
+    """Return the distance of each view's keypoint from the joint that the other views triangulate.
 
     Args:
-        points: (..., views, joints, 2) px of the full picture; NaN where not seen.
-        weights: (..., views, joints) >= 0, of a view's say in the triangulation; 0 leaves it out.
-        cameras: one a view.
+        keypoints: (..., views, joints, 2) px of the full image; NaN if not seen.
+        weights: (..., views, joints) >= 0, of a view in the triangulation; 0 excludes it.
+        cameras: (views,).
 
     Returns:
-        (..., views, joints) px; NaN where the view saw nothing, or fewer than two others did.
+        (..., views, joints) px; NaN if the view has no keypoint, or fewer than two others have one.
     """
-    undistorted = np.stack([camera.undistort(points[..., v, :, :]) for v, camera in enumerate(cameras)], axis=-3)
+    undistorted = np.stack([camera.undistort(keypoints[..., v, :, :]) for v, camera in enumerate(cameras)], axis=-3)
     image_from_world = np.stack([camera.image_from_world for camera in cameras])
-    errors = np.full(points.shape[:-1], np.nan)
+    errors = np.full(keypoints.shape[:-1], np.nan)
     for view, camera in enumerate(cameras):
         others = np.array(weights, dtype=np.float64)
         others[..., view, :] = 0
         joints = triangulate_dlt(undistorted, image_from_world, others)
-        errors[..., view, :] = np.linalg.norm(camera.project(joints) - points[..., view, :, :], axis=-1)
+        errors[..., view, :] = np.linalg.norm(camera.project(joints) - keypoints[..., view, :, :], axis=-1)
     return errors
 
 
-def widest_ray_sines(joints: np.ndarray, chosen: np.ndarray, cameras: tuple[Camera, ...]) -> np.ndarray:
-    """Sine of the angle between two views' rays to a joint: the pair of the chosen views nearest to a right angle.
+def widest_ray_sines(joints: np.ndarray, valid: np.ndarray, cameras: tuple[Camera, ...]) -> np.ndarray:
+    """Return the largest sine of the angle between two views' rays to a joint.
 
     Args:
         joints: (..., joints, 3) world mm.
-        chosen: (..., views, joints) bool.
-        cameras: one a view.
+        valid: (..., views, joints) bool, the views to use.
+        cameras: (views,).
 
     Returns:
-        (..., joints) in [0, 1]; 0 where fewer than two views are chosen or the joint is not known.
+        (..., joints) in [0, 1]; 0 if fewer than two views are valid or the joint is unknown.
     """
     rays = np.stack([joints - camera.centre for camera in cameras], axis=-3)  # (..., views, joints, 3)
     rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
@@ -64,6 +64,6 @@ def widest_ray_sines(joints: np.ndarray, chosen: np.ndarray, cameras: tuple[Came
     for i in range(len(cameras)):
         for k in range(i + 1, len(cameras)):
             sine = np.linalg.norm(np.cross(rays[..., i, :, :], rays[..., k, :, :]), axis=-1)
-            both = chosen[..., i, :] & chosen[..., k, :] & np.isfinite(sine)
+            both = valid[..., i, :] & valid[..., k, :] & np.isfinite(sine)
             widest = np.maximum(widest, np.where(both, sine, 0))
     return widest

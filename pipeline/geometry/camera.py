@@ -1,4 +1,4 @@
-"""A calibrated camera: projection, lens distortion and its inverse. Conventions: see pipeline/__init__.py."""
+"""A calibrated camera: projection, lens distortion and its inverse. For the conventions see pipeline/__init__.py."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -45,19 +45,19 @@ class Camera:
 
     @cached_property
     def translation(self) -> np.ndarray:
-        """(3,) mm, the t of `x_camera = R x_world + t`."""
+        """Return (3,) mm, the t of `x_camera = R x_world + t`."""
         return -self.R @ self.centre
 
     @cached_property
     def image_from_world(self) -> np.ndarray:
-        """(3, 4) projection of world mm to *undistorted* px."""
+        """Return the (3, 4) projection of world mm to *undistorted* px."""
         return self.K @ np.column_stack([self.R, self.translation])
 
     @cached_property
     def max_valid_radius(self) -> float:
-        """How far from the axis, on the normalised image plane, the distortion polynomial describes a lens at all.
+        """Return the distance from the axis, on the normalised image plane, up to which the distortion polynomial is valid.
 
-        Beyond it the radial term turns back, and what lies far outside of the picture would be shown inside.
+        Beyond it the radial term decreases, and points far outside the image would be projected inside.
         """
         k1, k2, _, _, k3 = self.distortion
         squared = np.roots([7 * k3, 5 * k2, 3 * k1, 1.0])  # where d(distorted) / d(undistorted radius) is 0
@@ -65,13 +65,13 @@ class Camera:
         return float(np.sqrt(turns.min())) if turns.size else float("inf")
 
     def camera_from_world(self, points: np.ndarray) -> np.ndarray:
-        """(..., 3) world mm -> (..., 3) camera mm."""
+        """Return (..., 3) camera mm from (..., 3) world mm."""
         return (np.asarray(points, dtype=np.float64) - self.centre) @ self.R.T
 
     def project(self, points: np.ndarray, distorted: bool = True) -> np.ndarray:
-        """(..., 3) world mm -> (..., 2) px.
+        """Return (..., 2) px from (..., 3) world mm.
 
-        NaN for points behind the camera, so far off its axis that the lens model ends (`max_valid_radius`), and for NaN points.
+        NaN for points behind the camera, for points beyond the `max_valid_radius` of its lens model, and for NaN.
         """
         x, y, z = np.moveaxis(self.camera_from_world(points), -1, 0)
         ahead = np.where(z > 0, z, np.nan)
@@ -82,7 +82,7 @@ class Camera:
         return self._image_from_normalised(normalised)
 
     def project_with_jacobian(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(..., 3) world mm -> (..., 2) px as `project`, and (..., 2, 3) px per mm, its derivatives by x, y, z."""
+        """Return (..., 2) px as `project` does, and (..., 2, 3) px per mm, their derivatives by x, y, z."""
         in_camera = self.camera_from_world(points)
         ahead = np.where(in_camera[..., 2:] > 0, in_camera[..., 2:], np.nan)
         normalised = in_camera[..., :2] / ahead
@@ -90,33 +90,33 @@ class Camera:
         normalised[np.broadcast_to(beyond, normalised.shape)] = np.nan
         # d(x / z) = (dx - x / z dz) / z
         rays = (self.R[:2] - normalised[..., None] * self.R[2]) / ahead[..., None]  # (..., 2, 3)
-        slopes = (self.K[:2, :2] @ self._distortion_jacobian(normalised)) @ rays
-        return self._image_from_normalised(self._distort(normalised)), slopes
+        jacobian = (self.K[:2, :2] @ self._distortion_jacobian(normalised)) @ rays
+        return self._image_from_normalised(self._distort(normalised)), jacobian
 
-    def distort(self, points: np.ndarray) -> np.ndarray:
-        """(..., 2) undistorted px -> (..., 2) px as the lens shows them."""
-        return self._image_from_normalised(self._distort(self._normalised_from_image(points)))
+    def distort(self, keypoints: np.ndarray) -> np.ndarray:
+        """Return (..., 2) distorted px from (..., 2) undistorted px."""
+        return self._image_from_normalised(self._distort(self._normalised_from_image(keypoints)))
 
-    def undistort(self, points: np.ndarray) -> np.ndarray:
-        """(..., 2) px as the lens shows them -> (..., 2) undistorted px, by Newton's method; NaN stays NaN."""
-        observed = self._normalised_from_image(points)
-        found = observed.copy()
+    def undistort(self, keypoints: np.ndarray) -> np.ndarray:
+        """Return (..., 2) undistorted px from (..., 2) distorted px, by Newton's method; NaN stays NaN."""
+        observed = self._normalised_from_image(keypoints)
+        undistorted = observed.copy()
         for _ in range(_STEPS):
-            residual = self._distort(found) - observed
-            jacobian = self._distortion_jacobian(found)  # (..., 2, 2)
+            residual = self._distort(undistorted) - observed
+            jacobian = self._distortion_jacobian(undistorted)  # (..., 2, 2)
             determinant = jacobian[..., 0, 0] * jacobian[..., 1, 1] - jacobian[..., 0, 1] * jacobian[..., 1, 0]
             safe = np.where(np.abs(determinant) > 1e-6, determinant, np.nan)
-            found = found - np.stack(
+            undistorted = undistorted - np.stack(
                 [
                     (jacobian[..., 1, 1] * residual[..., 0] - jacobian[..., 0, 1] * residual[..., 1]) / safe,
                     (jacobian[..., 0, 0] * residual[..., 1] - jacobian[..., 1, 0] * residual[..., 0]) / safe,
                 ],
                 axis=-1,
             )
-        # Far outside the picture the polynomial has no inverse: not known, rather than somewhere.
-        off = np.linalg.norm(self._distort(found) - observed, axis=-1) > 1e-6
-        found[off] = np.nan
-        return self._image_from_normalised(found)
+        # Far outside the image the polynomial has no inverse: NaN, not an arbitrary position.
+        diverged = np.linalg.norm(self._distort(undistorted) - observed, axis=-1) > 1e-6
+        undistorted[diverged] = np.nan
+        return self._image_from_normalised(undistorted)
 
     def _normalised_from_image(self, points: np.ndarray) -> np.ndarray:
         points = np.asarray(points, dtype=np.float64)
@@ -139,7 +139,7 @@ class Camera:
         return np.stack([x * scale + p2 * squared, y * scale + p1 * squared], axis=-1)
 
     def _distortion_jacobian(self, points: np.ndarray) -> np.ndarray:
-        """(..., 2, 2) derivative of the distorted by the undistorted point."""
+        """Return the (..., 2, 2) derivative of the distorted by the undistorted point."""
         k1, k2, p1, p2, k3 = self.distortion
         factor = self._tangential_factor
         x, y = points[..., 0], points[..., 1]

@@ -31,15 +31,7 @@ def consensus_joints(
     if without is not None:
         keypoints = keypoints.copy()
         keypoints[:, without] = np.nan
-    return ransac.triangulate_ransac(
-        keypoints,
-        scores,
-        cameras,
-        confidence_threshold=thresholds.confidence_threshold,
-        reproj_threshold_px=thresholds.reproj_threshold_px,
-        min_inliers=2,
-        min_ray_angle_deg=thresholds.min_ray_angle_deg,
-    ).joints
+    return ransac.triangulate_ransac(keypoints, scores, cameras, thresholds, min_inliers=2).joints
 
 
 def pair_epipolar_px(keypoints: np.ndarray, valid: np.ndarray, cameras: tuple[Camera, ...]) -> np.ndarray:

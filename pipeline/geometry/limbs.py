@@ -1,4 +1,4 @@
-"""How long a person's limbs are, learned from the rig's own triangulated poses, without any label."""
+"""Limb lengths of each person, measured in the rig's own triangulated poses, without labels."""
 
 from dataclasses import dataclass
 
@@ -6,21 +6,22 @@ import numpy as np
 
 from pipeline.skeleton import Skeleton
 
-_SURE_VIEWS = 3  # joints on which so many views agree are hardly ever wrong
-_ENOUGH = 5  # measurements that a median needs to bear two wrong ones
+_SURE_VIEWS = 3  # joints on which so many views agree are rarely wrong
+_ENOUGH = 5  # a median of so many measurements tolerates two outliers
 _NORMAL = 1.4826  # standard deviation of a normal distribution, in median absolute deviations
 
 
 @dataclass(frozen=True, eq=False)
 class Limbs:
-    """The limbs of one person, each from a joint to its parent; left and right are the same.
+    """The limbs of one person, each from a joint to its parent; left and right are equal.
 
     Attributes:
-        length_mm: (joints,) median; NaN at the root, and where nobody ever showed the limb.
-        spread_mm: (joints,) robust standard deviation of the measurements (of the others' lengths, where it is from them).
-        measurements: (joints,) how many there are, on both sides together; of people, where it is from the others.
-        source: (joints,) text: "three views" or "two views" that agree on both ends, "others": the median of the other people,
-            empty where the length is not known.
+        length_mm: (joints,) median; NaN at the root, and if the limb was never measured.
+        spread_mm: (joints,) robust standard deviation of the measurements; of the other people's lengths if `source` is
+            "others".
+        measurements: (joints,) number of measurements, both sides together; number of people if `source` is "others".
+        source: (joints,) text: "three views" or "two views" that agree on both ends, or "others", the median of the other
+            people; empty if the length is unknown.
     """
 
     length_mm: np.ndarray
@@ -29,33 +30,35 @@ class Limbs:
     source: np.ndarray
 
 
-def limb_lengths(joints: np.ndarray, views: np.ndarray, person: np.ndarray, skeleton: Skeleton) -> dict[str, Limbs]:
-    """The limbs of every person: the median over their frames, of both sides together.
+def limb_lengths(joints: np.ndarray, num_views: np.ndarray, person: np.ndarray, skeleton: Skeleton) -> dict[str, Limbs]:
+    """Return the limbs of every person: the median over their frames, of both sides together.
 
-    Frames count where at least three views agree on both ends of the limb, or, where there are not enough such, all in which
-    both are known. A limb that a person never shows is as long as the median of the others'.
+    A frame counts if at least three views agree on both ends of the limb; if there are too few such frames, all frames count in
+    which both ends are known. A limb that was never measured on a person gets the median of the other people's lengths.
 
     Args:
-        joints: (frames, joints, 3) world mm; NaN where not known.
-        views: (frames, joints) how many views agree on the joint.
-        person: (frames,) text, who is seen.
-        skeleton: which joint hangs on which.
+        joints: (frames, joints, 3) world mm; NaN if unknown.
+        num_views: (frames, joints) number of views that agree on the joint.
+        person: (frames,) text, the person in the frame.
+        skeleton: the tree of joints.
 
     Returns:
-        For each person, sorted, their limbs.
+        The limbs by person, sorted.
     """
-    found = {name: _measured(joints[person == name], views[person == name], skeleton) for name in np.unique(person)}
-    lengths = np.array([limbs.length_mm for limbs in found.values()]).reshape(len(found), len(skeleton))
-    for limbs in found.values():
+    people = {
+        name: _measured(joints[person == name], num_views[person == name], skeleton) for name in np.unique(person)
+    }
+    lengths = np.array([limbs.length_mm for limbs in people.values()]).reshape(len(people), len(skeleton))
+    for limbs in people.values():
         for _, child in skeleton.limbs:
             if np.isnan(limbs.length_mm[child]):
                 others = lengths[np.isfinite(lengths[:, child]), child]
                 _put(limbs, child, others, "others")
-    return {str(name): limbs for name, limbs in found.items()}
+    return {str(name): limbs for name, limbs in people.items()}
 
 
 def sample_evenly(person: np.ndarray, most: int) -> np.ndarray:
-    """Which frames to measure limbs in, where there are many: (frames,) bool, at most so many of each person, evenly spread."""
+    """Return (frames,) bool, at most `most` frames of each person, evenly spread over the recording."""
     chosen = np.zeros(len(person), dtype=bool)
     for name in np.unique(person):
         rows = np.flatnonzero(person == name)
@@ -63,17 +66,20 @@ def sample_evenly(person: np.ndarray, most: int) -> np.ndarray:
     return chosen
 
 
-def _measured(joints: np.ndarray, views: np.ndarray, skeleton: Skeleton) -> Limbs:
-    """The limbs of one person from their own frames."""
-    many = len(skeleton)
+def _measured(joints: np.ndarray, num_views: np.ndarray, skeleton: Skeleton) -> Limbs:
+    """Return the limbs of one person, measured in their own frames."""
+    num_joints = len(skeleton)
     limbs = Limbs(
-        np.full(many, np.nan), np.full(many, np.nan), np.zeros(many, dtype=int), np.full(many, "", dtype="<U16")
+        length_mm=np.full(num_joints, np.nan),
+        spread_mm=np.full(num_joints, np.nan),
+        measurements=np.zeros(num_joints, dtype=int),
+        source=np.full(num_joints, "", dtype="<U16"),
     )
     for parent, child in skeleton.limbs:
         sides = {(parent, child), (skeleton.flipped[parent], skeleton.flipped[child])}
         both = sorted(sides & set(skeleton.limbs))
         each = np.concatenate([np.linalg.norm(joints[:, a] - joints[:, b], axis=-1) for a, b in both])
-        agreeing = np.concatenate([np.minimum(views[:, a], views[:, b]) for a, b in both])
+        agreeing = np.concatenate([np.minimum(num_views[:, a], num_views[:, b]) for a, b in both])
         known = np.isfinite(each)
         sure = known & (agreeing >= _SURE_VIEWS)
         if sure.sum() >= _ENOUGH or (sure == known).all():

@@ -1,126 +1,144 @@
-"""RPSM: one body in all the heatmaps at once (recursive pictorial structures, Qiu 2019, section 4).
+"""RPSM: fit one body to the heatmaps of all views (recursive pictorial structures, Qiu 2019, section 4).
 
-A body is a tree of joints whose limbs have known lengths. What is searched for is the body that has most heat under its
-joints in all views together: first on a coarse grid of places around the root, shared by all joints, then again and again
-on a grid half as wide around each joint's last place. Nothing is decided joint by joint, so a joint that most views miss, or
-mistake for its mirror image, is pulled to where the rest of the body allows it.
+A body is a tree of joints with known limb lengths. The search returns the body with the most heat under its joints, summed
+over all views: first on a coarse grid around the root that all joints share, then on finer and finer grids around each joint's
+last position. All joints are searched together, so a joint that most views miss, or swap with its mirror image, is pulled to a
+position that the rest of the body allows.
 
-Each frame is searched by itself, on one thread, so the result is the same on any number of threads. pictorial_torch.py does
-the same on a GPU.
+Each frame is searched independently on one thread, so the result does not depend on the number of threads.
+pictorial_torch.py is the same search on a GPU.
 """
 
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Ge, Gt
 
+from pipeline import nanstats
 from pipeline.compiled import njit
 from pipeline.geometry.camera import Camera
 
-# Status of a joint, the numbers of files/poses.py `Status`.
+# Statuses of a joint: the numbers of the enumeration in files/poses.py.
 KNOWN, NO_ROOT, NO_SUPPORT = 0, 5, 6
 
-VIOLATION = 1e3  # log energy per mm beyond the tolerance: more than any heat
-_FRAMES_A_TASK = 16
+VIOLATION = 1e3  # log energy per mm beyond the tolerance: outweighs any heat
+_FRAMES_PER_TASK = 16
 _LANES = 8  # joints are padded to a multiple of it, so that a px of all joints is a few whole vectors
-_CHUNK = 2048  # places of the grid that are folded at once: they stay in the fastest memory
+_CHUNK = 2048  # positions of the grid that are folded at once: they stay in the fastest memory
 _LN2 = np.float32(np.log(2.0))
-_ROOT_HALF, _MANTISSA = (
-    np.int32(0x3F3504F3),
-    np.int32(23),
-)  # sqrt(1/2) as a float's bits, how many of these are mantissa
+_ROOT_HALF = np.int32(0x3F3504F3)  # the bits of sqrt(1/2) as a float
+_MANTISSA = np.int32(23)  # how many of them are the mantissa
 _3RD, _5TH, _7TH, _9TH, _11TH = (np.float32(1 / n) for n in range(3, 13, 2))
 
+Maps = np.ndarray | Callable[[slice], np.ndarray]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Search:
-    """Where to look, and how closely.
+    """Where to search, and how finely. The section `rpsm` of params.yaml inherits these keys.
 
     Attributes:
-        space_mm: side of the cube of places around the root.
-        first_bins: places along a side of the first grid, its ends included.
-        next_bins: the same of the later grids.
-        depth: how many later grids; the first of them is as wide as a bin of the cube, each next one `next_bins` times
+        cube_mm: side of the cube around the root.
+        coarse_bins: positions along a side of the coarse grid, both ends included.
+        refine_bins: positions along a side of each finer grid.
+        refine_steps: number of finer grids; the first is as wide as a bin of the cube, each next one is `refine_bins` times
             narrower.
-        limb_tolerance_mm: how much longer or shorter than known a limb may be.
-        floor: heat, summed over the views, that counts as none; keeps one unseen joint from ruling out a body.
-        semantics: "robust" is ours. "published" is that of the published code: without the floor, so a joint without heat
-            rules out the body; a limb that no combination of the later grids' places allows rules it out as well, instead
-            of being violated as little as possible; the tolerance holds on a first grid of wider steps, too; and of places
-            that are equally good it takes the first in the order (y, x, z), not (x, y, z).
+        limb_tolerance_mm: how much a limb may be longer or shorter than its known length.
+        min_heat: a lower sum of heat over the views counts as this much, so that one invisible joint does not rule out a body.
+        variant: "robust" is ours. "published" follows the published code: there is no `min_heat`, so a joint without heat
+            rules out the body; a limb that fits no pair of positions of a finer grid rules it out as well, instead of
+            violating the tolerance as little as possible; the tolerance is not widened on a coarse grid; and of equally good
+            positions the first in the order (y, x, z) is taken, not (x, y, z).
     """
 
-    space_mm: float
-    first_bins: int
-    next_bins: int
-    depth: int
-    limb_tolerance_mm: float
-    floor: float
-    semantics: Literal["robust", "published"] = field(default="robust", kw_only=True)
+    cube_mm: Annotated[float, Gt(0)]
+    coarse_bins: Annotated[int, Ge(2), "a grid has two ends"]
+    refine_bins: Annotated[int, Ge(2), "a grid has two ends"]
+    refine_steps: Annotated[int, Ge(0)]
+    limb_tolerance_mm: Annotated[float, Gt(0)]
+    min_heat: Annotated[float, Gt(0)]
+    variant: Literal["robust", "published"] = "robust"
 
     @property
     def published(self) -> bool:
-        return self.semantics == "published"
+        return self.variant == "published"
 
     @property
-    def least_heat(self) -> float:
-        """What the logarithm is taken of where there is less heat."""
-        return 0.0 if self.published else self.floor
+    def floor(self) -> float:
+        """Return the heat that replaces any lower heat before the logarithm."""
+        return 0.0 if self.published else self.min_heat
 
     @property
     def step_mm(self) -> float:
-        """Between places of the first grid."""
-        return self.space_mm / (self.first_bins - 1)
+        """Return the distance between positions of the coarse grid."""
+        return self.cube_mm / (self.coarse_bins - 1)
 
     @property
-    def first_tolerance_mm(self) -> float:
-        """Of limbs on the first grid; less than half a step could leave a limb no offset on it at all."""
+    def coarse_tolerance_mm(self) -> float:
+        """Return the limb tolerance on the coarse grid: at least half a step, so that every limb has an offset on it."""
         return self.limb_tolerance_mm if self.published else max(self.limb_tolerance_mm, self.step_mm / 2)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Bodies:
+    """The bodies to search for, one per frame.
+
+    Attributes:
+        centres: (frames, 3) world mm, about where the root is; NaN if unknown.
+        limb_mm: (frames, joints) from each joint to its parent; NaN if unknown, then any length fits.
+        parents: (joints,) index of each joint's parent, -1 at the root.
+    """
+
+    centres: np.ndarray
+    limb_mm: np.ndarray
+    parents: tuple[int, ...]
+
+    def take(self, rows: slice | np.ndarray | int) -> "Bodies":
+        """Return the bodies of some frames, or of one."""
+        return Bodies(centres=self.centres[rows], limb_mm=self.limb_mm[rows], parents=self.parents)
+
+
 def search(
-    maps: np.ndarray | Callable[[slice], np.ndarray],
+    maps: Maps,
     map_from_image: np.ndarray,
     cameras: tuple[Camera, ...],
-    centres: np.ndarray,
-    limb_mm: np.ndarray,
-    parents: tuple[int, ...],
+    bodies: Bodies,
     settings: Search,
+    *,
     threads: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find the body in every frame.
+    """Return the joints of the best body in every frame, and their statuses.
 
-    The energy of a body is the product over its joints of the heat, that is of the sum over the views of the joint's
-    map where the view shows it (bilinear, negative values and NaN count 0, as does everything off the map, behind the
-    camera and beyond the reach of its lens model), and 0 when a limb's length is off by more than the tolerance. It is
-    maximised exactly on the grid, by dynamic programming along the tree. On the later grids a limb that no combination of
-    places allows is violated as little as possible.
+    The energy of a body is the product of its joints' heat. The heat of a joint is the sum over the views of its map at the
+    projected position (bilinear; negative values and NaN count 0, as do positions outside the map, behind the camera and
+    beyond the valid radius of its lens model). The energy is 0 if a limb's length is off by more than the tolerance. It is
+    maximised exactly on the grid, by dynamic programming along the tree. On the finer grids a limb that fits no pair of
+    positions violates the tolerance as little as possible.
 
     Args:
-        maps: (frames, views, joints, height, width), of 2 px a side at least; or what gives those of some frames, which the
-            threads then ask for.
-        map_from_image: (frames, views, 2, 3) px of the map from px of the full picture; NaN where the view is missing.
-        cameras: one a view.
-        centres: (frames, 3) world mm, about where the root is; NaN where not known.
-        limb_mm: (frames, joints) from each joint to its parent; NaN where not known, then any length will do.
-        parents: of each joint, -1 at the root.
-        threads: how many; by default one a core. Changes no bit of the result.
+        maps: (frames, views, joints, height, width), at least 2 px a side; or a function that returns them for a slice of the
+            frames, called from the threads.
+        map_from_image: (frames, views, 2, 3) map px from px of the full image; NaN if the view is missing.
+        cameras: (views,).
+        bodies: of the frames.
+        threads: number of threads; by default one per processor. The result is the same for any number.
 
     Returns:
-        (frames, joints, 3) world mm, and (frames, joints) uint8 status. NaN where the centre is not known (NO_ROOT) and
-        where the joint has no heat at all at the place that the rest of the body leaves to it (NO_SUPPORT), which is
-        every joint of a frame in whose cube no body fits.
+        (frames, joints, 3) world mm and (frames, joints) uint8 status. NaN where the centre is unknown (NO_ROOT) and where
+        the joint has no heat at the position that the rest of the body leaves to it (NO_SUPPORT), which is every joint of a
+        frame in whose cube no body fits.
     """
-    frames, joints = limb_mm.shape
+    frames, num_joints = bodies.limb_mm.shape
     lenses, map_from_lens = lens_rows(cameras), map_from_image @ np.stack([camera.K for camera in cameras])
-    order, tree = leaves_first(parents), np.array(parents, dtype=np.int64)
-    centres, limb_mm = (np.ascontiguousarray(each, dtype=np.float64) for each in (centres, limb_mm))
-    places, status = np.full((frames, joints, 3), np.nan), np.full((frames, joints), NO_ROOT, dtype=np.uint8)
+    order, tree = leaves_first(bodies.parents), np.array(bodies.parents, dtype=np.int64)
+    centres, limb_mm = (np.ascontiguousarray(each, dtype=np.float64) for each in (bodies.centres, bodies.limb_mm))
+    joints, status = np.full((frames, num_joints, 3), np.nan), np.full((frames, num_joints), NO_ROOT, dtype=np.uint8)
 
-    def some(start: int) -> None:
+    def search_block(start: int) -> None:
         rows = slice(start, start + size)
         _search(
             np.ascontiguousarray(maps(rows) if callable(maps) else maps[rows], dtype=np.float32),
@@ -130,40 +148,37 @@ def search(
             limb_mm[rows],
             order,
             tree,
-            settings.space_mm,
-            settings.first_bins,
-            settings.next_bins,
-            settings.depth,
-            settings.first_tolerance_mm,
+            settings.cube_mm,
+            settings.coarse_bins,
+            settings.refine_bins,
+            settings.refine_steps,
+            settings.coarse_tolerance_mm,
             settings.limb_tolerance_mm,
-            settings.least_heat,
+            settings.floor,
             settings.published,
-            places[rows],
+            joints[rows],
             status[rows],
         )
 
     workers = threads or len(os.sched_getaffinity(0))
-    size = max(min(-(-frames // workers), _FRAMES_A_TASK), 1)
+    size = max(min(-(-frames // workers), _FRAMES_PER_TASK), 1)
     tasks = range(0, frames, size)
     if workers == 1 or len(tasks) == 1:
         for start in tasks:
-            some(start)
+            search_block(start)
     else:
         with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(some, tasks))  # the compiled code lets go of the interpreter
-    return places, status
+            list(pool.map(search_block, tasks))  # the compiled code releases the interpreter's lock
+    return joints, status
 
 
 def roots(joints: np.ndarray, root: int) -> np.ndarray:
-    """(frames, joints, 3) -> (frames, 3): the root where it is known, else the median of what is; NaN of nothing."""
-    known = np.isfinite(joints).all(axis=-1).any(axis=-1)
-    middle = np.full((len(joints), 3), np.nan)
-    middle[known] = np.nanmedian(joints[known], axis=1)
-    return np.where(np.isfinite(joints[:, root]), joints[:, root], middle)
+    """Return (frames, 3), the root of (frames, joints, 3); the median of the known joints where it is NaN."""
+    return np.where(np.isfinite(joints[:, root]), joints[:, root], nanstats.median_along(joints, 1))
 
 
 def leaves_first(parents: tuple[int, ...]) -> np.ndarray:
-    """(joints,) an order in which every joint comes before its parent."""
+    """Return (joints,) an order in which every joint comes before its parent."""
     depth = np.zeros(len(parents), dtype=np.int64)
     for joint in range(len(parents)):
         above = parents[joint]
@@ -174,7 +189,7 @@ def leaves_first(parents: tuple[int, ...]) -> np.ndarray:
 
 
 def lens_rows(cameras: tuple[Camera, ...]) -> np.ndarray:
-    """(views, 19) what projects on the normalised image plane: R, centre, k1 k2 p1 p2 k3, tangential factor, reach^2."""
+    """Return (views, 19): R, centre, k1 k2 p1 p2 k3, tangential factor, squared valid radius of each camera."""
     factors = {"opencv": 2.0, "h36m": 1.0}
     return np.array(
         [[*c.R.ravel(), *c.centre, *c.distortion, factors[c.convention], c.max_valid_radius**2] for c in cameras],
@@ -183,13 +198,13 @@ def lens_rows(cameras: tuple[Camera, ...]) -> np.ndarray:
 
 
 def grid(side: float, bins: int, published: bool) -> np.ndarray:
-    """(3, bins^3): the places of a cube about 0, the x axis outermost, or (published) the y axis."""
+    """Return (3, bins^3), the positions of a cube around 0; the x axis is outermost, or (published) the y axis."""
     along = np.linspace(-side / 2, side / 2, bins)
     x, y, z = np.meshgrid(along, along, along, indexing="xy" if published else "ij")
     return np.stack([x.ravel(), y.ravel(), z.ravel()])
 
 
-# Compiled. Names of sizes: bins, few: places of the first and of a later grid; lanes: joints, padded.
+# Compiled. Names of sizes: bins, few: positions of the coarse and of a finer grid; lanes: joints, padded.
 
 _compiled = njit(cache=True, nogil=True, error_model="numpy")
 
@@ -203,86 +218,88 @@ def _search(
     limb_mm,
     order,
     parents,
-    space,
+    cube,
     bins,
-    next_bins,
-    depth,
-    first_tolerance,
+    refine_bins,
+    refine_steps,
+    coarse_tolerance,
     tolerance,
-    floor,
+    min_heat,
     published,
-    places,
+    positions,
     status,
 ):
     frames, views, joints, height, width = maps.shape
     lanes = (joints + _LANES - 1) // _LANES * _LANES
     stacked = np.zeros((views, height, width, lanes), dtype=np.float32)
     energies = np.empty((joints, bins**3), dtype=np.float32)
-    few = next_bins**3
+    few = refine_bins**3
     around = np.empty((3, joints * few))
     heat = np.empty(joints * few)
     last, last_heat = np.empty((3, joints)), np.empty(joints)
     chosen = np.empty(joints, dtype=np.int64)
     for frame in range(frames):
-        centre, found = centres[frame], places[frame]
+        centre, joints_now = centres[frame], positions[frame]
         if not np.isfinite(centre[0] + centre[1] + centre[2]):
             continue
         _stack(maps[frame], stacked)
-        _energies_on_grid(stacked, lenses, map_from_lens[frame], centre, space, bins, published, floor, energies)
+        _energies_on_grid(stacked, lenses, map_from_lens[frame], centre, cube, bins, published, min_heat, energies)
         fits = _best_on_grid(
-            energies, limb_mm[frame], order, parents, bins, space / (bins - 1), first_tolerance, chosen
+            energies, limb_mm[frame], order, parents, bins, cube / (bins - 1), coarse_tolerance, chosen
         )
         for joint in range(joints):
-            _place(centre, space, bins, published, chosen[joint], found[joint])
-        side = space / bins
-        for _ in range(depth):
+            _position(centre, cube, bins, published, chosen[joint], joints_now[joint])
+        side = cube / bins
+        for _ in range(refine_steps):
             for joint in range(joints):
-                for place in range(few):
-                    _place(found[joint], side, next_bins, published, place, around[:, joint * few + place])
+                for position in range(few):
+                    _position(
+                        joints_now[joint], side, refine_bins, published, position, around[:, joint * few + position]
+                    )
             _heat(stacked, lenses, map_from_lens[frame], around, few, heat)
             for i in range(joints * few):
-                heat[i] = np.log(max(heat[i], floor))
+                heat[i] = np.log(max(heat[i], min_heat))
             _best_of_few(
                 heat.reshape(joints, few), around, limb_mm[frame], order, parents, tolerance, published, chosen
             )
             for joint in range(joints):
                 for k in range(3):
-                    found[joint, k] = around[k, joint * few + chosen[joint]]
-            side /= next_bins
+                    joints_now[joint, k] = around[k, joint * few + chosen[joint]]
+            side /= refine_bins
         for joint in range(joints):
             for k in range(3):
-                last[k, joint] = found[joint, k]
+                last[k, joint] = joints_now[joint, k]
         _heat(stacked, lenses, map_from_lens[frame], last, 1, last_heat)
         for joint in range(joints):
-            if fits and last_heat[joint] > floor:
+            if fits and last_heat[joint] > min_heat:
                 status[frame, joint] = KNOWN
             else:
                 status[frame, joint] = NO_SUPPORT
                 for k in range(3):
-                    found[joint, k] = np.nan
+                    joints_now[joint, k] = np.nan
 
 
 @_compiled
 def _fill(values, value):
-    """values[:] = value, which takes numba ten times as long to compile."""
+    """Set all values; `values[:] = value` takes numba ten times as long to compile."""
     for i in range(len(values)):
         values[i] = value
 
 
 @_compiled
-def _place(centre, side, bins, published, index, place):
-    """The world mm of a place of a cube's grid, of which `index` is the number in the order of `grid`."""
+def _position(centre, side, bins, published, index, position):
+    """Compute the world mm of one position of a cube's grid; `index` counts in the order of `grid`."""
     i, j, k = index // (bins * bins), index // bins % bins, index % bins
     x, y = (j, i) if published else (i, j)
     step = side / (bins - 1)
-    place[0] = centre[0] + (x * step - side / 2)
-    place[1] = centre[1] + (y * step - side / 2)
-    place[2] = centre[2] + (k * step - side / 2)
+    position[0] = centre[0] + (x * step - side / 2)
+    position[1] = centre[1] + (y * step - side / 2)
+    position[2] = centre[2] + (k * step - side / 2)
 
 
 @_compiled
 def _stack(maps, stacked):
-    """The maps of a frame with the joints innermost, (views, height, width, lanes), as they are sampled together."""
+    """Copy the maps of a frame to (views, height, width, lanes): joints innermost, as they are sampled together."""
     views, joints, height, width = maps.shape
     for view in range(views):
         for y in range(height):
@@ -293,52 +310,52 @@ def _stack(maps, stacked):
 
 
 @_compiled
-def _project(places, lens, map_from_lens, u, v):
-    """Where a view's map shows places: (3, places) world mm -> map px; -1 where the camera cannot show them."""
-    # Number by number, so that the loop is plain arithmetic, of which the compiler makes vector instructions.
+def _project(positions, lens, map_from_lens, u, v):
+    """Project (3, positions) world mm to map px; -1 where the camera cannot see them."""
+    # Scalars keep the loop plain arithmetic, which the compiler turns into vector instructions.
     r00, r01, r02, r10, r11, r12 = lens[0], lens[1], lens[2], lens[3], lens[4], lens[5]
     r20, r21, r22, cx, cy, cz = lens[6], lens[7], lens[8], lens[9], lens[10], lens[11]
     k1, k2, p1, p2, k3, factor, reach = lens[12], lens[13], lens[14], lens[15], lens[16], lens[17], lens[18]
     a, b, c = map_from_lens[0, 0], map_from_lens[0, 1], map_from_lens[0, 2]
     d, e, f = map_from_lens[1, 0], map_from_lens[1, 1], map_from_lens[1, 2]
-    for i in range(places.shape[1]):
-        from_x, from_y, from_z = places[0, i] - cx, places[1, i] - cy, places[2, i] - cz
+    for i in range(positions.shape[1]):
+        from_x, from_y, from_z = positions[0, i] - cx, positions[1, i] - cy, positions[2, i] - cz
         z = r20 * from_x + r21 * from_y + r22 * from_z
         nearness = 1 / z
         x = (r00 * from_x + r01 * from_y + r02 * from_z) * nearness
         y = (r10 * from_x + r11 * from_y + r12 * from_z) * nearness
         squared = x * x + y * y
         scale = 1 + squared * (k1 + squared * (k2 + squared * k3)) + factor * (p1 * y + p2 * x)
-        seen = (z > 0) & (squared <= reach)
+        visible = (z > 0) & (squared <= reach)
         x, y = x * scale + p2 * squared, y * scale + p1 * squared
-        u[i] = a * x + b * y + c if seen else -1.0
-        v[i] = d * x + e * y + f if seen else -1.0
+        u[i] = a * x + b * y + c if visible else -1.0
+        v[i] = d * x + e * y + f if visible else -1.0
 
 
 @_compiled
-def _energies_on_grid(stacked, lenses, map_from_lens, centre, space, bins, published, floor, energies):
-    """Logarithm of the heat of every joint at every place of the first grid; energies (joints, bins^3)."""
+def _energies_on_grid(stacked, lenses, map_from_lens, centre, cube, bins, published, min_heat, energies):
+    """Compute the log heat of every joint at every position of the coarse grid; energies (joints, bins^3)."""
     views, height, width, lanes = stacked.shape
     joints = len(energies)
     count = bins * bins
-    step = space / (bins - 1)
+    step = cube / (bins - 1)
     outer, inner = (1, 0) if published else (0, 1)
-    places, u, v = np.empty((3, count)), np.empty(count), np.empty(count)
-    slow, fast, up = places[outer], places[inner], places[2]
+    positions, u, v = np.empty((3, count)), np.empty(count), np.empty(count)
+    slow, fast, up = positions[outer], positions[inner], positions[2]
     upper = np.empty((views, count), dtype=np.int64)
     weights = np.empty((views, 4, count), dtype=np.float32)
     heat = np.empty(bins * lanes, dtype=np.float32)
     values = stacked.reshape(stacked.size)
     for plane in range(bins):
-        across = centre[outer] + (plane * step - space / 2)
+        across = centre[outer] + (plane * step - cube / 2)
         for row in range(bins):
-            along = centre[inner] + (row * step - space / 2)
+            along = centre[inner] + (row * step - cube / 2)
             for k in range(bins):
                 slow[row * bins + k] = across
                 fast[row * bins + k] = along
-                up[row * bins + k] = centre[2] + (k * step - space / 2)
+                up[row * bins + k] = centre[2] + (k * step - cube / 2)
         for view in range(views):
-            _project(places, lenses[view], map_from_lens[view], u, v)
+            _project(positions, lenses[view], map_from_lens[view], u, v)
             _bilinear(u, v, width, height, lanes, view * height * width * lanes, upper[view], weights[view])
         for row in range(bins):
             _fill(heat, np.float32(0))
@@ -364,12 +381,12 @@ def _energies_on_grid(stacked, lenses, map_from_lens, centre, space, bins, publi
                 for k in range(bins):
                     energies[joint, first + k] = heat[k * lanes + joint]
     for joint in range(joints):
-        _take_logarithms(energies[joint], np.float32(floor))
+        _take_logarithms(energies[joint], np.float32(min_heat))
 
 
 @_compiled
 def _bilinear(u, v, width, height, lanes, start, upper, weights):
-    """Where the first of the four px around each place stands in the stacked maps, -1 off the map, and their weights."""
+    """Compute the index of the first of the four px around each position, -1 outside the map, and their weights."""
     one = np.float32(1)
     for i in range(len(u)):
         inside = (u[i] >= 0) & (u[i] <= width - 1) & (v[i] >= 0) & (v[i] <= height - 1)  # NaN is not
@@ -386,7 +403,7 @@ def _bilinear(u, v, width, height, lanes, start, upper, weights):
 @_compiled
 def _add(values, upper, lower, lanes, w00, w01, w10, w11, heat, at):
     """Add one bilinear sample of all joints to their heat."""
-    # The indices are unsigned: signed ones may count from the end, which keeps the loop from becoming vector instructions.
+    # The indices are unsigned: signed ones may count from the end, which prevents vector instructions.
     for i in range(lanes):
         heat[at + i] += (w00 * values[upper + i] + w01 * values[upper + lanes + i]) + (
             w10 * values[lower + i] + w11 * values[lower + lanes + i]
@@ -394,13 +411,13 @@ def _add(values, upper, lower, lanes, w00, w01, w10, w11, heat, at):
 
 
 @_compiled
-def _heat(stacked, lenses, map_from_lens, places, few, heat):
-    """Sum over the views of each joint's map at its own places; (3, joints * few) world mm -> heat (joints * few,)."""
+def _heat(stacked, lenses, map_from_lens, positions, few, heat):
+    """Sum over the views each joint's map at its own positions; (3, joints * few) world mm -> heat (joints * few,)."""
     views, height, width, _ = stacked.shape
     u, v = np.empty(len(heat)), np.empty(len(heat))
     _fill(heat, 0.0)
     for view in range(views):
-        _project(places, lenses[view], map_from_lens[view], u, v)
+        _project(positions, lenses[view], map_from_lens[view], u, v)
         for i in range(len(heat)):
             x, y = u[i], v[i]
             if (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1):  # NaN is not
@@ -413,13 +430,13 @@ def _heat(stacked, lenses, map_from_lens, places, few, heat):
 
 
 @_compiled
-def _take_logarithms(values, floor):
-    """values = log(max(values, floor)), -inf of 0; float32 to 3e-7, in vector instructions (a library's are not)."""
+def _take_logarithms(values, min_heat):
+    """Set values = log(max(values, min_heat)), -inf of 0; float32 to 3e-7, in vector instructions (a library's are not)."""
     mantissas, exponents = np.empty(len(values), dtype=np.float32), np.empty(len(values), dtype=np.float32)
     bits, mantissa_bits = values.view(np.int32), mantissas.view(np.int32)
     one, two = np.float32(1), np.float32(2)
     for i in range(len(values)):
-        values[i] = values[i] if values[i] > floor else floor
+        values[i] = values[i] if values[i] > min_heat else min_heat
     for i in range(len(values)):
         exponent = (bits[i] - _ROOT_HALF) >> _MANTISSA
         mantissa_bits[i] = bits[i] - (exponent << _MANTISSA)  # of sqrt(1/2) to sqrt(2)
@@ -433,11 +450,11 @@ def _take_logarithms(values, floor):
 
 @_compiled
 def _best_on_grid(energies, limb_mm, order, parents, bins, step, tolerance, chosen):
-    """The body of most energy on one grid that all joints share; energies (joints, bins^3) are used up.
+    """Choose the body of most energy on the grid that all joints share; energies (joints, bins^3) are overwritten.
 
-    Which places of a child a parent's place allows depends on their offset alone, so a limb is a shell of offsets, and what
-    the child has to say is a dilation of its energies with that shell. Only energies go up the tree; the places are looked
-    for on the way down, of the one that was chosen.
+    Whether a child's position fits its parent's depends on their offset alone, so a limb is a shell of offsets, and a child's
+    message is the dilation of its energies with that shell. Only energies go up the tree; the positions are searched on the
+    way down, for the chosen parent's position alone.
 
     Returns:
         Whether any body fits.
@@ -451,13 +468,13 @@ def _best_on_grid(energies, limb_mm, order, parents, bins, step, tolerance, chos
     room = max(_CHUNK, plane) + 2 * plane
     padded = np.empty((bins + 2 * farthest) * plane, dtype=np.float32)
     folded = np.empty((farthest + 1, room), dtype=np.float32)
-    gathered, said = np.empty(room, dtype=np.float32), np.empty(room, dtype=np.float32)
+    gathered, message = np.empty(room, dtype=np.float32), np.empty(room, dtype=np.float32)
     columns = np.empty(((farthest + 1) ** 2, 4), dtype=np.int64)
     for joint in order:
         if parents[joint] >= 0 and limb_mm[joint] >= 0:
             reach = bins_apart(limb_mm[joint], step, tolerance, bins)
             shell = limb_shell(limb_mm[joint], reach, step, tolerance, columns)
-            _send(energies[joint], energies[parents[joint]], bins, reach, shell, padded, folded, gathered, said)
+            _send(energies[joint], energies[parents[joint]], bins, reach, shell, padded, folded, gathered, message)
     for n in range(joints - 1, -1, -1):  # from the root outwards
         joint = order[n]
         own = energies[joint].reshape(bins, bins, bins)
@@ -485,7 +502,7 @@ def _best_on_grid(energies, limb_mm, order, parents, bins, step, tolerance, chos
 
 @_compiled
 def bins_apart(length, step, tolerance, bins):
-    """How far apart along an axis, in bins, a limb's ends can be."""
+    """Return the largest distance of a limb's ends along an axis, in bins."""
     return min(int((length + tolerance) / step), bins - 1)
 
 
@@ -496,7 +513,7 @@ def _is_limb(squared, length, step, tolerance):
 
 @_compiled
 def limb_shell(length, reach, step, tolerance, columns):
-    """The offsets (+-a, +-b, +-c) that are as long as a limb: rows a, b, low <= c <= high, those of like c together."""
+    """Return the offsets (+-a, +-b, +-c) as long as a limb: rows a, b, low <= c <= high, equal ranges of c together."""
     count = 0
     for a in range(reach + 1):
         for b in range(reach + 1):
@@ -506,26 +523,27 @@ def limb_shell(length, reach, step, tolerance, columns):
                     low, high = min(low, c), c
             if high < 0:
                 continue
-            place = count
+            position = count
             for k in range(count):
                 if columns[k, 2] == low and columns[k, 3] == high:
-                    place = k + 1
-            for k in range(count, place, -1):
+                    position = k + 1
+            for k in range(count, position, -1):
                 for m in range(4):
                     columns[k, m] = columns[k - 1, m]
-            columns[place, 0], columns[place, 1], columns[place, 2], columns[place, 3] = a, b, low, high
+            columns[position, 0], columns[position, 1], columns[position, 2], columns[position, 3] = a, b, low, high
             count += 1
     return columns[:count]
 
 
 @_compiled
-def _send(own, above, bins, reach, shell, padded, folded, gathered, said):
-    """Add to a parent's energies what its child has to say: the most energy in the shell around each place.
+def _send(own, above, bins, reach, shell, padded, folded, gathered, message):
+    """Add a child's message to its parent's energies: the highest energy in the shell around each position.
 
-    Every shift is a long loop over a flat cube that has -inf around it. A shell is symmetric in each axis, so the cube is
-    folded along x first, once for each a; these are folded along y, and those of like z put together; which is folded along z.
+    Every shift is a long loop over a flat cube padded with -inf. A shell is symmetric in each axis, so the cube is folded along
+    x first, once for each a; the results are folded along y and merged where their ranges of z are equal; the merged ones are
+    folded along z.
     """
-    width = bins + reach  # the padding behind a row serves as that before the next one, too
+    width = bins + reach  # the padding behind a row is also the padding before the next row
     plane = width * width
     margin = reach * width + reach
     nothing = np.float32(-np.inf)
@@ -551,19 +569,19 @@ def _send(own, above, bins, reach, shell, padded, folded, gathered, said):
             _fold(gathered[margin:], line[margin + b * width :], line[margin - b * width :], count, more)
             if n + 1 == len(shell) or shell[n + 1, 2] != low or shell[n + 1, 3] != high:
                 for c in range(low, high + 1):
-                    _fold(said, gathered[margin + c :], gathered[margin - c :], count, not fresh)
+                    _fold(message, gathered[margin + c :], gathered[margin - c :], count, not fresh)
                     fresh = False
-        if fresh:  # a limb that no offset is as long as
-            _fill(said, nothing)
+        if fresh:  # no offset is as long as the limb
+            _fill(message, nothing)
         for x in range(start, stop):
             for y in range(bins):
                 for z in range(bins):
-                    above[(x * bins + y) * bins + z] += said[(x - start) * plane + y * width + z]
+                    above[(x * bins + y) * bins + z] += message[(x - start) * plane + y * width + z]
 
 
 @_compiled
 def _fold(target, ahead, behind, count, more):
-    """target(i) = max(ahead(i), behind(i)) and, if more, what it is already."""
+    """Set target(i) = max(ahead(i), behind(i)); if more, the maximum includes the old target(i)."""
     if more:
         for i in range(count):
             value = ahead[i] if ahead[i] > behind[i] else behind[i]
@@ -575,9 +593,9 @@ def _fold(target, ahead, behind, count, more):
 
 @_compiled
 def _best_of_few(energies, around, limb_mm, order, parents, tolerance, published, chosen):
-    """The body of most energy where each joint has a few places of its own; energies (joints, few) are used up."""
+    """Choose the body of most energy where each joint has a few positions of its own; energies (joints, few) are overwritten."""
     joints, few = energies.shape
-    best = np.zeros((joints, few), dtype=np.int64)  # of a child's places, for each of its parent's
+    best = np.zeros((joints, few), dtype=np.int64)  # of a child's positions, for each of its parent's
     for joint in order:
         parent = parents[joint]
         if parent < 0:
@@ -590,12 +608,12 @@ def _best_of_few(energies, around, limb_mm, order, parents, tolerance, published
                 squared = 0.0
                 for k in range(3):
                     squared += (around[k, joint * few + own] - around[k, parent * few + above]) ** 2
-                said = energies[joint, own]
+                message = energies[joint, own]
                 if squared > longest or squared < shortest:  # neither, where the length is NaN
                     over = max(abs(np.sqrt(squared) - length) - tolerance, 0.0)
-                    said = -np.inf if published else said - VIOLATION * over
-                if said > most:
-                    most = said
+                    message = -np.inf if published else message - VIOLATION * over
+                if message > most:
+                    most = message
                     best[joint, above] = own
             energies[parent, above] += most
     for n in range(joints - 1, -1, -1):

@@ -1,10 +1,10 @@
-"""Robust triangulation: which views agree on a joint, and where it is by what they say.
+"""Robust triangulation: which views agree on a joint, and its position from those views.
 
-Every pair of views is a hypothesis, so there is no chance in it, and any number of views will do.
+Every pair of views is a hypothesis, so the result is deterministic, and any number of views is possible.
 
 The compiled code works on _LANES joints at a time, in arrays with the joints last, so that each inner loop is one run of
-vector instructions without branches: what differs between joints is a mask. A joint's result does not depend on the
-others in its block, nor on the number of threads.
+vector instructions without branches: joints differ only in masks. A joint's result does not depend on the other joints in its
+block, nor on the number of threads.
 """
 
 import os
@@ -15,18 +15,19 @@ import numpy as np
 
 from pipeline.compiled import njit
 from pipeline.geometry.camera import Camera
+from pipeline.geometry.thresholds import AgreementThresholds
 
-# Status of a joint, the numbers of files/poses.py `Status`.
+# Statuses of a joint: the numbers of the enumeration in files/poses.py.
 KNOWN, TOO_FEW_VIEWS, NO_AGREEMENT, RAYS_PARALLEL, BEHIND_CAMERA = range(5)
 
-# Pairs grow with the square of the views, and each is compared with all views. Up to so many views all pairs are tried; of
-# more views those of the most confident ones, and then of the next one, up to the second number, as long as fewer than half
-# of the views agree.
+# The number of pairs grows with the square of the views, and each pair is compared with all views. Up to PAIRED_VIEWS views all
+# pairs are tried. Of more views the pairs of the most confident ones are tried first, then those of the next view, up to
+# _PAIRED_AT_MOST views, as long as fewer than half of the views agree.
 PAIRED_VIEWS = 8
 _PAIRED_AT_MOST = 16
 
 _LANES = 64
-_FRAMES_A_TASK = 128
+_FRAMES_PER_TASK = 128
 _NEWTON_STEPS = 8  # of the undistortion, as in camera.py; usually 3
 _REFINING_STEPS = 10  # at most; usually 3
 _HUBER_STEPS = 20  # at most; usually 6, with steps down to 0.01 mm
@@ -37,108 +38,106 @@ class Triangulated:
     """Joints and the views that agree on them.
 
     Attributes:
-        joints: (frames, joints, 3) world mm; NaN where not known.
+        joints: (frames, joints, 3) world mm; NaN if unknown.
         inliers: (frames, views, joints) bool.
-        error: (frames, joints) px, mean reprojection error of the inliers; NaN where not known.
-        status: (frames, joints) uint8, KNOWN or why not.
+        error_px: (frames, joints) mean reprojection error of the inliers; NaN if unknown.
+        status: (frames, joints) uint8, KNOWN or the reason.
     """
 
     joints: np.ndarray
     inliers: np.ndarray
-    error: np.ndarray
+    error_px: np.ndarray
     status: np.ndarray
 
 
 def triangulate_ransac(
-    points: np.ndarray,
+    keypoints: np.ndarray,
     scores: np.ndarray,
     cameras: tuple[Camera, ...],
+    thresholds: AgreementThresholds,
     *,
-    confidence_threshold: float,
-    reproj_threshold_px: float,
-    min_inliers: int,
-    min_ray_angle_deg: float,
+    min_inliers: int = 2,
     huber_px: float | None = None,
     threads: int | None = None,
 ) -> Triangulated:
-    """Triangulate joints from the views that agree: exhaustive-pair RANSAC, refitted on its inliers.
+    """Return the joints that enough views agree on: exhaustive-pair RANSAC, refined on its inliers.
 
-    Each pair of candidate views makes a hypothesis; a view supports it when the joint lies in front of the camera and
-    is shown less than the threshold from what the view detected, in px of the picture, lens distortion included. Views
-    below the confidence threshold make no hypotheses, but support them like any other. The hypothesis with most
-    supporters wins, among equals the one with the smaller sum of min(error^2, threshold^2). The point is then moved to
-    where its inliers' squared reprojection errors are least (Gauss-Newton), and inliers gained by that join. Of more than
-    eight views the pairs come in the order of confidence, and no more of them than it takes half of the views to agree.
+    Each pair of candidate views makes a hypothesis. A view supports it if the joint lies in front of the camera and its
+    projection, with lens distortion, is less than `reproj_threshold_px` from the view's keypoint. Views below the confidence
+    threshold make no hypotheses, but support them like any other view. The hypothesis with most supporters wins, among equals
+    the one with the smaller sum of min(error^2, threshold^2). Gauss-Newton then minimises the inliers' squared reprojection
+    errors, and views that become inliers join. Of more than eight views the pairs come in the order of confidence, and only
+    until half of the views agree.
 
     Args:
-        points: (frames, views, joints, 2) px of the full picture; NaN where not seen.
+        keypoints: (frames, views, joints, 2) px of the full image; NaN if not seen.
         scores: (frames, views, joints); a view with a score above `confidence_threshold` is a candidate.
-        cameras: one a view.
-        confidence_threshold: of a candidate's score, strict.
-        reproj_threshold_px: of an inlier's error, strict.
-        min_inliers: a joint with fewer stays unknown; at least 2.
-        min_ray_angle_deg: the widest angle between two inliers' rays must not be smaller, nor closer to 180 degrees.
-        huber_px: an inlier that is farther off than this pulls with its distance only, not the square of it (Huber
-            1964, by iteratively reweighted Gauss-Newton); None for plain least squares.
-        threads: by default as many as there are processors; the result is the same for any number.
+        cameras: (views,).
+        thresholds: when views agree. Both bounds on score and error are strict; the widest angle between two inliers' rays
+            must not be smaller than `min_ray_angle_deg`, nor closer to 180 degrees.
+        min_inliers: a joint with fewer inliers stays unknown; at least 2.
+        huber_px: an inlier's larger error counts linearly, not squared (Huber 1964, by iteratively reweighted Gauss-Newton);
+            None for plain least squares.
+        threads: by default one per processor; the result is the same for any number.
 
     Returns:
         Positions, inliers, errors and statuses; NaN wherever the status is not KNOWN.
     """
-    frames, views, joints, _ = points.shape
-    found = Triangulated(
-        np.full((frames, joints, 3), np.nan),
-        np.zeros((frames, views, joints), dtype=bool),
-        np.full((frames, joints), np.nan),
-        np.zeros((frames, joints), dtype=np.uint8),
+    frames, views, joints, _ = keypoints.shape
+    result = Triangulated(
+        joints=np.full((frames, joints, 3), np.nan),
+        inliers=np.zeros((frames, views, joints), dtype=bool),
+        error_px=np.full((frames, joints), np.nan),
+        status=np.zeros((frames, joints), dtype=np.uint8),
     )
-    points = np.ascontiguousarray(points, dtype=np.float64)
+    keypoints = np.ascontiguousarray(keypoints, dtype=np.float64)
     scores = np.ascontiguousarray(scores, dtype=np.float64)
     lenses = np.stack([lens(camera) for camera in cameras])
-    origin = lenses[:, _CENTRE].mean(axis=0)  # near everything, for the sake of the normal equations
+    origin = lenses[:, _CENTRE].mean(axis=0)  # near all joints, so that the normal equations lose no digits
     lenses[:, _CENTRE] -= origin
+    angle_deg = thresholds.min_ray_angle_deg
     settings = (
         lenses,
         origin,
-        float(confidence_threshold),
-        float(reproj_threshold_px),
+        float(thresholds.confidence_threshold),
+        float(thresholds.reproj_threshold_px),
         int(min_inliers),
-        float(np.cos(np.deg2rad(min_ray_angle_deg)) ** 2) if min_ray_angle_deg > 0 else np.inf,
+        float(np.cos(np.deg2rad(angle_deg)) ** 2) if angle_deg > 0 else np.inf,
         np.inf if huber_px is None else float(huber_px),
     )
 
-    def some(first: int) -> None:
-        rows = slice(first, first + _FRAMES_A_TASK)
+    def triangulate_block(first: int) -> None:
+        rows = slice(first, first + _FRAMES_PER_TASK)
         _triangulate_some(
-            points[rows],
+            keypoints[rows],
             scores[rows],
             *settings,
-            found.joints[rows],
-            found.inliers[rows],
-            found.error[rows],
-            found.status[rows],
+            result.joints[rows],
+            result.inliers[rows],
+            result.error_px[rows],
+            result.status[rows],
         )
 
-    tasks = range(0, frames, _FRAMES_A_TASK)
+    tasks = range(0, frames, _FRAMES_PER_TASK)
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = min(threads or processors, len(tasks))
     if workers < 2:
         for first in tasks:
-            some(first)
+            triangulate_block(first)
     else:
         with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(some, tasks))  # the compiled code lets go of the interpreter
-    return found
+            list(pool.map(triangulate_block, tasks))  # the compiled code releases the interpreter's lock
+    return result
 
 
 _CENTRE = slice(14, 17)  # in a lens
 
 
 def lens(camera: Camera) -> np.ndarray:
-    """(24,) a camera as the row of numbers that the compiled code reads.
+    """Return (24,) the numbers of a camera that the compiled code reads.
 
-    From 0 on fx, skew, cx, fy, cy; from 5 the rotation, row by row; from 14 the centre; from 17 k1, k2, p1, p2, k3, the
-    factor of the tangential term, and the square of the reach.
+    From 0 fx, skew, cx, fy, cy; from 5 the rotation, row by row; from 14 the centre; from 17 k1, k2, p1, p2, k3, the factor of
+    the tangential term, and the squared valid radius.
     """
     (fx, skew, cx), (_, fy, cy) = camera.K[:2]
     tangential = 2.0 if camera.convention == "opencv" else 1.0
@@ -160,7 +159,7 @@ def lens(camera: Camera) -> np.ndarray:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _triangulate_some(
-    points,
+    keypoints,
     scores,
     lenses,
     origin,
@@ -174,7 +173,7 @@ def _triangulate_some(
     error,
     status,
 ):
-    frames, views, count, _ = points.shape
+    frames, views, count, _ = keypoints.shape
     squared_threshold = threshold * threshold
     pixels = np.zeros((views, 2, _LANES))
     seen = np.zeros((views, _LANES))
@@ -184,7 +183,7 @@ def _triangulate_some(
     proposals = np.zeros((slots, 9, _LANES)) if views > PAIRED_VIEWS else equations
     proposing = np.zeros((slots, _LANES))
     normal = np.zeros((9, _LANES))
-    place, trial = np.zeros((3, _LANES)), np.zeros((3, _LANES))
+    position, trial = np.zeros((3, _LANES)), np.zeros((3, _LANES))
     squared, inside = np.zeros((views, _LANES)), np.zeros((views, _LANES))
     number, ahead, cost = np.zeros(_LANES), np.zeros(_LANES), np.zeros(_LANES)
     best_number, best_cost, held = np.zeros(_LANES), np.zeros(_LANES), np.zeros(_LANES)
@@ -192,7 +191,7 @@ def _triangulate_some(
 
     for start in range(0, frames * count, _LANES):
         lanes = min(_LANES, frames * count - start)
-        _load(points, scores, start, lanes, pixels, seen, confidence)
+        _load(keypoints, scores, start, lanes, pixels, seen, confidence)
         for view in range(views):
             _ray_equations(pixels[view], seen[view], lenses[view], equations[view], trial)
         _candidates(seen, confidence, confidence_threshold, equations, proposals, proposing)
@@ -221,34 +220,34 @@ def _triangulate_some(
                     improved += better
                 if improved == 0:
                     continue
-                _refuse_narrow(lenses, trial, squared, squared_threshold, max_squared_cosine, number, parallel)
+                _reject_narrow(lenses, trial, squared, squared_threshold, max_squared_cosine, number, parallel)
                 for n in range(_LANES):
                     better = number[n] > 0
                     best_number[n] = number[n] if better else best_number[n]
                     best_cost[n] = cost[n] if better else best_cost[n]
-                    place[0, n] = trial[0, n] if better else place[0, n]
-                    place[1, n] = trial[1, n] if better else place[1, n]
-                    place[2, n] = trial[2, n] if better else place[2, n]
+                    position[0, n] = trial[0, n] if better else position[0, n]
+                    position[1, n] = trial[1, n] if better else position[1, n]
+                    position[2, n] = trial[2, n] if better else position[2, n]
 
         held[:] = 0
         while True:
-            _support(pixels, seen, lenses, place, squared_threshold, squared, number, ahead, cost)
+            _support(pixels, seen, lenses, position, squared_threshold, squared, number, ahead, cost)
             if not _take_in(squared, squared_threshold, best_number, number, held, active, inside):
                 break
-            _descend(pixels, lenses, inside, 1e-10, active, place, trial, normal, cost)
+            _descend(pixels, lenses, inside, 1e-10, active, position, trial, normal, cost)
         if huber < np.inf:
-            _refine(pixels, lenses, inside, huber, held, place, trial, normal, squared, cost)
+            _refine(pixels, lenses, inside, huber, held, position, trial, normal, squared, cost)
 
         for n in range(lanes):
             frame, joint = (start + n) // count, (start + n) % count
             if best_number[n] > 0:
-                off = 0.0
+                total = 0.0
                 for view in range(views):
                     inliers[frame, view, joint] = inside[view, n] > 0
-                    off += np.sqrt(squared[view, n]) if inside[view, n] > 0 else 0.0
-                error[frame, joint] = off / held[n]
+                    total += np.sqrt(squared[view, n]) if inside[view, n] > 0 else 0.0
+                error[frame, joint] = total / held[n]
                 for k in range(3):
-                    joints[frame, joint, k] = place[k, n] + origin[k]
+                    joints[frame, joint, k] = position[k, n] + origin[k]
                 continue
             visible, sure = 0, 0
             for view in range(views):
@@ -263,15 +262,15 @@ def _triangulate_some(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _load(points, scores, start, lanes, pixels, seen, confidence):
-    """The next joints' detections, joints last; `seen` is 1 or 0."""
-    views, count = points.shape[1], points.shape[2]
+def _load(keypoints, scores, start, lanes, pixels, seen, confidence):
+    """Load the next joints' keypoints, joints last; `seen` is 1 or 0."""
+    views, count = keypoints.shape[1], keypoints.shape[2]
     frame, joint = start // count, start % count
     for n in range(_LANES):
         for view in range(views):
             u, v, known = 0.0, 0.0, False
             if n < lanes:
-                u, v = points[frame, view, joint, 0], points[frame, view, joint, 1]
+                u, v = keypoints[frame, view, joint, 0], keypoints[frame, view, joint, 1]
                 known = np.isfinite(u) and np.isfinite(v)
                 confidence[view, n] = scores[frame, view, joint]
             pixels[view, 0, n] = u if known else 0.0
@@ -284,7 +283,7 @@ def _load(points, scores, start, lanes, pixels, seen, confidence):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _distort(k1, k2, p1, p2, k3, factor, x, y):
-    """Distorted normalised point and the four derivatives of it: dx/dx, dx/dy, dy/dx, dy/dy."""
+    """Return a distorted normalised point and its four derivatives: dx/dx, dx/dy, dy/dx, dy/dy."""
     squared = x * x + y * y
     radial = 1 + squared * (k1 + squared * (k2 + squared * k3))
     slope = k1 + squared * (2 * k2 + squared * 3 * k3)
@@ -302,10 +301,10 @@ def _distort(k1, k2, p1, p2, k3, factor, x, y):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _ray_equations(pixels, seen, lens, equations, ray):
-    """What a view says about the joints' places, as normal equations: 6 of the symmetric matrix, 3 of the right side.
+    """Compute a view's normal equations for the joints' positions: 6 of the symmetric matrix, 3 of the right side.
 
-    The rows are the DLT's, `f (x r3 - r1) (X - centre) = 0` and the same in y: depth times px. A joint whose pixel the
-    lens cannot show is no longer `seen`.
+    The rows are the DLT's, `f (x r3 - r1) (X - centre) = 0` and the same in y: depth times px. A joint whose pixel lies
+    outside the valid radius of the lens is no longer `seen`.
     """
     fx, skew, cx, fy, cy = lens[0], lens[1], lens[2], lens[3], lens[4]
     k1, k2, p1, p2, k3, factor, reach = lens[17], lens[18], lens[19], lens[20], lens[21], lens[22], lens[23]
@@ -318,12 +317,12 @@ def _ray_equations(pixels, seen, lens, equations, ray):
             y_seen = (pixels[1, n] - cy) / fy
             x_seen = (pixels[0, n] - cx - skew * y_seen) / fx
             x, y, xx, xy, yx, yy = _distort(k1, k2, p1, p2, k3, factor, ray[0, n], ray[1, n])
-            off_x, off_y = x - x_seen, y - y_seen
+            residual_x, residual_y = x - x_seen, y - y_seen
             determinant = xx * yy - xy * yx
-            far = off_x * off_x + off_y * off_y > 1e-26
+            far = residual_x * residual_x + residual_y * residual_y > 1e-26
             scale = 1 / determinant if abs(determinant) > 1e-6 else np.nan
-            ray[0, n] -= (yy * off_x - xy * off_y) * scale if far else 0.0
-            ray[1, n] -= (xx * off_y - yx * off_x) * scale if far else 0.0
+            ray[0, n] -= (yy * residual_x - xy * residual_y) * scale if far else 0.0
+            ray[1, n] -= (xx * residual_y - yx * residual_x) * scale if far else 0.0
             left += far
         if left == 0:
             break
@@ -343,8 +342,8 @@ def _ray_equations(pixels, seen, lens, equations, ray):
         x, y = ray[0, n], ray[1, n]
         x_shown, y_shown, _, _, _, _ = _distort(k1, k2, p1, p2, k3, factor, x, y)
         y_seen = (pixels[1, n] - cy) / fy
-        off_x, off_y = x_shown - (pixels[0, n] - cx - skew * y_seen) / fx, y_shown - y_seen
-        good = (seen[n] > 0) & (off_x * off_x + off_y * off_y < 1e-12) & (x * x + y * y <= reach)
+        residual_x, residual_y = x_shown - (pixels[0, n] - cx - skew * y_seen) / fx, y_shown - y_seen
+        good = (seen[n] > 0) & (residual_x * residual_x + residual_y * residual_y < 1e-12) & (x * x + y * y <= reach)
         seen[n] = 1.0 if good else 0.0
         f, g = fx if good else 0.0, fy if good else 0.0
         x, y = x if good else 0.0, y if good else 0.0
@@ -364,9 +363,9 @@ def _ray_equations(pixels, seen, lens, equations, ray):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _candidates(seen, confidence, confidence_threshold, equations, proposals, proposing):
-    """Which views make hypotheses: `proposing` is 1 or 0, `proposals` are their equations.
+    """Choose the views that make hypotheses: `proposing` is 1 or 0, `proposals` are their equations.
 
-    Up to PAIRED_VIEWS views stand in their own order, more in that of their confidence.
+    Up to PAIRED_VIEWS views keep their order; more views are sorted by confidence.
     """
     views, slots = len(seen), len(proposing)
     if views <= PAIRED_VIEWS:  # and `proposals` are the equations themselves
@@ -395,7 +394,7 @@ def _candidates(seen, confidence, confidence_threshold, equations, proposals, pr
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _undecided(seen, best_number, late, active):
-    """Which joints want further hypotheses: early all, later those with less than half of the views behind them."""
+    """Mark the joints that need further hypotheses: early all, later those with fewer than half of the views as inliers."""
     left = 0
     for n in range(_LANES):
         visible = 0.0
@@ -407,8 +406,8 @@ def _undecided(seen, best_number, late, active):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _solve(m, place):
-    """Solve symmetric 3x3 systems (6 of the matrix, 3 of the right side); NaN when one does not fix a point."""
+def _solve(m, position):
+    """Solve symmetric 3x3 systems (6 of the matrix, 3 of the right side); NaN if a system is singular."""
     for n in range(_LANES):
         a = m[3, n] * m[5, n] - m[4, n] * m[4, n]
         b = m[2, n] * m[4, n] - m[1, n] * m[5, n]
@@ -419,14 +418,14 @@ def _solve(m, place):
         e = m[1, n] * m[2, n] - m[0, n] * m[4, n]
         f = m[0, n] * m[3, n] - m[1, n] * m[1, n]
         scale = 1 / determinant if determinant > 1e-13 * trace * trace * trace else np.nan
-        place[0, n] = (a * m[6, n] + b * m[7, n] + c * m[8, n]) * scale
-        place[1, n] = (b * m[6, n] + d * m[7, n] + e * m[8, n]) * scale
-        place[2, n] = (c * m[6, n] + e * m[7, n] + f * m[8, n]) * scale
+        position[0, n] = (a * m[6, n] + b * m[7, n] + c * m[8, n]) * scale
+        position[1, n] = (b * m[6, n] + d * m[7, n] + e * m[8, n]) * scale
+        position[2, n] = (c * m[6, n] + e * m[7, n] + f * m[8, n]) * scale
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _squared_errors(pixels, lens, place, squared):
-    """Squared distances, px^2, of where a view shows places from what it saw; infinite where it cannot show them."""
+def _squared_errors(pixels, lens, position, squared):
+    """Compute squared distances, px^2, of projected positions from a view's keypoints; infinite if not visible."""
     fx, skew, cx, fy, cy = lens[0], lens[1], lens[2], lens[3], lens[4]
     r0, r1, r2, r3, r4, r5, r6, r7, r8 = (
         lens[5],
@@ -442,7 +441,7 @@ def _squared_errors(pixels, lens, place, squared):
     tx, ty, tz = lens[14], lens[15], lens[16]
     k1, k2, p1, p2, k3, factor, reach = lens[17], lens[18], lens[19], lens[20], lens[21], lens[22], lens[23]
     for n in range(_LANES):
-        dx, dy, dz = place[0, n] - tx, place[1, n] - ty, place[2, n] - tz
+        dx, dy, dz = position[0, n] - tx, position[1, n] - ty, position[2, n] - tz
         nearness = 1 / (r6 * dx + r7 * dy + r8 * dz)
         a, b = (r0 * dx + r1 * dy + r2 * dz) * nearness, (r3 * dx + r4 * dy + r5 * dz) * nearness
         p, q, _, _, _, _ = _distort(k1, k2, p1, p2, k3, factor, a, b)
@@ -451,16 +450,16 @@ def _squared_errors(pixels, lens, place, squared):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _support(pixels, seen, lenses, place, squared_threshold, squared, number, ahead, cost):
-    """How many views agree with each place, how many could, and the sum of min(error^2, threshold^2).
+def _support(pixels, seen, lenses, position, squared_threshold, squared, number, ahead, cost):
+    """Count the views that agree with each position and those that could, and sum min(error^2, threshold^2).
 
-    `squared` becomes the squared errors, infinite where a view saw nothing or cannot show the place.
+    `squared` becomes the squared errors, infinite where a view has no keypoint or the position is not visible.
     """
     number[:] = 0
     ahead[:] = 0
     cost[:] = 0
     for view in range(len(seen)):
-        _squared_errors(pixels[view], lenses[view], place, squared[view])
+        _squared_errors(pixels[view], lenses[view], position, squared[view])
         for n in range(_LANES):
             known = seen[view, n] > 0
             error = squared[view, n] if known else np.inf
@@ -471,15 +470,23 @@ def _support(pixels, seen, lenses, place, squared_threshold, squared, number, ah
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _refuse_narrow(lenses, place, squared, squared_threshold, max_squared_cosine, number, parallel):
-    """Where no two of the agreeing views look from directions that differ enough, `number` becomes 0, `parallel` 1."""
+def _reject_narrow(lenses, position, squared, squared_threshold, max_squared_cosine, number, parallel):
+    """Set `number` to 0 and `parallel` to 1 where no two agreeing views look from directions that differ enough."""
     wide = np.zeros(_LANES)
     for i in range(len(lenses)):
         for k in range(i + 1, len(lenses)):
             left = 0
             for n in range(_LANES):
-                ax, ay, az = place[0, n] - lenses[i, 14], place[1, n] - lenses[i, 15], place[2, n] - lenses[i, 16]
-                bx, by, bz = place[0, n] - lenses[k, 14], place[1, n] - lenses[k, 15], place[2, n] - lenses[k, 16]
+                ax, ay, az = (
+                    position[0, n] - lenses[i, 14],
+                    position[1, n] - lenses[i, 15],
+                    position[2, n] - lenses[i, 16],
+                )
+                bx, by, bz = (
+                    position[0, n] - lenses[k, 14],
+                    position[1, n] - lenses[k, 15],
+                    position[2, n] - lenses[k, 16],
+                )
                 dot = ax * bx + ay * by + az * bz
                 lengths = (ax * ax + ay * ay + az * az) * (bx * bx + by * by + bz * bz)
                 both = (squared[i, n] < squared_threshold) & (squared[k, n] < squared_threshold)
@@ -495,7 +502,7 @@ def _refuse_narrow(lenses, place, squared, squared_threshold, max_squared_cosine
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _take_in(squared, squared_threshold, best_number, number, held, active, inside):
-    """Where more views agree than are held for inliers, these become the inliers; returns for how many joints."""
+    """Replace the inliers where more views agree than there are inliers; return for how many joints."""
     gained = 0
     for n in range(_LANES):
         more = (best_number[n] > 0) & (number[n] > held[n])
@@ -510,8 +517,8 @@ def _take_in(squared, squared_threshold, best_number, number, held, active, insi
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _linearise(pixels, weights, lenses, place, normal, cost):
-    """The weighted squared errors, px^2, and their normal equations, 9 a joint as in `_ray_equations`."""
+def _linearise(pixels, weights, lenses, position, normal, cost):
+    """Compute the weighted squared errors, px^2, and their normal equations, 9 per joint as in `_ray_equations`."""
     normal[:] = 0
     cost[:] = 0
     for view in range(len(lenses)):
@@ -531,7 +538,7 @@ def _linearise(pixels, weights, lenses, place, normal, cost):
         tx, ty, tz = lens[14], lens[15], lens[16]
         k1, k2, p1, p2, k3, factor, reach = lens[17], lens[18], lens[19], lens[20], lens[21], lens[22], lens[23]
         for n in range(_LANES):
-            dx, dy, dz = place[0, n] - tx, place[1, n] - ty, place[2, n] - tz
+            dx, dy, dz = position[0, n] - tx, position[1, n] - ty, position[2, n] - tz
             nearness = 1 / (r6 * dx + r7 * dy + r8 * dz)
             a, b = (r0 * dx + r1 * dy + r2 * dz) * nearness, (r3 * dx + r4 * dy + r5 * dz) * nearness
             p, q, pa, pb, qa, qb = _distort(k1, k2, p1, p2, k3, factor, a, b)
@@ -556,25 +563,25 @@ def _linearise(pixels, weights, lenses, place, normal, cost):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _descend(pixels, lenses, weights, settled, active, place, trial, normal, cost):
-    """Move the active joints to where their weighted squared reprojection error is least, by Gauss-Newton.
+def _descend(pixels, lenses, weights, settled, active, position, trial, normal, cost):
+    """Minimise the active joints' weighted squared reprojection errors, by Gauss-Newton.
 
-    A joint rests after a step of which the square is not above `settled`, mm^2.
+    A joint has converged when its squared step is at most `settled` mm^2.
     """
     new_cost, moving = np.zeros(_LANES), np.zeros(_LANES)
     for n in range(_LANES):
         moving[n] = active[n]
         cost[n] = np.inf
-        trial[0, n], trial[1, n], trial[2, n] = place[0, n], place[1, n], place[2, n]
+        trial[0, n], trial[1, n], trial[2, n] = position[0, n], position[1, n], position[2, n]
     for step in range(_REFINING_STEPS + 1):
         _linearise(pixels, weights, lenses, trial, normal, new_cost)
         left = 0
         for n in range(_LANES):
-            x, y, z = trial[0, n] - place[0, n], trial[1, n] - place[1, n], trial[2, n] - place[2, n]
+            x, y, z = trial[0, n] - position[0, n], trial[1, n] - position[1, n], trial[2, n] - position[2, n]
             better = (moving[n] > 0) & (new_cost[n] < cost[n])
-            place[0, n] = trial[0, n] if better else place[0, n]
-            place[1, n] = trial[1, n] if better else place[1, n]
-            place[2, n] = trial[2, n] if better else place[2, n]
+            position[0, n] = trial[0, n] if better else position[0, n]
+            position[1, n] = trial[1, n] if better else position[1, n]
+            position[2, n] = trial[2, n] if better else position[2, n]
             cost[n] = new_cost[n] if better else cost[n]
             further = better & ((step == 0) | (x * x + y * y + z * z > settled))
             moving[n] = 1.0 if further else 0.0
@@ -584,26 +591,26 @@ def _descend(pixels, lenses, weights, settled, active, place, trial, normal, cos
         _solve(normal, trial)
         for k in range(3):
             for n in range(_LANES):
-                trial[k, n] += place[k, n]
+                trial[k, n] += position[k, n]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _refine(pixels, lenses, inside, huber, active, place, trial, normal, squared, cost):
-    """Move the joints to where their inliers' Huber loss is least, by reweighted Gauss-Newton steps."""
-    weights, before, moving = np.zeros(inside.shape), np.zeros(place.shape), active.copy()
+def _refine(pixels, lenses, inside, huber, active, position, trial, normal, squared, cost):
+    """Minimise the Huber loss of the joints' inliers, by reweighted Gauss-Newton steps."""
+    weights, before, moving = np.zeros(inside.shape), np.zeros(position.shape), active.copy()
     for step in range(_HUBER_STEPS + 1):
         left = 0
         for view in range(len(lenses)):
-            _squared_errors(pixels[view], lenses[view], place, squared[view])
+            _squared_errors(pixels[view], lenses[view], position, squared[view])
             for n in range(_LANES):
                 beyond = squared[view, n] > huber * huber
                 weights[view, n] = inside[view, n] * (huber / np.sqrt(squared[view, n]) if beyond else 1.0)
         for n in range(_LANES):
-            x, y, z = place[0, n] - before[0, n], place[1, n] - before[1, n], place[2, n] - before[2, n]
+            x, y, z = position[0, n] - before[0, n], position[1, n] - before[1, n], position[2, n] - before[2, n]
             further = (moving[n] > 0) & ((step == 0) | (x * x + y * y + z * z > 1e-4))
             moving[n] = 1.0 if further else 0.0
             left += further
-            before[0, n], before[1, n], before[2, n] = place[0, n], place[1, n], place[2, n]
+            before[0, n], before[1, n], before[2, n] = position[0, n], position[1, n], position[2, n]
         if left == 0 or step == _HUBER_STEPS:
             break
-        _descend(pixels, lenses, weights, np.inf, moving, place, trial, normal, cost)
+        _descend(pixels, lenses, weights, np.inf, moving, position, trial, normal, cost)

@@ -1,4 +1,4 @@
-"""A camera that no label is made from, nor in: what the others teach is measured in it, without any truth."""
+"""A camera that no label is made from or in, so that what the other cameras teach can be measured in it without labels."""
 
 from dataclasses import dataclass
 
@@ -10,21 +10,30 @@ class HeldOut:
     """Section `held_out` of params.yaml.
 
     Attributes:
-        view: the camera's name; None for none. Its heatmaps are exported, and nothing else looks at them but `quality`
-            (how far they are from what the other views say) and `evaluate`.
+        view: the camera's name; None for none. Its heatmaps are exported, and only `quality` (its distance from the other
+            views' consensus) and `evaluate` read them.
     """
 
     view: str | None
 
-    def among(self, views: tuple[str, ...], what: str) -> np.ndarray:
-        """(views,) bool, true for the held-out one.
+    def mask(self, views: tuple[str, ...], file: str) -> np.ndarray:
+        """Return (views,) bool, true for the held-out view.
+
+        Args:
+            views: the camera names of an artefact.
+            file: the artefact's name, for the error sentence.
 
         Raises:
-            ValueError: there is no such view, or fewer than two are left; `what` names the file that the views are from.
+            ValueError: the view does not exist, or fewer than two others are left.
         """
-        found = np.array([view == self.view for view in views])
-        if self.view is not None and not found.any():
-            raise ValueError(f"held_out.view: {what} has no view '{self.view}'; it has {', '.join(views)}")
+        mask = np.array([view == self.view for view in views])
+        if self.view is not None and not mask.any():
+            raise ValueError(f"held_out.view: {file} has no view '{self.view}'; it has {', '.join(views)}")
         if self.view is not None and len(views) < 3:
-            raise ValueError(f"held_out.view: at least two other views have to agree; {what} has {', '.join(views)}")
-        return found
+            raise ValueError(f"held_out.view: at least two other views have to agree; {file} has {', '.join(views)}")
+        return mask
+
+    def hide(self, views: tuple[str, ...], *arrays: np.ndarray) -> None:
+        """Set the held-out view of (frames, views, ...) arrays to NaN, in place."""
+        for array in arrays:
+            array[:, [view == self.view for view in views]] = np.nan

@@ -1,34 +1,31 @@
-"""Which joints are good enough to learn from, and why each other one was refused. By geometry alone, without any truth."""
+"""Select the joints that are good enough to learn from, with the reason for each refusal. Geometry alone, no labels."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge, Gt, Unit
 
 from pipeline.geometry import agreement, epipolar, ransac
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.ransac import KNOWN, NO_AGREEMENT, RAYS_PARALLEL, TOO_FEW_VIEWS
+from pipeline.geometry.thresholds import AgreementThresholds
 
-NO_POSE = 5  # beside the statuses of ransac.py: the teacher itself has no such joint
+NO_POSE = 5  # beside the statuses of ransac.py: the teacher has no such joint
 
 
-@dataclass(frozen=True)
-class Thresholds:
-    """What it takes to be accepted.
+@dataclass(frozen=True, kw_only=True)
+class LabelThresholds(AgreementThresholds):
+    """When a joint is accepted: the keys of `AgreementThresholds`, and
 
     Attributes:
-        confidence: of a score, strict; a view above it proposes positions, the others only support them.
-        inliers: how many views have to agree.
-        reproj_px: of a view's error, strict; below it the view agrees.
-        ray_angle_deg: two of the agreeing views must look from directions that differ by this much.
-        epipolar_px: a view whose median Sampson distance to the other confident ones is not below it proposes no
-            positions; None for no such test.
+        ransac_inliers: how many views have to agree.
+        epipolar_threshold_px: a view proposes positions only if its median Sampson distance to the other confident views is
+            below this many px; None for no such test.
     """
 
-    confidence: float
-    inliers: int
-    reproj_px: float
-    ray_angle_deg: float
-    epipolar_px: float | None = None
+    ransac_inliers: Annotated[int, Ge(2), "one view cannot agree with itself"]
+    epipolar_threshold_px: Annotated[float, Gt(0), Unit("px")] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,68 +33,62 @@ class Selection:
     """The joints that were accepted.
 
     Attributes:
-        joints: (frames, joints, 3) world mm; NaN where refused.
-        agree: (frames, views, joints) bool, the views that speak for an accepted joint.
-        errors: (frames, views, joints) px, each view's detection against an accepted joint; NaN where there is none.
-        status: (frames, joints) uint8, KNOWN where accepted, or another status of ransac.py, or NO_POSE.
+        joints: (frames, joints, 3) world mm; NaN if refused.
+        agree: (frames, views, joints) bool, the views that agree on an accepted joint.
+        error_px: (frames, views, joints) distance of each view's keypoint from the projection of an accepted joint; NaN
+            without one.
+        status: (frames, joints) uint8, KNOWN if accepted, another status of ransac.py, or NO_POSE.
     """
 
     joints: np.ndarray
     agree: np.ndarray
-    errors: np.ndarray
+    error_px: np.ndarray
     status: np.ndarray
 
 
 def by_triangulation(
-    points: np.ndarray,
-    scores: np.ndarray,
-    cameras: tuple[Camera, ...],
-    thresholds: Thresholds,
+    keypoints: np.ndarray, scores: np.ndarray, cameras: tuple[Camera, ...], thresholds: LabelThresholds
 ) -> Selection:
-    """Accept a joint where enough views agree on one position, found by trying every pair of confident views.
+    """Accept the joints on which enough views agree, among the hypotheses of all pairs of confident views.
 
     Args:
-        points: (frames, views, joints, 2) px of the full picture; NaN where not seen.
+        keypoints: (frames, views, joints, 2) px of the full image; NaN if not seen.
         scores: (frames, views, joints) in [0, 1].
-        cameras: one a view.
+        cameras: (views,).
+        thresholds: when a joint is accepted.
     """
-    found = ransac.triangulate_ransac(
-        points,
-        np.where(_confident(points, scores, cameras, thresholds), scores, -1.0),
-        cameras,
-        confidence_threshold=thresholds.confidence,
-        reproj_threshold_px=thresholds.reproj_px,
-        min_inliers=thresholds.inliers,
-        min_ray_angle_deg=thresholds.ray_angle_deg,
+    confident_scores = np.where(_confident(keypoints, scores, cameras, thresholds), scores, -1.0)
+    triangulated = ransac.triangulate_ransac(
+        keypoints, confident_scores, cameras, thresholds, min_inliers=thresholds.ransac_inliers
     )
-    errors = agreement.reprojection_errors(found.joints, points, cameras)
-    return Selection(found.joints, found.inliers, errors, found.status)
+    error_px = agreement.reprojection_errors(triangulated.joints, keypoints, cameras)
+    return Selection(triangulated.joints, triangulated.inliers, error_px, triangulated.status)
 
 
 def by_reprojection(
     joints: np.ndarray,
-    points: np.ndarray,
+    keypoints: np.ndarray,
     scores: np.ndarray,
     cameras: tuple[Camera, ...],
-    thresholds: Thresholds,
+    thresholds: LabelThresholds,
 ) -> Selection:
-    """Accept a joint that the teacher already has in 3D where enough views have detected it near its reprojection.
+    """Accept the teacher's 3D joints that have enough views' keypoints near their projection.
 
     Args:
-        joints: (frames, joints, 3) world mm; NaN where not known.
+        joints: (frames, joints, 3) world mm; NaN if unknown.
 
     The other arguments are those of `by_triangulation`.
     """
-    confident = _confident(points, scores, cameras, thresholds)
-    errors = agreement.reprojection_errors(joints, points, cameras)
-    agree = errors < thresholds.reproj_px
+    confident = _confident(keypoints, scores, cameras, thresholds)
+    error_px = agreement.reprojection_errors(joints, keypoints, cameras)
+    agree = error_px < thresholds.reproj_threshold_px
     sines = agreement.widest_ray_sines(joints, agree, cameras)
     status = np.select(
         [
             ~np.isfinite(joints).all(axis=-1),
             confident.sum(axis=1) < 2,
-            agree.sum(axis=1) < thresholds.inliers,
-            sines < np.sin(np.deg2rad(thresholds.ray_angle_deg)),
+            agree.sum(axis=1) < thresholds.ransac_inliers,
+            sines < np.sin(np.deg2rad(thresholds.min_ray_angle_deg)),
         ],
         [NO_POSE, TOO_FEW_VIEWS, NO_AGREEMENT, RAYS_PARALLEL],
         KNOWN,
@@ -106,17 +97,17 @@ def by_reprojection(
     return Selection(
         np.where(accepted[..., None], joints, np.nan),
         agree & accepted[:, None],
-        np.where(accepted[:, None], errors, np.nan),
+        np.where(accepted[:, None], error_px, np.nan),
         status,
     )
 
 
 def _confident(
-    points: np.ndarray, scores: np.ndarray, cameras: tuple[Camera, ...], thresholds: Thresholds
+    keypoints: np.ndarray, scores: np.ndarray, cameras: tuple[Camera, ...], thresholds: LabelThresholds
 ) -> np.ndarray:
-    """(frames, views, joints) bool: who may propose positions."""
-    confident = (scores > thresholds.confidence) & np.isfinite(points).all(axis=-1)
-    if thresholds.epipolar_px is not None:
-        # NaN, where no other view is confident, is not below.
-        confident &= epipolar.median_epipolar_px(points, confident, cameras) < thresholds.epipolar_px
+    """Return (frames, views, joints) bool, the views that may propose positions."""
+    confident = (scores > thresholds.confidence_threshold) & np.isfinite(keypoints).all(axis=-1)
+    if thresholds.epipolar_threshold_px is not None:
+        # False for NaN: no other view is confident.
+        confident &= epipolar.median_epipolar_px(keypoints, confident, cameras) < thresholds.epipolar_threshold_px
     return confident

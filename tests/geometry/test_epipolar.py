@@ -36,7 +36,7 @@ def test_side_by_side_cameras_measure_the_difference_of_the_rows():
 
 def test_cameras_at_one_place_have_no_epipolar_geometry():
     a = camera_ring(4)[0]
-    with pytest.raises(ValueError, match="cameras cam01 and twin stand at the same place"):
+    with pytest.raises(ValueError, match="cameras cam01 and twin have the same position"):
         epipolar.fundamental_matrix(a, replace(a, name="twin"))
 
 

@@ -9,13 +9,18 @@ from pipeline import crops
 from pipeline.files.poses import Status
 from pipeline.geometry import agreement, pictorial, ransac
 from pipeline.geometry.camera import Camera
+from pipeline.geometry.pictorial import Bodies
+from pipeline.geometry.thresholds import AgreementThresholds
 from pipeline.heatmaps.decode import decode_quarter
 from pipeline.heatmaps.render import render
 from pipeline.skeleton import Skeleton, get
 from tests import plain_pictorial
 from tests.tiny_world import camera_ring
 
-SEARCH = pictorial.Search(2000, 16, 2, 10, 150, 1e-3)
+SEARCH = pictorial.Search(
+    cube_mm=2000, coarse_bins=16, refine_bins=2, refine_steps=10, limb_tolerance_mm=150, min_heat=1e-3
+)
+THRESHOLDS = AgreementThresholds(confidence_threshold=0.5, reproj_threshold_px=20, min_ray_angle_deg=5)
 MPII = get("mpii_16")
 STANDING = np.array(
     [
@@ -56,6 +61,10 @@ def limbs_of(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     return limb
 
 
+def bodies_of(centres: np.ndarray, limb_mm: np.ndarray, parents: tuple[int, ...] = MPII.parents) -> Bodies:
+    return Bodies(centres=centres, limb_mm=limb_mm, parents=parents)
+
+
 def test_statuses_are_those_of_the_poses_file():
     ours = [pictorial.KNOWN, pictorial.NO_ROOT, pictorial.NO_SUPPORT]
     assert ours == [Status.KNOWN, Status.NO_ROOT, Status.NO_SUPPORT]
@@ -66,12 +75,10 @@ def test_perfect_rounded_maps_of_64_px_give_15_mm_by_rays_and_20_mm_by_bodies():
     maps, map_from_image = seen_by(cameras, joints, rounded=True)
     peaks, scores = decode_quarter(maps)
     points = crops.transform(crops.inverse(map_from_image), peaks)
-    rays = ransac.triangulate_ransac(
-        points, scores, cameras, confidence_threshold=0.5, reproj_threshold_px=20, min_inliers=2, min_ray_angle_deg=5
-    )
+    rays = ransac.triangulate_ransac(points, scores, cameras, THRESHOLDS)
     assert np.linalg.norm(rays.joints - joints, axis=-1).mean() < 15  # mm
     found, status = pictorial.search(
-        maps, map_from_image, cameras, rays.joints[:, 6], limbs_of(joints, MPII), MPII.parents, SEARCH
+        maps, map_from_image, cameras, bodies_of(rays.joints[:, 6], limbs_of(joints, MPII)), SEARCH
     )
     assert np.linalg.norm(found - joints, axis=-1).mean() < 20  # mm
     assert (status == Status.KNOWN).all()
@@ -81,7 +88,7 @@ def test_limbs_8_per_cent_too_long_change_next_to_nothing():
     joints, cameras = people(), camera_ring(4)
     maps, map_from_image = seen_by(cameras, joints)
     found = [
-        pictorial.search(maps, map_from_image, cameras, joints[:, 6] + 15, factor * limb, MPII.parents, SEARCH)[0]
+        pictorial.search(maps, map_from_image, cameras, bodies_of(joints[:, 6] + 15, factor * limb), SEARCH)[0]
         for limb in [limbs_of(joints, MPII)]
         for factor in (1.0, 1.08)
     ]
@@ -95,12 +102,10 @@ def test_a_wrist_that_all_views_see_on_the_floor_is_brought_back_by_its_limb():
     maps, map_from_image = seen_by(cameras, joints)
     wrist, ankle = MPII.index("left_wrist"), MPII.index("left_ankle")
     maps[:, :, wrist] = np.maximum(0.5 * maps[:, :, wrist], maps[:, :, ankle])  # the ankle's peak is twice as high
-    found, _ = pictorial.search(
-        maps, map_from_image, cameras, joints[:, 6], limbs_of(joints, MPII), MPII.parents, SEARCH
-    )
+    found, _ = pictorial.search(maps, map_from_image, cameras, bodies_of(joints[:, 6], limbs_of(joints, MPII)), SEARCH)
     assert np.linalg.norm(found[:, wrist] - joints[:, wrist], axis=-1).max() < 40  # mm
     free = np.full((4, 16), np.nan)  # limbs of any length: the higher peak wins
-    found, _ = pictorial.search(maps, map_from_image, cameras, joints[:, 6], free, MPII.parents, SEARCH)
+    found, _ = pictorial.search(maps, map_from_image, cameras, bodies_of(joints[:, 6], free), SEARCH)
     assert np.linalg.norm(found[:, wrist] - joints[:, ankle], axis=-1).max() < 40
 
 
@@ -111,7 +116,7 @@ def test_without_a_root_nothing_is_searched_and_without_heat_nothing_is_found():
     root[0] = np.nan
     maps[1, :, knee] = 0
     map_from_image[2, 1] = np.nan  # a view is missing
-    found, status = pictorial.search(maps, map_from_image, cameras, root, limbs_of(joints, MPII), MPII.parents, SEARCH)
+    found, status = pictorial.search(maps, map_from_image, cameras, bodies_of(root, limbs_of(joints, MPII)), SEARCH)
     assert (status[0] == Status.NO_ROOT).all()
     assert np.isnan(found[0]).all()
     assert np.flatnonzero(status[1]).tolist() == [knee]
@@ -120,7 +125,7 @@ def test_without_a_root_nothing_is_searched_and_without_heat_nothing_is_found():
     assert np.linalg.norm(found[2] - joints[2], axis=-1).mean() < 20
     dark = np.zeros_like(maps)
     found, status = pictorial.search(
-        dark, map_from_image, cameras, joints[:, 6], limbs_of(joints, MPII), MPII.parents, SEARCH
+        dark, map_from_image, cameras, bodies_of(joints[:, 6], limbs_of(joints, MPII)), SEARCH
     )
     assert (status == Status.NO_SUPPORT).all()
 
@@ -128,7 +133,7 @@ def test_without_a_root_nothing_is_searched_and_without_heat_nothing_is_found():
 def test_negative_values_count_as_none():
     joints, cameras = people(2), camera_ring(4)
     maps, map_from_image = seen_by(cameras, joints)
-    arguments = (map_from_image, cameras, joints[:, 6], limbs_of(joints, MPII), MPII.parents, SEARCH)
+    arguments = (map_from_image, cameras, bodies_of(joints[:, 6], limbs_of(joints, MPII)), SEARCH)
     plain, _ = pictorial.search(maps, *arguments)
     sunk, _ = pictorial.search(np.where(maps < 1e-3, -5.0, maps), *arguments)
     cut, _ = pictorial.search(np.where(maps < 1e-3, 0.0, maps), *arguments)
@@ -140,14 +145,12 @@ def test_the_order_of_the_views_changes_nothing():
     joints, cameras = people(3), camera_ring(5)
     maps, map_from_image = seen_by(cameras, joints)
     limb, order = limbs_of(joints, MPII), [4, 2, 0, 1, 3]
-    plain, _ = pictorial.search(maps, map_from_image, cameras, joints[:, 6], limb, MPII.parents, SEARCH)
+    plain, _ = pictorial.search(maps, map_from_image, cameras, bodies_of(joints[:, 6], limb), SEARCH)
     shuffled, _ = pictorial.search(
         maps[:, order],
         map_from_image[:, order],
         tuple(cameras[view] for view in order),
-        joints[:, 6],
-        limb,
-        MPII.parents,
+        bodies_of(joints[:, 6], limb),
         SEARCH,
     )
     np.testing.assert_allclose(shuffled, plain, atol=1e-6)
@@ -187,12 +190,12 @@ def noisy(skeleton: Skeleton, views: int, size: tuple[int, int], frames: int, rn
     maps = maps * rng.uniform(0.2, 1, (frames, views, len(skeleton), 1, 1)) + rng.uniform(-0.02, 0.08, maps.shape)
     centres = joints[:, skeleton.root] + rng.normal(0, 30, (frames, 3))
     limb = np.repeat(np.median(limbs_of(joints, skeleton), axis=0)[None], frames, axis=0)
-    return joints, (maps.astype(np.float32), map_from_image, cameras, centres, limb, skeleton.parents)
+    return joints, (maps.astype(np.float32), map_from_image, cameras, bodies_of(centres, limb, skeleton.parents))
 
 
 def one(arguments: tuple, frame: int) -> tuple:
-    maps, map_from_image, cameras, centres, limb, parents = arguments
-    return maps[frame], map_from_image[frame], cameras, centres[frame], limb[frame], parents
+    maps, map_from_image, cameras, bodies = arguments
+    return maps[frame], map_from_image[frame], cameras, bodies.take(frame)
 
 
 WORLDS = [
@@ -205,14 +208,14 @@ WORLDS = [
 ]
 
 
-@pytest.mark.parametrize("semantics", ["published", "robust"])
-def test_the_bodies_are_those_of_the_plain_search_for_any_skeleton_views_and_maps(semantics):
+@pytest.mark.parametrize("variant", ["published", "robust"])
+def test_the_bodies_are_those_of_the_plain_search_for_any_skeleton_views_and_maps(variant):
     rng = np.random.default_rng(11)
     off = []
     for name, views, size in WORLDS:
         skeleton = get(name)
         _, arguments = noisy(skeleton, views, size, 20, rng)
-        settings = replace(SEARCH, first_bins=8 if semantics == "published" else 6, semantics=semantics, floor=1e-6)
+        settings = replace(SEARCH, coarse_bins=8 if variant == "published" else 6, variant=variant, min_heat=1e-6)
         found, status = pictorial.search(*arguments, settings=settings)
         for frame in range(20):
             expected = plain_pictorial.search(*one(arguments, frame), settings=settings)
@@ -224,21 +227,27 @@ def test_the_bodies_are_those_of_the_plain_search_for_any_skeleton_views_and_map
 
 
 @pytest.mark.parametrize(
-    ("bins", "next_bins", "depth", "tolerance"), [(5, 3, 2, 60.0), (7, 2, 0, 100.0), (6, 2, 4, 20.0), (9, 2, 3, 150.0)]
+    ("bins", "refine_bins", "steps", "tolerance"),
+    [(5, 3, 2, 60.0), (7, 2, 0, 100.0), (6, 2, 4, 20.0), (9, 2, 3, 150.0)],
 )
-@pytest.mark.parametrize("semantics", ["published", "robust"])
-def test_so_they_are_for_any_grid_and_tolerance(bins, next_bins, depth, tolerance, semantics):
+@pytest.mark.parametrize("variant", ["published", "robust"])
+def test_so_they_are_for_any_grid_and_tolerance(bins, refine_bins, steps, tolerance, variant):
     rng = np.random.default_rng(bins)
     _, arguments = noisy(get("mpii_16"), 3, (32, 32), 3, rng)
-    limb = arguments[4]
+    limb = arguments[3].limb_mm
     limb[1, 3], limb[2, 7] = np.nan, np.nan  # unknown lengths
     settings = replace(
-        SEARCH, first_bins=bins, next_bins=next_bins, depth=depth, limb_tolerance_mm=tolerance, semantics=semantics
+        SEARCH,
+        coarse_bins=bins,
+        refine_bins=refine_bins,
+        refine_steps=steps,
+        limb_tolerance_mm=tolerance,
+        variant=variant,
     )
     found, status = pictorial.search(*arguments, settings=settings)
     for frame in range(3):
         known = status[frame] == Status.KNOWN
-        assert known.any() or semantics == "published"  # which has no body where the grid is too coarse for the limbs
+        assert known.any() or variant == "published"  # which has no body where the grid is too coarse for the limbs
         expected = plain_pictorial.search(*one(arguments, frame), settings=settings)
         np.testing.assert_allclose(found[frame][known], expected[known], atol=1e-9)
 
@@ -273,7 +282,7 @@ def test_what_is_behind_a_camera_is_not_seen_by_it():
     joints, cameras = people(3), camera_ring(4)
     maps, map_from_image = seen_by(cameras, joints)
     away = (*cameras[:3], turned_away(cameras[3]))
-    rest = (joints[:, 6], limbs_of(joints, MPII), MPII.parents, SEARCH)
+    rest = (bodies_of(joints[:, 6], limbs_of(joints, MPII)), SEARCH)
     found, status = pictorial.search(maps, map_from_image, away, *rest)
     without, _ = pictorial.search(maps[:, :3], map_from_image[:, :3], cameras[:3], *rest)
     np.testing.assert_array_equal(found, without)
@@ -294,7 +303,7 @@ def test_what_is_beyond_the_reach_of_a_lens_model_is_not_seen_by_it():
     for metres, expected in ((0, Status.KNOWN), (4.5, Status.NO_SUPPORT)):  # above the middle of the pictures
         pelvis = joints[:, 6] + [0, 0, 1000 * metres]
         _, status = pictorial.search(
-            maps, map_from_image, bent, pelvis, np.full((3, 16), np.nan), MPII.parents, replace(SEARCH, space_mm=10)
+            maps, map_from_image, bent, bodies_of(pelvis, np.full((3, 16), np.nan)), replace(SEARCH, cube_mm=10)
         )
         assert (status == expected).all()
 
@@ -308,7 +317,7 @@ def test_a_joint_outside_of_all_pictures_has_no_place_and_the_others_have_theirs
         for frame in range(3):
             maps[frame, view, :, int(foot[frame]) - 9 :] = 0
     found, status = pictorial.search(
-        maps, map_from_image, cameras, joints[:, 6], limbs_of(joints, MPII), MPII.parents, SEARCH
+        maps, map_from_image, cameras, bodies_of(joints[:, 6], limbs_of(joints, MPII)), SEARCH
     )
     assert (status[:, ankle] == Status.NO_SUPPORT).all()
     assert np.isnan(found[:, ankle]).all()
@@ -320,39 +329,39 @@ def test_a_joint_outside_of_all_pictures_has_no_place_and_the_others_have_theirs
 def test_values_that_are_no_numbers_count_as_none():
     joints, cameras = people(2), camera_ring(4)
     maps, map_from_image = seen_by(cameras, joints)
-    rest = (map_from_image, cameras, joints[:, 6], limbs_of(joints, MPII), MPII.parents, SEARCH)
+    rest = (map_from_image, cameras, bodies_of(joints[:, 6], limbs_of(joints, MPII)), SEARCH)
     holes, zeros = maps.copy(), maps.copy()
     holes[:, 1, :, :20], zeros[:, 1, :, :20] = np.nan, 0
     np.testing.assert_array_equal(pictorial.search(holes, *rest)[0], pictorial.search(zeros, *rest)[0])
 
 
-@pytest.mark.parametrize("semantics", ["published", "robust"])
-def test_a_limb_that_does_not_fit_into_the_cube_leaves_no_body_rather_than_its_corner(semantics):
+@pytest.mark.parametrize("variant", ["published", "robust"])
+def test_a_limb_that_does_not_fit_into_the_cube_leaves_no_body_rather_than_its_corner(variant):
     joints, cameras = people(3), camera_ring(4)
     maps, map_from_image = seen_by(cameras, joints)
     limb = limbs_of(joints, MPII)
     limb[1, 0] = 9000
     found, status = pictorial.search(
-        maps, map_from_image, cameras, joints[:, 6], limb, MPII.parents, replace(SEARCH, semantics=semantics)
+        maps, map_from_image, cameras, bodies_of(joints[:, 6], limb), replace(SEARCH, variant=variant)
     )
     assert (status[1] == Status.NO_SUPPORT).all()
     assert np.isnan(found[1]).all()
     assert (status[[0, 2]] == Status.KNOWN).all()
 
 
-def test_in_the_published_semantics_a_joint_without_heat_rules_the_body_out():
+def test_in_the_published_variant_a_joint_without_heat_rules_the_body_out():
     joints, cameras = people(2), camera_ring(4)
     maps, map_from_image = seen_by(cameras, joints)
     maps[0, :, 10] = 0
-    rest = (map_from_image, cameras, joints[:, 6], limbs_of(joints, MPII), MPII.parents)
-    _, status = pictorial.search(maps, *rest, replace(SEARCH, semantics="published"))
+    rest = (map_from_image, cameras, bodies_of(joints[:, 6], limbs_of(joints, MPII)))
+    _, status = pictorial.search(maps, *rest, replace(SEARCH, variant="published"))
     assert (status[0] == Status.NO_SUPPORT).all()
     assert (status[1] == Status.KNOWN).all()
     _, status = pictorial.search(maps, *rest, settings=SEARCH)
     assert np.flatnonzero(status[0]).tolist() == [10]
 
 
-def test_of_equals_the_first_is_taken_in_the_order_that_the_semantics_say():
+def test_of_equals_the_first_is_taken_in_the_order_that_the_variant_says():
     """Two joints see heat at two places alone, as high as each other: (-100, 100, z) and (100, -100, z)."""
     camera = Camera(
         "above", (201, 201), np.array([[5000.0, 0, 100], [0, 5000.0, 100], [0, 0, 1]]), np.diag([1.0, -1, -1]),
@@ -363,9 +372,11 @@ def test_of_equals_the_first_is_taken_in_the_order_that_the_semantics_say():
     for x, y in np.round(where).astype(int):
         maps[0, 0, 0, y - 1 : y + 2, x - 1 : x + 2] = 1
     identity = np.array([[[[1.0, 0, 0], [0, 1, 0]]]])
-    settings = pictorial.Search(200, 3, 2, 0, 50, 1e-3)
-    rest = (maps, identity, (camera,), np.zeros((1, 3)), np.full((1, 1), np.nan), (-1,))
+    settings = pictorial.Search(
+        cube_mm=200, coarse_bins=3, refine_bins=2, refine_steps=0, limb_tolerance_mm=50, min_heat=1e-3
+    )
+    rest = (maps, identity, (camera,), bodies_of(np.zeros((1, 3)), np.full((1, 1), np.nan), (-1,)))
     ours, _ = pictorial.search(*rest, settings=settings)
-    theirs, _ = pictorial.search(*rest, replace(settings, semantics="published"))
+    theirs, _ = pictorial.search(*rest, replace(settings, variant="published"))
     assert ours[0, 0].tolist() == [-100, 100, -100]  # x first
     assert theirs[0, 0].tolist() == [100, -100, -100]  # y first

@@ -17,18 +17,19 @@ GPU = pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.
 
 
 @pytest.mark.parametrize("device", ["cpu", GPU])
-@pytest.mark.parametrize("semantics", ["published", "robust"])
+@pytest.mark.parametrize("variant", ["published", "robust"])
 @pytest.mark.parametrize(("name", "views", "size"), [("h36m_17", 4, (64, 64)), ("mpii_16", 3, (40, 56))])
-def test_bodies_and_statuses_are_those_of_the_compiled_search(name, views, size, semantics, device):
+def test_bodies_and_statuses_are_those_of_the_compiled_search(name, views, size, variant, device):
     _, arguments = noisy(get(name), views, size, 8, np.random.default_rng(5))
-    maps, map_from_image, _, centres, limb, _ = arguments
+    maps, map_from_image, _, bodies = arguments
+    centres, limb = bodies.centres, bodies.limb_mm
     maps[1, :, 4] = 0  # a joint without heat
     maps[2, 0, 0, :9] = np.nan
     map_from_image[3, 1] = np.nan  # a missing view
     centres[4] = np.nan
     limb[:3, 6] = np.nan  # a length that is not known
     limb[5:, 2] *= 1.1  # another person
-    settings = replace(SEARCH, first_bins=10, semantics=semantics)
+    settings = replace(SEARCH, coarse_bins=10, variant=variant)
     expected, status = pictorial.search(*arguments, settings=settings)
     found, same = pictorial_torch.search(*arguments, settings=settings, device=device)
     np.testing.assert_array_equal(same, status)
@@ -38,7 +39,7 @@ def test_bodies_and_statuses_are_those_of_the_compiled_search(name, views, size,
 
 def test_batches_change_nothing(monkeypatch):
     _, arguments = noisy(get("mpii_16"), 2, (32, 32), 7, np.random.default_rng(6))
-    settings = replace(SEARCH, first_bins=6, depth=3)
+    settings = replace(SEARCH, coarse_bins=6, refine_steps=3)
     whole, _ = pictorial_torch.search(*arguments, settings=settings, device="cpu")
     monkeypatch.setattr(pictorial_torch, "_BATCH", 3)
     asked = []

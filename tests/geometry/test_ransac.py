@@ -13,15 +13,11 @@ from scipy.optimize import least_squares
 from pipeline.files.poses import Status
 from pipeline.geometry import agreement, ransac
 from pipeline.geometry.camera import Camera
+from pipeline.geometry.thresholds import AgreementThresholds
 from pipeline.geometry.triangulation import triangulate_dlt
 from tests.tiny_world import camera_ring
 
-THRESHOLDS: dict[str, Any] = {
-    "confidence_threshold": 0.3,
-    "reproj_threshold_px": 10,
-    "min_inliers": 2,
-    "min_ray_angle_deg": 5,
-}
+THRESHOLDS = AgreementThresholds(confidence_threshold=0.3, reproj_threshold_px=10, min_ray_angle_deg=5)
 
 
 def scene(views: int = 4, frames: int = 6) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[Camera, ...]]:
@@ -36,7 +32,9 @@ def scene(views: int = 4, frames: int = 6) -> tuple[np.ndarray, np.ndarray, np.n
 
 
 def run(points: np.ndarray, scores: np.ndarray, cameras: tuple[Camera, ...], **changed: Any) -> ransac.Triangulated:
-    return ransac.triangulate_ransac(points, scores, cameras, **(THRESHOLDS | changed))
+    """Triangulate with other thresholds (`AgreementThresholds`) or other arguments of `triangulate_ransac`."""
+    own = {key: changed.pop(key) for key in list(changed) if hasattr(THRESHOLDS, key)}
+    return ransac.triangulate_ransac(points, scores, cameras, replace(THRESHOLDS, **own), **changed)
 
 
 def test_statuses_are_those_of_the_poses_file():
@@ -56,7 +54,7 @@ def test_what_was_projected_through_the_lenses_is_found_again(views):
     found = run(points, scores, cameras)
     np.testing.assert_allclose(found.joints, joints, atol=1e-6)  # mm
     assert found.inliers.all()
-    np.testing.assert_allclose(found.error, 0, atol=1e-9)
+    np.testing.assert_allclose(found.error_px, 0, atol=1e-9)
     assert (found.status == Status.KNOWN).all()
 
 
@@ -83,7 +81,7 @@ def test_the_inliers_point_is_where_their_squared_pixel_errors_are_least():
         best = least_squares(off, found.joints[frame, joint] + 5, xtol=1e-15, ftol=1e-15, gtol=1e-15)
         np.testing.assert_allclose(found.joints[frame, joint], best.x, atol=1e-3)  # mm
         errors = np.linalg.norm(off(found.joints[frame, joint]).reshape(-1, 2), axis=-1)
-        assert found.error[frame, joint] == pytest.approx(errors.mean())
+        assert found.error_px[frame, joint] == pytest.approx(errors.mean())
 
 
 def test_a_view_of_low_confidence_proposes_nothing_but_can_agree():
@@ -96,7 +94,7 @@ def test_a_view_of_low_confidence_proposes_nothing_but_can_agree():
     found = run(points, scores, cameras)
     assert (found.status == Status.TOO_FEW_VIEWS).all()
     assert np.isnan(found.joints).all()
-    assert np.isnan(found.error).all()
+    assert np.isnan(found.error_px).all()
     assert not found.inliers.any()
 
 
@@ -330,12 +328,12 @@ def test_swapped_views_unseen_joints_and_wild_points_are_borne(seed, views):
     found = run(points, scores, cameras)
     known = found.status == Status.KNOWN
     np.testing.assert_array_equal(np.isfinite(found.joints).all(axis=-1), known)
-    np.testing.assert_array_equal(np.isfinite(found.error), known)
+    np.testing.assert_array_equal(np.isfinite(found.error_px), known)
     assert not (found.inliers & ~np.isfinite(points).all(axis=-1)).any()
     assert (found.inliers.sum(axis=1)[known] >= 2).all()
     errors = agreement.reprojection_errors(found.joints, points, cameras)
     mean = np.nansum(np.where(found.inliers, errors, 0), axis=1) / np.maximum(found.inliers.sum(axis=1), 1)
-    np.testing.assert_allclose(found.error[known], mean[known], atol=1e-6)
+    np.testing.assert_allclose(found.error_px[known], mean[known], atol=1e-6)
     order = rng.permutation(views)
     swapped = run(points[:, order], scores[:, order], tuple(cameras[view] for view in order))
     np.testing.assert_array_equal(swapped.status == Status.KNOWN, known)

@@ -1,6 +1,7 @@
 """Smoothing: a waving hand, 30 frames a second, seen with 20 mm of noise."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +14,11 @@ RATE = 30.0
 
 
 def low_pass(joints: np.ndarray, frames: np.ndarray, gap: float = 0.0) -> np.ndarray:
-    return smoothing.butterworth(joints, frames, RATE, 5.0, gap)
+    return smoothing.butterworth(joints, frames, frames_per_second=RATE, cutoff_hz=5.0, max_gap_s=gap)
 
 
 def parabolas(joints: np.ndarray, frames: np.ndarray, gap: float = 0.0) -> np.ndarray:
-    return smoothing.local_polynomial(joints, frames, RATE, 0.25, gap)
+    return smoothing.local_polynomial(joints, frames, frames_per_second=RATE, window_s=0.25, max_gap_s=gap)
 
 
 METHODS = pytest.mark.parametrize("method", [low_pass, parabolas])
@@ -85,8 +86,8 @@ def test_short_gaps_are_filled_when_asked_for(method: Method) -> None:
 def test_frames_that_were_left_out_are_no_gap_when_all_are_as_far_apart() -> None:
     truth, frames = waving()
     for smooth in (
-        smoothing.butterworth(truth[::3], frames[::3], RATE, 3.5, 0.0),
-        smoothing.local_polynomial(truth[::3], frames[::3], RATE, 0.3, 0.0),
+        smoothing.butterworth(truth[::3], frames[::3], frames_per_second=RATE, cutoff_hz=3.5, max_gap_s=0.0),
+        smoothing.local_polynomial(truth[::3], frames[::3], frames_per_second=RATE, window_s=0.3, max_gap_s=0.0),
     ):
         assert np.abs(smooth - truth[::3])[10:-10].max() < 25  # mm
         assert np.abs(smooth - truth[::3]).max() > 0
@@ -107,8 +108,10 @@ def test_sure_neighbours_have_more_say() -> None:
     rng = np.random.default_rng(1)
     spread = np.where(rng.random(len(frames)) < 0.3, 80.0, 5.0)  # mm
     seen = truth + rng.normal(0, 1, truth.shape) * spread[:, None, None]
-    alike = np.abs(smoothing.local_polynomial(seen, frames, RATE, 0.25, 0.0) - truth).mean()
-    weighted = np.abs(smoothing.local_polynomial(seen, frames, RATE, 0.25, 0.0, spread[:, None] ** 2) - truth).mean()
+    settings: dict[str, Any] = {"frames_per_second": RATE, "window_s": 0.25, "max_gap_s": 0.0}
+    alike = np.abs(smoothing.local_polynomial(seen, frames, **settings) - truth).mean()
+    variances = spread[:, None] ** 2
+    weighted = np.abs(smoothing.local_polynomial(seen, frames, **settings, variances=variances) - truth).mean()
     assert weighted < 0.5 * alike
 
 
@@ -116,4 +119,5 @@ def test_parabolas_pass_through_parabolas_however_unevenly_seen() -> None:
     frames = np.sort(np.random.default_rng(3).choice(200, 120, replace=False))
     t = frames / RATE
     curve = np.stack([4 * t**2, 100 - 30 * t, t * (t - 3)], axis=-1)[:, None]
-    np.testing.assert_allclose(smoothing.local_polynomial(curve, frames, RATE, 0.4, 1.0), curve, atol=1e-9)
+    smooth = smoothing.local_polynomial(curve, frames, frames_per_second=RATE, window_s=0.4, max_gap_s=1.0)
+    np.testing.assert_allclose(smooth, curve, atol=1e-9)

@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.geometry import agreement, ransac, uncertainty
 from pipeline.geometry.camera import Camera
+from pipeline.geometry.thresholds import AgreementThresholds
 from tests.tiny_world import camera_ring
 
 THRESHOLD = 15.0  # px
@@ -33,15 +34,8 @@ def estimated(
     truth = rng.uniform([-500, -500, 100], [500, 500, 1800], (frames, 16, 3))
     points = agreement.project(truth, cameras)
     points += rng.normal(0, 1, points.shape) * np.broadcast_to(sigma, points.shape[:-1])[..., None]
-    found = ransac.triangulate_ransac(
-        points,
-        np.ones(points.shape[:-1]),
-        cameras,
-        confidence_threshold=0.1,
-        reproj_threshold_px=threshold,
-        min_inliers=2,
-        min_ray_angle_deg=5,
-    )
+    thresholds = AgreementThresholds(confidence_threshold=0.1, reproj_threshold_px=threshold, min_ray_angle_deg=5)
+    found = ransac.triangulate_ransac(points, np.ones(points.shape[:-1]), cameras, thresholds)
     run = uncertainty.tally(found.joints, found.inliers, points, cameras, threshold)
     noise = uncertainty.estimate_noise(run, threshold)
     covariances = uncertainty.covariances(found.joints, found.inliers, points, cameras, noise)
@@ -101,7 +95,7 @@ def test_tallies_of_parts_add_up() -> None:
     parts = uncertainty.tally(truth[:6], inliers[:6], points[:6], cameras, THRESHOLD) + uncertainty.tally(
         truth[6:], inliers[6:], points[6:], cameras, THRESHOLD
     )
-    for name in ("sightings", "squared", "freedom", "known", "scale_squared"):
+    for name in ("near", "squared", "freedom", "known", "scale_squared"):
         np.testing.assert_allclose(getattr(parts, name), getattr(whole, name))
     assert whole.known.tolist() == [20, 20, 20, 19, 20]
 

@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 
 from pipeline.geometry import agreement
+from pipeline.geometry.consensus import pair_epipolar_px
+from pipeline.geometry.thresholds import AgreementThresholds
 from pipeline.metrics import labelfree
 from pipeline.skeleton import get
 from tests.tiny_world import STANDING, camera_ring
 
 NAMES = get("mpii_16")
 RIG = camera_ring(4)
-SETTINGS = {"confidence_threshold": 0.1, "reproj_threshold_px": 15.0, "min_ray_angle_deg": 5.0}
+SETTINGS = AgreementThresholds(confidence_threshold=0.1, reproj_threshold_px=15.0, min_ray_angle_deg=5.0)
 
 
 def _turning(frames):
@@ -31,7 +33,7 @@ def world():
 
 def test_views_that_agree_are_nowhere_from_what_the_others_say(world):
     _, points, scores = world
-    px, mm = labelfree.leave_one_view_out(points, scores, RIG, **SETTINGS)
+    px, mm = labelfree.leave_one_view_out(points, scores, RIG, SETTINGS)
     assert np.nanmax(px) < 1e-3
     assert np.isfinite(mm).all()
 
@@ -39,7 +41,7 @@ def test_views_that_agree_are_nowhere_from_what_the_others_say(world):
 def test_a_view_that_is_wrong_is_as_far_off_as_it_is_wrong(world):
     joints, points, scores = world
     points[:, 2, 5, 0] += 12.0
-    px, mm = labelfree.leave_one_view_out(points, scores, RIG, **SETTINGS)
+    px, mm = labelfree.leave_one_view_out(points, scores, RIG, SETTINGS)
     np.testing.assert_allclose(px[:, 2, 5], 12, atol=0.01)
     depth = RIG[2].camera_from_world(joints[:, 5])[:, 2]
     np.testing.assert_allclose(mm[:, 2, 5], 12 * depth / RIG[2].K[0, 0], rtol=0.01)
@@ -52,7 +54,7 @@ def test_a_mistake_that_all_views_share_is_not_seen(world):
     joints, _, scores = world
     wrong = joints.copy()
     wrong[:, 5] += [0, 0, 300.0]
-    px, _ = labelfree.leave_one_view_out(agreement.project(wrong, RIG), scores, RIG, **SETTINGS)
+    px, _ = labelfree.leave_one_view_out(agreement.project(wrong, RIG), scores, RIG, SETTINGS)
     assert np.nanmax(px) < 1e-3
 
 
@@ -75,7 +77,7 @@ def test_the_histogram_of_agreeing_views():
 def test_pairs_are_told_apart(world):
     _, points, scores = world
     points[:, 0, :, 1] += 20.0
-    distances = labelfree.pair_distances(points, scores > 0.1, RIG)  # (frames, pairs, joints)
+    distances = pair_epipolar_px(points, scores > 0.1, RIG)  # (frames, pairs, joints)
     median = np.median(distances, axis=(0, 2))
     assert (median[:3] > 2).all()  # pairs with the first camera
     assert (median[3:] < 1e-6).all()

@@ -55,7 +55,7 @@ def test_a_published_evaluation_is_met_to_the_last_digit():
 def test_a_result_for_an_unknown_picture_is_named():
     annotations = {"images": [{"id": 1}], "annotations": [], "categories": [{"id": 1, "name": "person"}]}
     result = {"image_id": 7, "category_id": 1, "keypoints": [0.0] * 51, "score": 1.0}
-    with pytest.raises(ValueError, match="picture 7"):
+    with pytest.raises(ValueError, match="image 7"):
         oks.coco_ap(annotations, [result])
-    with pytest.raises(ValueError, match="not one person"):
+    with pytest.raises(ValueError, match="no person was detected"):
         oks.coco_ap(annotations, [])

@@ -8,15 +8,15 @@ import pytest
 from pipeline.metrics.verdict import ADOPT, REJECT, UNSURE, HeldOutFigures, Thresholds, bootstrap_blocks, judge
 
 LIMITS = Thresholds(
-    least_frames=30,
+    min_frames=30,
     disagreement_gain=0.05,
     stretch_gain=0.05,
-    loss=0.02,
+    max_regression=0.02,
     coverage_drop=0.05,
     size_change=0.2,
     limb_change=0.4,
     asymmetry_rise=0.05,
-    level=0.95,
+    confidence_level=0.95,
 )
 SEQUENCE = np.repeat([f"s{number:02d}" for number in range(12)], 10)
 

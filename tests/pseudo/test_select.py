@@ -10,7 +10,9 @@ from tests.tiny_world import camera_ring
 
 CAMERAS = camera_ring(4)
 JOINTS = np.random.default_rng(2).uniform([-600, -600, 0], [600, 600, 1800], (4, 5, 3))
-THRESHOLDS = select.Thresholds(confidence=0.3, inliers=3, reproj_px=10, ray_angle_deg=5)
+THRESHOLDS = select.LabelThresholds(
+    confidence_threshold=0.3, ransac_inliers=3, reproj_threshold_px=10, min_ray_angle_deg=5, epipolar_threshold_px=None
+)
 
 
 def scene() -> tuple[np.ndarray, np.ndarray]:
@@ -28,7 +30,7 @@ def test_both_ways_accept_what_everybody_sees():
         np.testing.assert_allclose(selection.joints, JOINTS, atol=1e-6)
         assert (selection.status == ransac.KNOWN).all()
         assert selection.agree.all()
-        np.testing.assert_allclose(selection.errors, 0, atol=1e-9)
+        np.testing.assert_allclose(selection.error_px, 0, atol=1e-9)
 
 
 def test_an_accepted_joint_tells_how_far_off_the_views_are_that_disagree():
@@ -38,7 +40,7 @@ def test_an_accepted_joint_tells_how_far_off_the_views_are_that_disagree():
         select.by_triangulation(points, scores, CAMERAS, THRESHOLDS),
         select.by_reprojection(JOINTS, points, scores, CAMERAS, THRESHOLDS),
     ):
-        np.testing.assert_allclose(selection.errors[0, :, 1], [0, 0, 50, 0], atol=1e-6)
+        np.testing.assert_allclose(selection.error_px[0, :, 1], [0, 0, 50, 0], atol=1e-6)
         assert selection.agree[0, :, 1].tolist() == [True, True, False, True]
 
 
@@ -54,7 +56,7 @@ def test_a_refused_joint_has_no_position_no_agreement_and_a_status():
     for selection in (by_rays, by_body):
         refused = selection.status != ransac.KNOWN
         assert np.isnan(selection.joints[refused]).all()
-        assert np.isnan(np.moveaxis(selection.errors, 1, -1)[refused]).all()
+        assert np.isnan(np.moveaxis(selection.error_px, 1, -1)[refused]).all()
         assert not np.moveaxis(selection.agree, 1, -1)[refused].any()
 
 
@@ -72,7 +74,7 @@ def test_a_joint_that_one_view_alone_is_sure_of_is_refused():
 def test_the_epipolar_gate_takes_a_views_say_not_its_agreement():
     points, scores = scene()
     points[0, 3, 0] += [0, 8]  # within 10 px of the joint, 5 px or more off the others' epipolar lines
-    gated = replace(THRESHOLDS, epipolar_px=4.0)
+    gated = replace(THRESHOLDS, epipolar_threshold_px=4.0)
     for selection in (
         select.by_triangulation(points, scores, CAMERAS, gated),
         select.by_reprojection(JOINTS, points, scores, CAMERAS, gated),
@@ -81,6 +83,6 @@ def test_the_epipolar_gate_takes_a_views_say_not_its_agreement():
     two = points.copy()
     two[:, 2:] = np.nan  # one pair is left, and it contradicts itself
     two[0, 0, 0] += [0, 60]
-    selection = select.by_triangulation(two, scores, CAMERAS, replace(gated, inliers=2, reproj_px=100))
+    selection = select.by_triangulation(two, scores, CAMERAS, replace(gated, ransac_inliers=2, reproj_threshold_px=100))
     assert selection.status[0, 0] == ransac.TOO_FEW_VIEWS
     assert (selection.status[1:] == ransac.KNOWN).all()

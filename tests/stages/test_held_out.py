@@ -59,8 +59,8 @@ def test_what_the_held_out_camera_sees_changes_nothing_that_is_learned(tmp_path:
 
 
 def test_an_unknown_camera_and_too_few_others_are_named():
-    assert HeldOut(None).among(("a", "b"), "x").tolist() == [False, False]
+    assert HeldOut(None).mask(("a", "b"), "x").tolist() == [False, False]
     with pytest.raises(ValueError, match="no view 'z'; it has a, b, c"):
-        HeldOut("z").among(("a", "b", "c"), "heatmaps.h5")
+        HeldOut("z").mask(("a", "b", "c"), "heatmaps.h5")
     with pytest.raises(ValueError, match="two other views"):
-        HeldOut("a").among(("a", "b"), "heatmaps.h5")
+        HeldOut("a").mask(("a", "b"), "heatmaps.h5")

@@ -93,7 +93,7 @@ def test_maps_are_read_in_blocks_and_the_blocks_are_the_whole(seen):
 
 def test_blocks_of_frames_and_torch_change_no_pose(rpsm, monkeypatch):
     plain, values, limbs = rpsm()
-    monkeypatch.setattr(pictorial, "_FRAMES_A_TASK", 3)
+    monkeypatch.setattr(pictorial, "_FRAMES_PER_TASK", 3)
     heatmap_blocks, joint_blocks = heatmap_file.blocks, pose_file.joint_blocks
     monkeypatch.setattr(heatmap_file, "blocks", lambda path, _: heatmap_blocks(path, 4))
     monkeypatch.setattr(pose_file, "joint_blocks", lambda path, _=None: joint_blocks(path, 4))
@@ -108,7 +108,7 @@ def test_blocks_of_frames_and_torch_change_no_pose(rpsm, monkeypatch):
     monkeypatch.setattr(pictorial_torch, "has_gpu", lambda: True)
     monkeypatch.setattr(pictorial_torch, "search", lambda *given: on_the_cpu(*given, device="cpu"))
     monkeypatch.setattr(pictorial_torch, "whole", lambda *given: whole(*given, device="cpu"))
-    torched, *_ = rpsm(PARAMS.replace("  floor: 0.01\n", "  floor: 0.01\n  device: auto\n"))
+    torched, *_ = rpsm(PARAMS.replace("  min_heat: 0.01\n", "  min_heat: 0.01\n  device: auto\n"))
     np.testing.assert_allclose(torched.joints, plain.joints, atol=2e-3)  # mm; the file's are rounded to 1e-3
     np.testing.assert_array_equal(torched.status, plain.status)
 
@@ -118,15 +118,15 @@ def test_a_gpu_that_is_asked_for_has_to_be_there(rpsm, capsys, monkeypatch):
 
     monkeypatch.setattr(pictorial_torch, "has_gpu", lambda: False)
     with pytest.raises(SystemExit):
-        rpsm(PARAMS.replace("  floor: 0.01\n", "  floor: 0.01\n  device: cuda\n"))
-    assert "rpsm.device: cuda was asked for, and torch finds no GPU" in capsys.readouterr().err
+        rpsm(PARAMS.replace("  min_heat: 0.01\n", "  min_heat: 0.01\n  device: cuda\n"))
+    assert "rpsm.device: cuda was requested, and torch finds no GPU" in capsys.readouterr().err
 
 
-def test_the_published_semantics_can_be_chosen(seen, rpsm):
+def test_the_published_variant_can_be_chosen(seen, rpsm):
     seen.points[2, :, 10], seen.scores[2, :, 10] = np.nan, 0  # nobody sees a wrist
     robust, *_ = rpsm()
     assert np.flatnonzero(robust.status[2]).tolist() == [10]
-    published, values, _ = rpsm(PARAMS.replace("  floor: 0.01\n", "  floor: 0.01\n  semantics: published\n"))
+    published, values, _ = rpsm(PARAMS.replace("  min_heat: 0.01\n", "  min_heat: 0.01\n  variant: published\n"))
     assert (published.status[2] == Status.NO_SUPPORT).all()
     assert values["refused"]["no_support"] >= 10
 
@@ -134,11 +134,11 @@ def test_the_published_semantics_can_be_chosen(seen, rpsm):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (("space_mm: 2200.0", "space_mm: 0"), "rpsm.space_mm: expected more than 0, got 0.0"),
+        (("cube_mm: 2200.0", "cube_mm: 0"), "rpsm.cube_mm: expected more than 0, got 0.0"),
         (("tolerance_mm: 150.0", "tolerance_mm: -1"), "rpsm.limb_tolerance_mm: expected more than 0, got -1.0"),
-        (("first_bins: 12", "first_bins: 1"), "rpsm.first_bins: a grid has two ends, got 1"),
-        (("depth: 6", "depth: -1"), "rpsm.depth: expected 0 or more, got -1"),
-        (("floor: 0.01", "floor: .nan"), "rpsm.floor: expected a finite number, got nan"),
+        (("coarse_bins: 12", "coarse_bins: 1"), "rpsm.coarse_bins: a grid has two ends, got 1"),
+        (("refine_steps: 6", "refine_steps: -1"), "rpsm.refine_steps: expected 0 or more, got -1"),
+        (("min_heat: 0.01", "min_heat: .nan"), "rpsm.min_heat: expected a finite number, got nan"),
     ],
 )
 def test_mistakes_are_sentences(rpsm, capsys, change, sentence):

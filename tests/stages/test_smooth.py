@@ -16,6 +16,7 @@ from tests import seen_world
 from tests.seen_world import PARAMS
 
 RATE = 30.0
+SETTINGS = {"source": "rpsm", "frames_per_second": RATE, "cutoff_hz": 4.0, "window_s": 0.5, "max_gap_s": 0.0}
 SMOOTH = Callable[..., tuple[Poses, dict[str, float]]]
 
 
@@ -90,10 +91,10 @@ def test_blocks_change_nothing(smooth: SMOOTH, method: str, monkeypatch: pytest.
     given = poses(300)
     whole, _ = smooth(given, method=method)
     stage = importlib.import_module("stages.smooth")
-    blocks = list(stage.blocks(given.keys, stage.Smooth("rpsm", method, RATE, 4.0, 0.5, 0.0)))
+    blocks = list(stage.blocks(given.keys, stage.Smooth(**SETTINGS, method=method)))
     assert len(blocks) == 2
     monkeypatch.setattr(stage, "_BLOCK", 64)
-    config = stage.Smooth("rpsm", method, RATE, 4.0, 0.5, 0.0)
+    config = stage.Smooth(**SETTINGS, method=method)
     for rows, wanted in stage.blocks(given.keys, config):
         joints = stage.smooth(np.round(given.joints[rows], 3), given.keys.number[rows], given.covariance[rows], config)[
             wanted
@@ -106,7 +107,7 @@ def test_filled_joints_are_known_by_no_view(smooth: SMOOTH) -> None:
     given.joints[40:43, 2] = np.nan
     given.inliers[40:43, :, 2] = False
     given.status[40:43, 2] = Status.NO_AGREEMENT
-    found, values = smooth(given, method="butterworth", longest_gap_s=0.3)
+    found, values = smooth(given, method="butterworth", max_gap_s=0.3)
     assert np.isfinite(found.joints[40:43, 2]).all()
     assert (found.status[40:43, 2] == Status.KNOWN).all()
     assert not found.inliers[40:43, :, 2].any()
@@ -120,7 +121,7 @@ def test_filled_joints_are_known_by_no_view(smooth: SMOOTH) -> None:
     [
         ({"cutoff_hz": 20, "method": "butterworth"}, "smooth.cutoff_hz: expected at most 12, 0.4 of the frames"),
         ({"window_s": 0}, "smooth.window_s: expected more than 0, got 0.0"),
-        ({"longest_gap_s": -1}, "smooth.longest_gap_s: expected 0 or more, got -1.0"),
+        ({"max_gap_s": -1}, "smooth.max_gap_s: expected 0 or more, got -1.0"),
         ({"method": "magic"}, "smooth.method: expected one of none, butterworth, local_polynomial, got 'magic'"),
     ],
 )
