@@ -108,7 +108,7 @@ def _file(rounds: int, frames: int) -> list[Row]:
         def write() -> None:
             with heatmap_file.writing(path, keys, views, get("h36m_17"), size) as writer:
                 for _ in range(frames // 16):
-                    writer.append(points, scores, affine, compress(maps, writer.window))
+                    writer.append(points, scores, affine, compress(maps, writer.patch_side))
 
         def write_plain() -> None:
             with h5py.File(plain, "w") as file:
@@ -165,7 +165,7 @@ def _moved(folder: Path, data: Path, frames: int) -> list[Row]:
     torch.set_num_threads(1)
     network, net = build.load(folder / "model.pt")
     seen, poses = Frames.read(data / "target.h5"), Poses.read(folder / "poses.h5")
-    head = heatmap_file.Heatmaps.read(folder / "heatmaps.h5", windows=False)
+    head = heatmap_file.Heatmaps.read(folder / "heatmaps.h5", maps=False)
     rig = select_views(read_cameras(data / "cameras.toml"), head.views, str(data))
     lengths = limb_lengths(poses.joints, poses.inliers.sum(axis=1), head.keys.person, head.skeleton)
     centres = pictorial.roots(poses.joints, head.skeleton.root)
@@ -182,7 +182,7 @@ def _moved(folder: Path, data: Path, frames: int) -> list[Row]:
     for frame in chosen:
         pictures = [
             network_input(
-                seen.picture(frame, view),
+                seen.image(frame, view),
                 seen.crop_from_image[frame, view],
                 seen.box[frame, view],
                 network.picture_size,

@@ -293,7 +293,7 @@ def _recording(folder: Path, frames: int, views: int, side: int, settings: Searc
     points = agreement.project(joints, cameras)
     scores = np.ones(points.shape[:-1])
     with heatmap_file.writing(folder / "heatmaps.h5", keys, names, _H36M, (side, side)) as writer:
-        windows, corners = peak_patches(maps, writer.window)
+        windows, corners = peak_patches(maps, writer.patch_side)
         block = points, scores, crops.inverse(map_from_image), windows, corners, *coarse_map(maps)
         for start in range(0, frames, some):
             first = slice(frames - start)
@@ -307,7 +307,7 @@ def _recording(folder: Path, frames: int, views: int, side: int, settings: Searc
         skeleton=_H36M,
         joints=joints[every],
         inliers=inliers,
-        error=error,
+        error_px=error,
         status=np.zeros((frames, 17), dtype=np.uint8),
     ).write(folder / "poses.h5")
     write_cameras(folder / "cameras.toml", cameras)

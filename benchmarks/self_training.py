@@ -237,10 +237,10 @@ def true_labels(frames: Path, cameras: Path, truth: Path) -> Labels:
         keys=seen.keys,
         views=seen.views,
         skeleton=true.skeleton,
-        points=points,
+        keypoints=points,
         weights=wanted.astype(np.float32),
         reason=reason,
-        box=seen.rectangle,
+        person_box=seen.person_box,
     )
 
 

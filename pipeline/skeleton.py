@@ -15,16 +15,16 @@ class Skeleton:
     """
 
     name: str
-    joints: tuple[str, ...]
+    joint_names: tuple[str, ...]
     parent_names: tuple[str, ...]  # "" at a root
 
     def index(self, joint: str) -> int:
-        if joint not in self.joints:
-            raise ValueError(f"the skeleton {self.name} has no joint '{joint}'; it has {', '.join(self.joints)}")
-        return self.joints.index(joint)
+        if joint not in self.joint_names:
+            raise ValueError(f"the skeleton {self.name} has no joint '{joint}'; it has {', '.join(self.joint_names)}")
+        return self.joint_names.index(joint)
 
     def __len__(self) -> int:
-        return len(self.joints)
+        return len(self.joint_names)
 
     @cached_property
     def parents(self) -> tuple[int, ...]:
@@ -43,7 +43,7 @@ class Skeleton:
     @cached_property
     def flipped(self) -> tuple[int, ...]:
         """For each joint, the index of its mirror image (itself when it has no side)."""
-        return tuple(self.index(mirrored(joint)) for joint in self.joints)
+        return tuple(self.index(mirrored(joint)) for joint in self.joint_names)
 
 
 def mirrored(joint: str) -> str:
@@ -63,10 +63,10 @@ def mapping(target: Skeleton, source: Skeleton) -> np.ndarray:
     """
     merged = _MERGED.get((target.name, source.name), {})
     found = []
-    for joint in target.joints:
+    for joint in target.joint_names:
         name = merged.get(joint, joint)
-        same = name in source.joints and (joint in merged or not _apart(joint, target, source))
-        found.append(source.joints.index(name) if same else -1)
+        same = name in source.joint_names and (joint in merged or not _apart(joint, target, source))
+        found.append(source.joint_names.index(name) if same else -1)
     return np.array(found)
 
 
@@ -77,13 +77,15 @@ def differences(target: Skeleton, source: Skeleton) -> list[str]:
         f"{target.name}'s {joint} is learned from {source.name}'s {name}, another point: expect a systematic offset"
         for joint, name in merged.items()
     ]
-    for joint in target.joints:
+    for joint in target.joint_names:
         if joint in merged:
             continue
-        if joint in source.joints and _apart(joint, target, source):
+        if joint in source.joint_names and _apart(joint, target, source):
             found.append(f"{target.name}'s {joint} and {source.name}'s are different points, and are kept apart")
-        if joint not in source.joints:
-            alike = [name for name in _ALIKE.get(joint, ()) if name in source.joints and name not in target.joints]
+        if joint not in source.joint_names:
+            alike = [
+                name for name in _ALIKE.get(joint, ()) if name in source.joint_names and name not in target.joint_names
+            ]
             found += [
                 f"{target.name}'s {joint} is not {source.name}'s {name}: kept apart (compatible_16 would merge them)"
                 for name in alike

@@ -60,17 +60,17 @@ def main(
     seen = Frames.read(frames)
     network, net = build.load(model)
     names = skeleton.get(network.skeleton)
-    box = seen.rectangle
+    box = seen.person_box
     if labels is not None:
         refined = Labels.read(labels)
         seen.keys.require_same(refined.keys, str(labels))
-        box = refined.box
+        box = refined.person_box
     # Round 0 alone is given the detections: they can be its teacher, never a student's result.
     found = None
     if detections is not None and export.first_teacher == "detections":
         found = Detections.read(detections)
         seen.keys.require_same(found.keys, str(detections))
-        if not np.isfinite(found.points).any():
+        if not np.isfinite(found.keypoints).any():
             raise ValueError(
                 "export.first_teacher: 'detections' was asked for, but the target has none; set target.detections_format and"
                 " data.detections"
@@ -94,7 +94,7 @@ def main(
             for k, frame in enumerate(block):
                 for view in np.flatnonzero(seen.present[frame] & np.isfinite(box[frame]).all(axis=-1)):
                     pictures[k, view], image_from_map[k, view] = network_input(
-                        seen.picture(frame, int(view)),
+                        seen.image(frame, int(view)),
                         seen.crop_from_image[frame, view],
                         box[frame, view],
                         (width, height),
@@ -112,12 +112,12 @@ def main(
                 points = crops.transform(image_from_map, peaks)
             else:
                 rows = slice(block.start, block.stop)
-                points = skeleton.reorder(found.points[rows], names, found.skeleton)
+                points = skeleton.reorder(found.keypoints[rows], names, found.skeleton)
                 scores = skeleton.reorder(found.scores[rows][..., None], names, found.skeleton)[..., 0]
                 scores = np.where(np.isfinite(points).all(axis=-1), np.nan_to_num(scores), 0.0)
                 peaks = crops.transform(crops.inverse(image_from_map), points)
                 maps = render(peaks, map_size, export.sigma) * scores[..., None, None]
-            writer.append(points, scores, image_from_map, compress(maps, writer.window))
+            writer.append(points, scores, image_from_map, compress(maps, writer.patch_side))
     print(f"{out}: {len(seen)} frames, {views} views, {joints} joints, mean score {np.nanmean(scores):.2f}")
 
 

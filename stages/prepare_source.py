@@ -131,7 +131,7 @@ def _write(out: Path, records: Records, config: SourceCache, crops_journal: Path
         skeleton=records.skeleton,
         key=records.key[kept],
         split=records.split[kept],
-        joints=np.where(inside[..., None], keypoints, np.nan)[kept],
+        keypoints=np.where(inside[..., None], keypoints, np.nan)[kept],
         visible=inside[kept],
         box=records.box[kept],
         head=records.head[kept],
@@ -139,8 +139,8 @@ def _write(out: Path, records: Records, config: SourceCache, crops_journal: Path
         jpegs=(jpeg for jpeg, facts in journal.kept(crops_journal, lambda first: ()) if "error" not in facts),
         score=records.score[kept],
         decoder=records.decoder,
-        extent=None if records.extent is None else records.extent[kept],
-        space=None if records.space is None else records.space.rows(kept),
+        person_size=None if records.extent is None else records.extent[kept],
+        space=None if records.space is None else records.space.take(kept),
     )
     return kept, inside
 

@@ -95,7 +95,7 @@ def main(
     rig_found = results.read_rig_check(rig_check) if rig_check else None
     views = Frames.read(frames)
     rigs = read_rigs(cameras)
-    detections = {name: Heatmaps.read(data / name / "heatmaps.h5", windows=False) for name in names}
+    detections = {name: Heatmaps.read(data / name / "heatmaps.h5", maps=False) for name in names}
     triangulated = {name: Poses.read(data / name / "poses.h5") for name in names}
     pictorial = {name: Poses.read(data / name / "rpsm.h5") for name in names}
     for each in (detections, triangulated, pictorial):
@@ -179,7 +179,7 @@ def held_out_scene(frames: Frames, poses: dict[str, dict[str, Poses]], truth: Tr
     return scene_data(
         frames=[frame_name(frames.keys, row) for row in rows],
         limbs=skeleton.limbs,
-        joint_names=skeleton.joints,
+        joint_names=skeleton.joint_names,
         poses={method: {name: each.joints[rows] for name, each in models.items()} for method, models in poses.items()},
         truth=truth.joints[rows] if np.isfinite(truth.joints[rows]).any() else None,
         against=truth.origin,

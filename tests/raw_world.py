@@ -145,7 +145,7 @@ def write(root: Path, frames: int = 6, views: int = 4, video: bool = False) -> R
     raw.views.mkdir(parents=True)
     write_calibration(raw.calibration, raw.cameras)
     skeleton = get("body_25b")
-    joints, bystander = people(skeleton.joints, frames), people(skeleton.joints, frames, (-900.0, 700.0))
+    joints, bystander = people(skeleton.joint_names, frames), people(skeleton.joint_names, frames, (-900.0, 700.0))
     boxes = []
     for view, camera in enumerate(raw.cameras):
         shown, other = camera.project(joints), camera.project(bystander)
@@ -173,7 +173,7 @@ def write(root: Path, frames: int = 6, views: int = 4, video: bool = False) -> R
                 }
             )
     (raw.detections / "boxes.json").write_text(json.dumps(boxes))
-    write_markers(raw.truth, get("mpii_16").joints, people(get("mpii_16").joints, frames))
+    write_markers(raw.truth, get("mpii_16").joint_names, people(get("mpii_16").joint_names, frames))
     return raw
 
 

@@ -28,7 +28,7 @@ def workspace(tmp_path: Path) -> Path:
         skeleton=skeleton,
         key=np.array([f"picture_{row}" for row in range(ROWS)]),
         split=np.array(["train"] * (ROWS - 2) + ["valid"] * 2),
-        joints=rng.uniform(8, side - 8, (ROWS, len(skeleton), 2)),
+        keypoints=rng.uniform(8, side - 8, (ROWS, len(skeleton), 2)),
         visible=np.ones((ROWS, len(skeleton)), dtype=bool),
         box=np.tile([0.0, 0.0, side, side], (ROWS, 1)),
         head=np.full(ROWS, 10.0),

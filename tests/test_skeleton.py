@@ -29,7 +29,11 @@ def test_the_published_tables(target, source, expected):
 def test_compatible_16_alone_merges_and_says_so():
     h36m = get("h36m_17")
     for name in SKELETONS:
-        head = mapping(get(name), h36m)[get(name).joints.index("head_top")] if "head_top" in get(name).joints else -1
+        head = (
+            mapping(get(name), h36m)[get(name).joint_names.index("head_top")]
+            if "head_top" in get(name).joint_names
+            else -1
+        )
         assert head == (h36m.index("head") if name == "compatible_16" else -1)
     sentences = differences(get("compatible_16"), h36m)
     assert len(sentences) == 3
@@ -52,7 +56,7 @@ def test_a_vocabulary_is_its_own_and_has_nothing_to_say_of_itself():
 def test_every_vocabulary_is_one_tree_with_mirror_images():
     for skeleton in SKELETONS.values():
         assert len(skeleton.limbs) == len(skeleton) - 1
-        assert len(set(skeleton.joints)) == len(skeleton)
+        assert len(set(skeleton.joint_names)) == len(skeleton)
         assert [skeleton.flipped[other] for other in skeleton.flipped] == list(range(len(skeleton)))
         for joint in range(len(skeleton)):
             steps = 0

@@ -23,7 +23,7 @@ _INK = {"left limbs": overlays.LEFT, "right limbs": overlays.RIGHT, "spine and h
 def choose_frames(frames: Frames, first: Heatmaps, last: Heatmaps) -> list[int]:
     """Return the held-out frames at a quarter, a half and three quarters of the order by the models' distance."""
     test = np.flatnonzero(frames.keys.split == "test")
-    distance_px = np.nanmedian(np.linalg.norm(first.points - last.points, axis=-1), axis=(1, 2))[test]
+    distance_px = np.nanmedian(np.linalg.norm(first.keypoints - last.keypoints, axis=-1), axis=(1, 2))[test]
     order = test[np.argsort(distance_px, kind="stable")]
     return [int(order[len(order) * quarter // 4]) for quarter in (1, 2, 3)]
 
@@ -34,8 +34,8 @@ def draw_view(frames: Frames, model: Heatmaps, frame: int, view: int) -> np.ndar
         return np.zeros((_SIDE, _SIDE, 3), dtype=np.uint8)
     square_from_image = crops.crop_from_image(crops.square(frames.box[frame, view], 0.1), _SIDE)
     square_from_crop = crops.compose(square_from_image, crops.inverse(frames.crop_from_image[frame, view]))
-    image = crops.warp(frames.picture(frame, view), square_from_crop, _SIDE)
-    keypoints = crops.transform(square_from_image, model.points[frame, view])
+    image = crops.warp(frames.image(frame, view), square_from_crop, _SIDE)
+    keypoints = crops.transform(square_from_image, model.keypoints[frame, view])
     return overlays.draw_skeleton(image, keypoints, model.skeleton)
 
 
@@ -81,7 +81,7 @@ if __name__ == "__main__":
     given = parser.parse_args()
     views_of_rig = Frames.read(given.frames)
     by_title = {
-        f"{title} ({folder.name})": Heatmaps.read(folder / "heatmaps.h5", windows=False)
+        f"{title} ({folder.name})": Heatmaps.read(folder / "heatmaps.h5", maps=False)
         for title, folder in (("before", given.first), ("after", given.last))
     }
     for each in by_title.values():

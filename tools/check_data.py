@@ -214,9 +214,9 @@ def _look_into(records: Records, most: int | None, told: Told) -> list[np.ndarra
 
 def _redder(picture: np.ndarray, joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     """(places,) how much more red than blue is at wrists and face, where skin shows; grey values."""
-    names = [name for name in ("left_wrist", "right_wrist", "nose") if name in skeleton.joints]
+    names = [name for name in ("left_wrist", "right_wrist", "nose") if name in skeleton.joint_names]
     places = [joints[skeleton.index(name)] for name in names]
-    if {"upper_neck", "head_top"} <= set(skeleton.joints):  # the middle of the head, which shows hair or a face
+    if {"upper_neck", "head_top"} <= set(skeleton.joint_names):  # the middle of the head, which shows hair or a face
         places.append((joints[skeleton.index("upper_neck")] + joints[skeleton.index("head_top")]) / 2)
     found = []
     for x, y in places:
@@ -483,7 +483,7 @@ def _drawn(
     if skeleton is not None:
         shown = crops.transform(to_tile, joints)
         known = np.isfinite(shown).all(axis=-1) & (np.abs(shown) < 10 * _TILE).all(axis=-1)
-        colours = [_SIDES.get(name.split("_")[0], (80, 200, 80)) for name in skeleton.joints]
+        colours = [_SIDES.get(name.split("_")[0], (80, 200, 80)) for name in skeleton.joint_names]
         for parent, child in skeleton.limbs:
             if known[parent] and known[child]:
                 ends = np.rint(shown[[parent, child]]).astype(int).tolist()

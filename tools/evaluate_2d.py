@@ -155,7 +155,7 @@ def main(
     if network.name in REGRESSORS and not flat and samples.space is not None:
         places_of = partial(predict_places, net, device=device, flipped=flipped)
         lifted = predict_joints(places_of, samples, rows, input_format, skeleton=names, relative=relative, hide=hide)
-        values = _one_picture(lifted, samples.space.rows(rows).joints, samples.skeleton)
+        values = _one_picture(lifted, samples.space.take(rows).joints, samples.skeleton)
         tables.append(_table({title: values[name] for title, name in _ONE_PICTURE.items()}, 1))
     in_picture = not (relative and values)  # else joints have no place in it, and nothing more can be measured
     if in_picture:
@@ -164,7 +164,7 @@ def main(
             maps_of, samples, rows, input_format, decode=DECODERS[config.decode], hide=hide
         )
     if for_coco:
-        seen = crops.fitted(samples.rectangle[rows], network.picture_size)
+        seen = crops.fitted(samples.person_box[rows], network.picture_size)
         area = np.prod(seen[:, 2:] - seen[:, :2], axis=-1)
         found = oks.coco_results(
             np.array([_image_id(key, source) for key in samples.key[rows]]),
@@ -189,8 +189,8 @@ def main(
                 values |= {f"coco_AP_{name}": value for name, value in by_joint.items()}
                 tables.append(_table(by_joint, 1))
     if in_picture and np.isfinite(samples.head[rows]).any():
-        truth = skeleton.reorder(samples.joints[rows], names, samples.skeleton)
-        if {"head_top", "left_ankle", "right_ankle"} <= {*names.joints}:
+        truth = skeleton.reorder(samples.keypoints[rows], names, samples.skeleton)
+        if {"head_top", "left_ankle", "right_ankle"} <= {*names.joint_names}:
             table = pck.mpii_table(points, truth, samples.head[rows], names)
             tables.append(_table({title: table[name] for title, name in _MPII.items()}, 3))
         else:
@@ -198,7 +198,7 @@ def main(
             tables.append(_table({"PCKh@0.5": table["pckh_50"]}, 3))
         if config.by_joint:
             each = pck.mpii_pckh(points, truth, samples.head[rows], names)[1]
-            by_joint = {name: float(value) for name, value in zip(names.joints, each, strict=True)}
+            by_joint = {name: float(value) for name, value in zip(names.joint_names, each, strict=True)}
             table |= {f"pckh_50_{name}": value for name, value in by_joint.items()}
             tables.append(_table(by_joint, 3))
         values |= {f"mpii_{name}": value for name, value in table.items()}
@@ -247,10 +247,10 @@ def _hiding(
     names, what = samples.skeleton, hidden.what
     if hidden.how == "none" or what is None:
         return None
-    if what not in names.joints and (what not in occlusion.PARTS or len(occlusion.part_joints(what, names)) < 2):
-        known = ", ".join((*names.joints, *occlusion.PARTS))
+    if what not in names.joint_names and (what not in occlusion.PARTS or len(occlusion.part_joints(what, names)) < 2):
+        known = ", ".join((*names.joint_names, *occlusion.PARTS))
         raise ValueError(f"evaluate_2d.occlusion.what: {source} has no '{what}'; there are {known}")
-    if not np.isfinite(samples.joints[rows]).any():
+    if not np.isfinite(samples.keypoints[rows]).any():
         raise ValueError(
             f"evaluate_2d.occlusion: the persons of {source} are boxes without joints: nothing can be hidden"
         )

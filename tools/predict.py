@@ -205,7 +205,7 @@ def _columns(found: list[tuple[_Person, np.ndarray, np.ndarray]], names: skeleto
     person, last = 0, -1
     for who, points, scores in found:
         person, last = (person + 1 if who.picture == last else 0), who.picture
-        for joint, (x, y), score in zip(names.joints, points, scores, strict=True):
+        for joint, (x, y), score in zip(names.joint_names, points, scores, strict=True):
             row = (who.name, person, joint, round(float(x), 3), round(float(y), 3), round(float(score), 4))
             for key, value in zip(columns, row, strict=True):
                 columns[key].append(value)

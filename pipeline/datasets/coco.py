@@ -173,7 +173,7 @@ def _check_annotations(path: Path, loaded: dict[str, Any], image_ids: set[int]) 
     persons = [category for category in loaded["categories"] if category.get("name") == "person"]
     if len(persons) != 1:
         raise ValueError(f"{path}: expected one category 'person', got {len(persons)}")
-    if persons[0].get("keypoints") != list(SKELETON.joints):
+    if persons[0].get("keypoints") != list(SKELETON.joint_names):
         raise ValueError(f"{path}: expected COCO's 17 keypoints in their order, got {persons[0].get('keypoints')}")
     categories = {category["id"] for category in loaded["categories"]}
     for annotation in loaded["annotations"]:

@@ -115,7 +115,7 @@ def census(records: Records) -> Census:
         names[split] = set(records.image_name[rows].tolist())
         persons[split], images[split] = int(rows.sum()), len(names[split])
         absent[split] = sum(records.images.stamp(name) is None for name in names[split])
-        labelled[split] = dict(zip(records.skeleton.joints, known[rows].sum(axis=0).tolist(), strict=True))
+        labelled[split] = dict(zip(records.skeleton.joint_names, known[rows].sum(axis=0).tolist(), strict=True))
     shared = names.get("train", set()) & names.get("valid", set())
     return Census(persons=persons, images=images, absent_images=absent, labelled=labelled, shared_images=len(shared))
 

@@ -117,7 +117,7 @@ def joints(markers: Markers, skeleton: Skeleton, axes: str) -> np.ndarray:
     """
     place = {_POSE2SIM.get(name, name): index for index, name in enumerate(markers.names)}
     found = np.full((len(markers.number), len(skeleton), 3), np.nan)
-    for index, joint in enumerate(skeleton.joints):
+    for index, joint in enumerate(skeleton.joint_names):
         if joint in place:
             found[:, index] = markers.points[:, place[joint]]
     return found[..., ["xyz".index(axis) for axis in axes]]
@@ -134,7 +134,7 @@ def height(joints: np.ndarray, skeleton: Skeleton) -> float:
     for (start, end), fraction in _LIMBS.items():
         for side in ("left", "right"):
             pair = start.format(side), end.format(side)
-            if not set(pair) <= set(skeleton.joints):
+            if not set(pair) <= set(skeleton.joint_names):
                 continue
             limb = joints[:, skeleton.index(pair[1])] - joints[:, skeleton.index(pair[0])]
             length = np.linalg.norm(limb, axis=-1)

@@ -20,7 +20,7 @@ class Detections:
         keys: which frames.
         views: (views,) camera names.
         skeleton: what the joints are called.
-        points: (frames, views, joints, 2) px of the full picture; NaN where not seen. All NaN where there is no
+        keypoints: (frames, views, joints, 2) px of the full picture; NaN where not seen. All NaN where there is no
             detector.
         scores: (frames, views, joints) in [0, 1]; 0 where not seen.
     """
@@ -28,7 +28,7 @@ class Detections:
     keys: FrameKeys
     views: tuple[str, ...]
     skeleton: Skeleton
-    points: np.ndarray
+    keypoints: np.ndarray
     scores: np.ndarray
 
     def write(self, path: Path) -> None:
@@ -36,7 +36,7 @@ class Detections:
             file.attrs["skeleton"] = self.skeleton.name
             self.keys.put(file)
             hdf5.put_text(file, "views", np.array(self.views))
-            file.create_dataset("points", data=np.asarray(self.points, dtype=np.float64))
+            file.create_dataset("keypoints", data=np.asarray(self.keypoints, dtype=np.float64))
             file.create_dataset("scores", data=np.asarray(self.scores, dtype=np.float32))
 
     @staticmethod
@@ -46,6 +46,6 @@ class Detections:
                 keys=FrameKeys.get(file),
                 views=tuple(hdf5.get_text(file, "views").tolist()),
                 skeleton=get(file.attrs["skeleton"]),
-                points=file["points"][...],
+                keypoints=file["keypoints"][...],
                 scores=file["scores"][...],
             )

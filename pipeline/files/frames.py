@@ -24,8 +24,8 @@ class Frames:
         box: (frames, views, 4) px of the full picture, x1 y1 x2 y2: the square that the network should see;
             NaN where the view is missing.
         crop_from_image: (frames, views, 2, 3) px of the stored crop from px of the full picture; NaN where missing.
-        extent: (frames, views, 2) px, width and height of the person's own rectangle, about the box's centre and with its margin;
-            the longer one is the box's side. None where the boxes say no more than squares do, and in older files.
+        person_size: (frames, views, 2) px, width and height of the person's own rectangle, centred in the box and with its
+            margin; the longer one is the box's side. None where only squares are known.
         jpeg: (bytes,) uint8, sliced, and jpeg_start: (frames * views + 1,) int64, view after view; empty where missing. The
             pictures stay in the file until they are asked for.
     """
@@ -36,7 +36,7 @@ class Frames:
     crop_from_image: np.ndarray
     jpeg: Jpegs
     jpeg_start: np.ndarray
-    extent: np.ndarray | None = None
+    person_size: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -47,14 +47,14 @@ class Frames:
         return (np.diff(self.jpeg_start) > 0).reshape(len(self), len(self.views))
 
     @cached_property
-    def rectangle(self) -> np.ndarray:
+    def person_box(self) -> np.ndarray:
         """(frames, views, 4) px: where the person is; networks see the smallest box of their own shape that holds it."""
-        if self.extent is None:
+        if self.person_size is None:
             return self.box
         centre = (self.box[..., :2] + self.box[..., 2:]) / 2
-        return np.concatenate([centre - self.extent / 2, centre + self.extent / 2], axis=-1)
+        return np.concatenate([centre - self.person_size / 2, centre + self.person_size / 2], axis=-1)
 
-    def picture(self, frame: int, view: int) -> np.ndarray:
+    def image(self, frame: int, view: int) -> np.ndarray:
         """The stored crop, (height, width, 3) uint8 BGR."""
         row = frame * len(self.views) + view
         return decode(self.jpeg[self.jpeg_start[row] : self.jpeg_start[row + 1]])
@@ -69,7 +69,7 @@ class Frames:
                 crop_from_image=file["crop_from_image"][...],
                 jpeg=Jpegs(path, file["jpeg"]),
                 jpeg_start=file["jpeg_start"][...],
-                extent=file["extent"][...] if "extent" in file else None,
+                person_size=file["person_size"][...] if "person_size" in file else None,
             )
 
 
@@ -88,7 +88,7 @@ def write(
     crop_from_image: np.ndarray,
     jpegs: Iterable[bytes],
     decoder: str = "",
-    extent: np.ndarray | None = None,
+    person_size: np.ndarray | None = None,
 ) -> None:
     """Write frames; `jpegs` come view after view, b"" where a view is missing.
 
@@ -105,5 +105,5 @@ def write(
         hdf5.put_text(file, "views", np.array(views))
         file.create_dataset("box", data=np.asarray(box, dtype=np.float64))
         file.create_dataset("crop_from_image", data=np.asarray(crop_from_image, dtype=np.float64))
-        if extent is not None:
-            file.create_dataset("extent", data=np.asarray(extent, dtype=np.float64))
+        if person_size is not None:
+            file.create_dataset("person_size", data=np.asarray(person_size, dtype=np.float64))

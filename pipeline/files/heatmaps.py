@@ -1,4 +1,4 @@
-"""Heatmaps of every view: each joint's peak, and the map itself as small windows around its two best peaks."""
+"""Heatmaps of every view: each joint's peak, and the map itself as small peak_patches around its two best peaks."""
 
 import math
 import os
@@ -30,10 +30,10 @@ def patch_side(map_size: tuple[int, int]) -> int:
 class CompressedMaps(NamedTuple):
     """Maps of some frames as a file holds them; fields as in `Heatmaps`."""
 
-    windows: np.ndarray
-    corners: np.ndarray
-    background: np.ndarray
-    background_scale: np.ndarray
+    peak_patches: np.ndarray
+    patch_corners: np.ndarray
+    coarse_map: np.ndarray
+    coarse_scale: np.ndarray
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -44,47 +44,47 @@ class Heatmaps:
         keys: which frames.
         views: (views,) camera names.
         skeleton: what the joints are called.
-        points: (frames, views, joints, 2) px of the full picture, sub-pixel peaks; NaN where nothing was seen.
+        keypoints: (frames, views, joints, 2) px of the full picture, sub-pixel peaks; NaN where nothing was seen.
         scores: (frames, views, joints) in [0, 1]; 0 where nothing was seen.
         image_from_map: (frames, views, 2, 3) px of the full picture from px of the map; NaN where the view is missing.
         map_size: (width, height) px of a map.
-        windows: (frames, views, joints, 2, rows, columns) float16, values of the map around its best peak and around
+        peak_patches: (frames, views, joints, 2, rows, columns) float16, values of the map around its best peak and around
             the best of the rest; `patch_side` px, or the map's where that is less.
-        corners: (frames, views, joints, 2, 2) int16, x y of each window's top-left px in the map.
-        background: (frames, views, joints, height / 4, width / 4) uint8, what lies outside of the windows, in shares of
-        background_scale: (frames, views, joints) float32, the value of 255.
+        patch_corners: (frames, views, joints, 2, 2) int16, x y of each window's top-left px in the map.
+        coarse_map: (frames, views, joints, height / 4, width / 4) uint8, what lies outside of the peak_patches, in shares of
+        coarse_scale: (frames, views, joints) float32, the value of 255.
     """
 
     keys: FrameKeys
     views: tuple[str, ...]
     skeleton: Skeleton
-    points: np.ndarray
+    keypoints: np.ndarray
     scores: np.ndarray
     image_from_map: np.ndarray
     map_size: tuple[int, int]
-    windows: np.ndarray
-    corners: np.ndarray
-    background: np.ndarray
-    background_scale: np.ndarray
+    peak_patches: np.ndarray
+    patch_corners: np.ndarray
+    coarse_map: np.ndarray
+    coarse_scale: np.ndarray
 
     def maps(self, frames: slice | np.ndarray) -> np.ndarray:
-        """Whole maps again, (frames, views, joints, height, width) float32, rough outside the windows."""
+        """Whole maps again, (frames, views, joints, height, width) float32, rough outside the peak_patches."""
         from pipeline.heatmaps.compress import decompress  # compiles; most readers want no maps
 
-        behind = self.background[frames], self.background_scale[frames]
-        return decompress(self.windows[frames], self.corners[frames], *behind, self.map_size)
+        behind = self.coarse_map[frames], self.coarse_scale[frames]
+        return decompress(self.peak_patches[frames], self.patch_corners[frames], *behind, self.map_size)
 
     @staticmethod
-    def read(path: Path, windows: bool = True) -> "Heatmaps":
-        """Read a file; without windows (the bulk), those, their corners and backgrounds are empty."""
+    def read(path: Path, maps: bool = True) -> "Heatmaps":
+        """Read a file; without `maps` (the bulk) the fields of the compressed maps are empty."""
         with hdf5.reading(path, KIND) as file:
-            rows = slice(None) if windows else slice(0)
+            rows = slice(None) if maps else slice(0)
             width, height = file.attrs["map_size"]
             return Heatmaps(
                 keys=FrameKeys.get(file),
                 views=tuple(hdf5.get_text(file, "views").tolist()),
                 skeleton=get(file.attrs["skeleton"]),
-                points=file["points"][...],
+                keypoints=file["keypoints"][...],
                 scores=file["scores"][...],
                 image_from_map=file["image_from_map"][...],
                 map_size=(int(width), int(height)),
@@ -102,13 +102,13 @@ def keypoint_blocks(path: Path, frames: int = 1024) -> Iterator[tuple[slice, np.
     """The peaks of a file, some frames at a time, so that memory does not grow with the number of frames.
 
     Yields:
-        Which frames, their points (frames, views, joints, 2) px of the full picture, and scores (frames, views, joints).
+        Which frames, their keypoints (frames, views, joints, 2) px of the full picture, and scores (frames, views, joints).
     """
     with hdf5.reading(path, KIND) as file:
         count = len(file["scores"])
         for start in range(0, count, frames):
             rows = slice(start, min(start + frames, count))
-            yield rows, file["points"][rows], file["scores"][rows]
+            yield rows, file["keypoints"][rows], file["scores"][rows]
 
 
 def blocks(path: Path, frames: int = 256) -> Iterator[tuple[slice, Heatmaps]]:
@@ -132,7 +132,7 @@ def blocks(path: Path, frames: int = 256) -> Iterator[tuple[slice, Heatmaps]]:
                     keys=keys.take(np.arange(rows.start, rows.stop)),
                     views=views,
                     skeleton=get(skeleton),
-                    points=file["points"][rows],
+                    keypoints=file["keypoints"][rows],
                     scores=file["scores"][rows],
                     image_from_map=file["image_from_map"][rows],
                     map_size=(width, height),
@@ -174,23 +174,23 @@ class _Stored:
 
     def __init__(self, file: h5py.File) -> None:
         descriptor = int(file.id.get_vfd_handle())
-        self.windows, self._corners = (_Rows(file, name, descriptor) for name in ("windows", "corners"))
+        self.peak_patches, self._corners = (_Rows(file, name, descriptor) for name in ("peak_patches", "patch_corners"))
         width, height = file.attrs["map_size"]
         self._coarse = -(-int(height) // 4), -(-int(width) // 4)
         self._background = (
-            (_Rows(file, "background", descriptor), _Rows(file, "background_scale", descriptor))
-            if "background" in file
+            (_Rows(file, "coarse_map", descriptor), _Rows(file, "coarse_scale", descriptor))
+            if "coarse_map" in file
             else None
         )
 
     def read(self, rows: slice) -> CompressedMaps:
         """Return what is stored of some frames' maps."""
-        windows, corners = self.windows[rows], self._corners[rows]
+        peak_patches, patch_corners = self.peak_patches[rows], self._corners[rows]
         if self._background is not None:
-            return CompressedMaps(windows, corners, self._background[0][rows], self._background[1][rows])
-        batch = windows.shape[:3]
+            return CompressedMaps(peak_patches, patch_corners, self._background[0][rows], self._background[1][rows])
+        batch = peak_patches.shape[:3]
         return CompressedMaps(
-            windows, corners, np.zeros((*batch, *self._coarse), np.uint8), np.zeros(batch, np.float32)
+            peak_patches, patch_corners, np.zeros((*batch, *self._coarse), np.uint8), np.zeros(batch, np.float32)
         )
 
 
@@ -199,7 +199,7 @@ class MapReader:
 
     def __init__(self, file: h5py.File) -> None:
         self._datasets = _Stored(file)
-        self._count = len(self._datasets.windows)
+        self._count = len(self._datasets.peak_patches)
         width, height = file.attrs["map_size"]
         self._size = int(width), int(height)
 
@@ -287,32 +287,32 @@ class Writer:
     def __init__(self, file: h5py.File, shape: tuple[int, int, int], map_size: tuple[int, int]) -> None:
         frames, views, joints = shape
         width, height = map_size
-        self.window = patch_side(map_size)  # px, for `compress`
-        window, coarse = (min(self.window, height), min(self.window, width)), (-(-height // 4), -(-width // 4))
+        self.patch_side = patch_side(map_size)  # px, for `compress`
+        window, coarse = (min(self.patch_side, height), min(self.patch_side, width)), (-(-height // 4), -(-width // 4))
         self._done, self._frames = 0, frames
         self._columns = [
-            _Column(file, "points", (frames, views, joints, 2), np.float64),
+            _Column(file, "keypoints", (frames, views, joints, 2), np.float64),
             _Column(file, "scores", (frames, views, joints), np.float32),
             _Column(file, "image_from_map", (frames, views, 2, 3), np.float64),
-            _Column(file, "windows", (frames, views, joints, 2, *window), np.float16),
-            _Column(file, "corners", (frames, views, joints, 2, 2), np.int16),
-            _Column(file, "background", (frames, views, joints, *coarse), np.uint8),
-            _Column(file, "background_scale", (frames, views, joints), np.float32),
+            _Column(file, "peak_patches", (frames, views, joints, 2, *window), np.float16),
+            _Column(file, "patch_corners", (frames, views, joints, 2, 2), np.int16),
+            _Column(file, "coarse_map", (frames, views, joints, *coarse), np.uint8),
+            _Column(file, "coarse_scale", (frames, views, joints), np.float32),
         ]
 
     def append(
-        self, points: np.ndarray, scores: np.ndarray, image_from_map: np.ndarray, compressed: Sequence[np.ndarray]
+        self, keypoints: np.ndarray, scores: np.ndarray, image_from_map: np.ndarray, compressed: Sequence[np.ndarray]
     ) -> None:
         """Write the next block of frames; fields as in `Heatmaps`.
 
         Args:
-            compressed: the fields of `CompressedMaps`, or the first two only: then maps are zero outside of the windows.
+            compressed: the fields of `CompressedMaps`, or the first two only: then maps are zero outside of the peak_patches.
         """
-        end = self._done + len(points)
+        end = self._done + len(keypoints)
         if end > self._frames:
             raise ValueError(f"heatmaps of {self._frames} frames were announced, and there are {end}")
-        block = [points, scores, image_from_map, *compressed]
-        block += [np.zeros((len(points), *column.shape)) for column in self._columns[len(block) :]]
+        block = [keypoints, scores, image_from_map, *compressed]
+        block += [np.zeros((len(keypoints), *column.shape)) for column in self._columns[len(block) :]]
         for column, values in zip(self._columns, block, strict=True):
             column.put(self._done, values)
         self._done = end

@@ -37,20 +37,20 @@ class Labels:
         keys: which frames (all of the target's; those of the test split have no label).
         views: (views,) camera names.
         skeleton: what the joints are called.
-        points: (frames, views, joints, 2) px of the full picture, as the lens shows it; NaN where there is no label.
+        keypoints: (frames, views, joints, 2) px of the full picture, as the lens shows it; NaN where there is no label.
         weights: (frames, views, joints) float32 >= 0; 0 where there is no label.
         reason: (frames, views, joints) uint8 `Reason`.
-        box: (frames, views, 4) px of the full picture, x1 y1 x2 y2, the person's; networks see the smallest box of their own
-            shape that holds it. NaN where the view is missing.
+        person_box: (frames, views, 4) px of the full image, x1 y1 x2 y2; networks see the smallest box of their own shape
+            that holds it. NaN where the view is missing.
     """
 
     keys: FrameKeys
     views: tuple[str, ...]
     skeleton: Skeleton
-    points: np.ndarray
+    keypoints: np.ndarray
     weights: np.ndarray
     reason: np.ndarray
-    box: np.ndarray
+    person_box: np.ndarray
 
     def write(self, path: Path) -> None:
         with hdf5.writing(path, KIND) as file:
@@ -58,10 +58,10 @@ class Labels:
             file.attrs["reasons"] = ", ".join(f"{reason.value} {reason.name.lower()}" for reason in Reason)
             self.keys.put(file)
             hdf5.put_text(file, "views", np.array(self.views))
-            file.create_dataset("points", data=np.round(np.asarray(self.points, dtype=np.float64), 4) + 0.0)
+            file.create_dataset("keypoints", data=np.round(np.asarray(self.keypoints, dtype=np.float64), 4) + 0.0)
             file.create_dataset("weights", data=np.asarray(self.weights, dtype=np.float32))
             file.create_dataset("reason", data=np.asarray(self.reason, dtype=np.uint8))
-            file.create_dataset("box", data=np.round(np.asarray(self.box, dtype=np.float64), 4) + 0.0)
+            file.create_dataset("person_box", data=np.round(np.asarray(self.person_box, dtype=np.float64), 4) + 0.0)
 
     @staticmethod
     def read(path: Path) -> "Labels":
@@ -70,8 +70,8 @@ class Labels:
                 keys=FrameKeys.get(file),
                 views=tuple(hdf5.get_text(file, "views").tolist()),
                 skeleton=get(file.attrs["skeleton"]),
-                points=file["points"][...],
+                keypoints=file["keypoints"][...],
                 weights=file["weights"][...],
                 reason=file["reason"][...],
-                box=file["box"][...],
+                person_box=file["person_box"][...],
             )

@@ -16,7 +16,7 @@ from pipeline.skeleton import Skeleton, get
 KIND = "poses"
 
 
-class Status(IntEnum):
+class JointStatus(IntEnum):
     """Why a joint is, or is not, known."""
 
     KNOWN = 0
@@ -38,8 +38,8 @@ class Poses:
         skeleton: what the joints are called.
         joints: (frames, joints, 3) world mm, rounded to 1e-3; NaN where not known.
         inliers: (frames, views, joints) bool, the views that agree on the joint.
-        error: (frames, joints) px, mean reprojection error over the inliers; NaN where not known.
-        status: (frames, joints) uint8 `Status`.
+        error_px: (frames, joints) px, mean reprojection error over the inliers; NaN where not known.
+        status: (frames, joints) uint8 `JointStatus`.
         covariance: (frames, joints, 3, 3) mm^2, how uncertain the joint's place is; NaN where that is not known, which
             is everywhere when the method that made the poses says nothing of it.
     """
@@ -49,7 +49,7 @@ class Poses:
     skeleton: Skeleton
     joints: np.ndarray
     inliers: np.ndarray
-    error: np.ndarray
+    error_px: np.ndarray
     status: np.ndarray
     covariance: np.ndarray = None  # type: ignore[assignment]  # filled in below
 
@@ -58,7 +58,7 @@ class Poses:
             object.__setattr__(self, "covariance", np.full((*self.joints.shape, 3), np.nan))
 
     @property
-    def known(self) -> np.ndarray:
+    def valid(self) -> np.ndarray:
         """(frames, joints) bool."""
         return np.isfinite(self.joints).all(axis=-1)
 
@@ -69,7 +69,7 @@ class Poses:
 
     def write(self, path: Path) -> None:
         with writing(path, self.keys, self.views, self.skeleton) as writer:
-            writer.put(slice(None), self.joints, self.inliers, self.error, self.status)
+            writer.put(slice(None), self.joints, self.inliers, self.error_px, self.status)
             if np.isfinite(self.covariance).any():
                 writer.put_covariance(slice(None), self.covariance)
 
@@ -85,7 +85,7 @@ class Poses:
                 skeleton=get(file.attrs["skeleton"]),
                 joints=joints,
                 inliers=file["inliers"][rows],
-                error=file["error"][rows],
+                error_px=file["error_px"][rows],
                 status=file["status"][rows],
                 covariance=file["covariance"][rows].astype(np.float64)
                 if known
@@ -119,7 +119,7 @@ class Writer:
         self._file = file
         file.create_dataset("joints", shape=(frames, joints, 3), dtype=np.float64)
         file.create_dataset("inliers", shape=(frames, views, joints), dtype=bool)
-        file.create_dataset("error", shape=(frames, joints), dtype=np.float64)
+        file.create_dataset("error_px", shape=(frames, joints), dtype=np.float64)
         file.create_dataset("status", shape=(frames, joints), dtype=np.uint8)
 
     def put(
@@ -127,14 +127,14 @@ class Writer:
         rows: slice | np.ndarray,
         joints: np.ndarray,
         inliers: np.ndarray,
-        error: np.ndarray,
+        error_px: np.ndarray,
         status: np.ndarray,
     ) -> None:
         """The fields of some frames, as in `Poses`; an index must be ascending."""
         # Rounded so that other BLAS and instruction sets give the same bytes.
         self._file["joints"][rows] = np.round(np.asarray(joints, dtype=np.float64), 3) + 0.0
         self._file["inliers"][rows] = np.asarray(inliers, dtype=bool)
-        self._file["error"][rows] = np.round(np.asarray(error, dtype=np.float64), 4) + 0.0
+        self._file["error_px"][rows] = np.round(np.asarray(error_px, dtype=np.float64), 4) + 0.0
         self._file["status"][rows] = np.asarray(status, dtype=np.uint8)
 
     def put_covariance(self, rows: slice | np.ndarray, covariance: np.ndarray) -> None:

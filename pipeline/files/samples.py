@@ -23,14 +23,14 @@ class Samples:
         skeleton: what the joints are called.
         key: (samples,) text, unique: the picture's name and the person's number in it.
         split: (samples,) text, "train" or "valid".
-        joints: (samples, joints, 2) px of the full picture; NaN where there is no label.
+        keypoints: (samples, joints, 2) px of the full picture; NaN where there is no label.
         visible: (samples, joints) bool, the data set's own visibility flag.
         box: (samples, 4) px of the full picture, x1 y1 x2 y2: the square that a network should see.
         head: (samples,) px, the head size that PCKh is measured in; NaN where not known.
         score: (samples,) of a detected box; 1 for an annotated person.
         crop_from_image: (samples, 2, 3) px of the stored crop from px of the full picture.
-        extent: (samples, 2) px, width and height of the person's own rectangle, about the box's centre and with its margin; the
-            longer one is the box's side. None where a set has squares of its own, such as MPII, and in older files.
+        person_size: (samples, 2) px, width and height of the person's own rectangle, centred in the box and with its margin; the
+            longer one is the box's side. None where a set has squares of its own, such as MPII.
         space: where the joints are in 3D; None where the set was labelled in pictures alone.
         jpeg: (bytes,) uint8, sliced, and jpeg_start: (samples + 1,) int64, see files/images.py.
     """
@@ -38,7 +38,7 @@ class Samples:
     skeleton: Skeleton
     key: np.ndarray
     split: np.ndarray
-    joints: np.ndarray
+    keypoints: np.ndarray
     visible: np.ndarray
     box: np.ndarray
     head: np.ndarray
@@ -46,23 +46,23 @@ class Samples:
     crop_from_image: np.ndarray
     jpeg: Jpegs
     jpeg_start: np.ndarray
-    extent: np.ndarray | None = None
+    person_size: np.ndarray | None = None
     space: Space | None = None
 
     def __len__(self) -> int:
         return len(self.key)
 
-    def picture(self, row: int) -> np.ndarray:
+    def image(self, row: int) -> np.ndarray:
         """The stored crop, (height, width, 3) uint8 BGR."""
         return decode(self.jpeg[self.jpeg_start[row] : self.jpeg_start[row + 1]])
 
     @cached_property
-    def rectangle(self) -> np.ndarray:
+    def person_box(self) -> np.ndarray:
         """(samples, 4) px: where the person is; networks see the smallest box of their own shape that holds it."""
-        if self.extent is None:
+        if self.person_size is None:
             return self.box
         centre = (self.box[:, :2] + self.box[:, 2:]) / 2
-        return np.concatenate([centre - self.extent / 2, centre + self.extent / 2], axis=-1)
+        return np.concatenate([centre - self.person_size / 2, centre + self.person_size / 2], axis=-1)
 
     @staticmethod
     def read(path: Path) -> "Samples":
@@ -71,7 +71,7 @@ class Samples:
                 skeleton=get(file.attrs["skeleton"]),
                 key=hdf5.get_text(file, "key"),
                 split=hdf5.get_text(file, "split"),
-                joints=file["joints"][...],
+                keypoints=file["keypoints"][...],
                 visible=file["visible"][...],
                 box=file["box"][...],
                 head=file["head"][...],
@@ -79,7 +79,7 @@ class Samples:
                 crop_from_image=file["crop_from_image"][...],
                 jpeg=Jpegs(path, file["jpeg"]),
                 jpeg_start=file["jpeg_start"][...],
-                extent=file["extent"][...] if "extent" in file else None,
+                person_size=file["person_size"][...] if "person_size" in file else None,
                 space=Space.read(file),
             )
 
@@ -90,7 +90,7 @@ def write(
     skeleton: Skeleton,
     key: np.ndarray,
     split: np.ndarray,
-    joints: np.ndarray,
+    keypoints: np.ndarray,
     visible: np.ndarray,
     box: np.ndarray,
     head: np.ndarray,
@@ -98,7 +98,7 @@ def write(
     jpegs: Iterable[bytes],
     score: np.ndarray | None = None,
     decoder: str = "",
-    extent: np.ndarray | None = None,
+    person_size: np.ndarray | None = None,
     space: Space | None = None,
 ) -> None:
     """Write samples; fields as in `Samples`, no score for all 1.
@@ -117,14 +117,14 @@ def write(
             file.attrs["decoder"] = decoder
         hdf5.put_text(file, "key", key)
         hdf5.put_text(file, "split", split)
-        file.create_dataset("joints", data=np.asarray(joints, dtype=np.float64))
+        file.create_dataset("keypoints", data=np.asarray(keypoints, dtype=np.float64))
         file.create_dataset("visible", data=np.asarray(visible, dtype=bool))
         file.create_dataset("box", data=np.asarray(box, dtype=np.float64))
         file.create_dataset("head", data=np.asarray(head, dtype=np.float64))
         scores = np.ones(len(key)) if score is None else score
         file.create_dataset("score", data=np.asarray(scores, dtype=np.float64))
         file.create_dataset("crop_from_image", data=np.asarray(crop_from_image, dtype=np.float64))
-        if extent is not None:
-            file.create_dataset("extent", data=np.asarray(extent, dtype=np.float64))
+        if person_size is not None:
+            file.create_dataset("person_size", data=np.asarray(person_size, dtype=np.float64))
         if space is not None:
             space.write(file)

@@ -8,7 +8,7 @@ import numpy as np
 from pipeline.geometry.camera import Camera, Convention
 
 _GROUP = "space"
-_COLUMNS = ("joints", "K", "distortion", "own_lens", "moment", "view")
+_COLUMNS = ("joints", "K", "distortion", "h36m_lens", "frame_group", "view")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -19,39 +19,39 @@ class Space:
         joints: (samples, joints, 3) mm in the camera's frame; NaN where not known.
         K: (samples, 3, 3) image_from_camera, px of the full picture.
         distortion: (samples, 5) k1 k2 p1 p2 k3.
-        own_lens: (samples,) bool; the distortion is in Human3.6M's own formula, not in OpenCV's, see geometry/camera.py.
-        moment: (samples,) int, the same for the views of one person at one time.
+        h36m_lens: (samples,) bool; the distortion is in Human3.6M's own formula, not in OpenCV's, see geometry/camera.py.
+        frame_group: (samples,) int, the same for the views of one person at one time.
         view: (samples,) int, which camera of the rig.
     """
 
     joints: np.ndarray
     K: np.ndarray
     distortion: np.ndarray
-    own_lens: np.ndarray
-    moment: np.ndarray
+    h36m_lens: np.ndarray
+    frame_group: np.ndarray
     view: np.ndarray
 
     @staticmethod
-    def of(joints: np.ndarray, camera: Camera, moment: np.ndarray, view: int) -> "Space":
+    def of(joints: np.ndarray, camera: Camera, frame_group: np.ndarray, view: int) -> "Space":
         """(samples, joints, 3) world mm, all seen by one camera, which is the rig's `view`-th."""
         count = len(joints)
         K, distortion = np.tile(camera.K, (count, 1, 1)), np.tile(camera.distortion, (count, 1))
-        own_lens = np.full(count, camera.convention == "h36m")
+        h36m_lens = np.full(count, camera.convention == "h36m")
         return Space(
             joints=camera.camera_from_world(joints),
             K=K,
             distortion=distortion,
-            own_lens=own_lens,
-            moment=moment,
+            h36m_lens=h36m_lens,
+            frame_group=frame_group,
             view=np.full(count, view),
         )
 
     @staticmethod
-    def joined(parts: "list[Space]") -> "Space":
+    def concatenated(parts: "list[Space]") -> "Space":
         """One after the other."""
         return Space(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS})
 
-    def rows(self, chosen: np.ndarray) -> "Space":
+    def take(self, chosen: np.ndarray) -> "Space":
         """Of some of the samples only."""
         return Space(**{name: getattr(self, name)[chosen] for name in _COLUMNS})
 
@@ -67,7 +67,7 @@ class Space:
         depth: np.ndarray = self.joints[..., 2] - self.joints[:, root, None, 2]
         return depth / self.mm_per_px(root)[:, None]
 
-    def lifted(self, points: np.ndarray, depth_px: np.ndarray, root: int) -> np.ndarray:
+    def lift(self, points: np.ndarray, depth_px: np.ndarray, root: int) -> np.ndarray:
         """Joints in the picture, with their depth, where they are in the camera's frame when the root's depth is known.
 
         Args:
@@ -79,7 +79,7 @@ class Space:
         """
         depth = self.joints[:, root, None, 2] + depth_px * self.mm_per_px(root)[:, None]
         found = np.full((*points.shape[:-1], 3), np.nan)
-        lenses = np.concatenate([self.K.reshape(-1, 9), self.distortion, self.own_lens[:, None]], axis=-1)
+        lenses = np.concatenate([self.K.reshape(-1, 9), self.distortion, self.h36m_lens[:, None]], axis=-1)
         for lens in np.unique(lenses, axis=0):
             own = (lenses == lens).all(axis=-1)
             K = lens[:9].reshape(3, 3)

@@ -281,7 +281,7 @@ def _fused(model: nn.Module) -> bool:
 
 
 def _joints_differ(known: Network | None, network: Network) -> bool:
-    return known is not None and skeleton.get(known.skeleton).joints != skeleton.get(network.skeleton).joints
+    return known is not None and skeleton.get(known.skeleton).joint_names != skeleton.get(network.skeleton).joint_names
 
 
 def _told(report: Report, known: Network | None, network: Network) -> str:

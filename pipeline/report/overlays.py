@@ -25,7 +25,7 @@ def draw_skeleton(image: np.ndarray, keypoints: np.ndarray, skeleton: Skeleton, 
         limb = keypoints[[parent, child]]  # (2, 2)
         if not np.isfinite(limb).all() or np.abs(limb).max() > 1e5:
             continue
-        name = skeleton.joints[child]
+        name = skeleton.joint_names[child]
         colour = LEFT if name.startswith("left_") else RIGHT if name.startswith("right_") else MIDDLE
         ends = [tuple(int(value) for value in np.round(end * 8)) for end in limb]
         cv2.line(canvas, ends[0], ends[1], colour, thick, cv2.LINE_AA, shift=3)

@@ -54,11 +54,11 @@ def held_out_sheet(data: SheetData, last: Poses) -> Sheet:
         how = "{value:.0f} mm from the peer on average"
     else:
         # Errors count up to one head size, so that one stray detection does not decide alone.
-        error = np.minimum(pck.head_distances(detections.points, data.true_keypoints, data.head_px), 1.0)
+        error = np.minimum(pck.head_distances(detections.keypoints, data.true_keypoints, data.head_px), 1.0)
         values = _mean_by_frame(np.where(data.frames.present[..., None], error, np.nan))
         how = "detections {value:.2f} head sizes from the ground truth on average"
     if not np.isfinite(values).any():
-        values, how = _mean_by_frame(last.error), "{value:.1f} px between detections and projected pose"
+        values, how = _mean_by_frame(last.error_px), "{value:.1f} px between detections and projected pose"
     values = np.where(data.frames.keys.split == "test", values, np.nan)
     return Sheet(
         identifier="test-sheet",
@@ -74,14 +74,14 @@ def labelled_sheet(data: SheetData, labels: Labels, model: str) -> Sheet:
     accepted = labels.reason == Reason.ACCEPTED
     values = np.full(len(data.frames), np.nan)
     if data.truth.origin != "peer":
-        error = np.minimum(pck.head_distances(labels.points, data.true_keypoints, data.head_px), 1.0)
+        error = np.minimum(pck.head_distances(labels.keypoints, data.true_keypoints, data.head_px), 1.0)
         values = _mean_by_frame(np.where(accepted, error, np.nan))
     how = "labels {value:.2f} head sizes from the ground truth on average"
     if not np.isfinite(values).any():
         values = 100.0 - 100.0 * accepted.mean(axis=(1, 2))
         how = "{value:.0f} % of the joints without a label"
     values = np.where(data.frames.keys.split == "train", values, np.nan)
-    keypoints = _keypoints(data) | {"label": np.where(accepted[..., None], labels.points, np.nan)}
+    keypoints = _keypoints(data) | {"label": np.where(accepted[..., None], labels.keypoints, np.nan)}
     return Sheet(
         identifier="train-sheet",
         title=f"Frames that {model} learned from",
@@ -94,7 +94,7 @@ def labelled_sheet(data: SheetData, labels: Labels, model: str) -> Sheet:
 def _keypoints(data: SheetData) -> dict[str, np.ndarray]:
     """Return the keypoints of each layer, the lowest layer first: the truth, then the models' detections."""
     truth = {"truth": data.true_keypoints} if np.isfinite(data.true_keypoints).any() else {}
-    return truth | {f"m{index}": maps.points for index, maps in enumerate(data.detections.values())}
+    return truth | {f"m{index}": maps.keypoints for index, maps in enumerate(data.detections.values())}
 
 
 def _layers(data: SheetData) -> tuple[Layer, ...]:
@@ -130,7 +130,7 @@ def _frames(
             if not frames.present[row, view]:
                 continue
             address, square_from_image = thumbnail(
-                frames.picture(row, view), frames.crop_from_image[row, view], frames.box[row, view], side
+                frames.image(row, view), frames.crop_from_image[row, view], frames.box[row, view], side
             )
             layers = overlay(
                 {name: each[row, view] for name, each in keypoints.items()}, square_from_image, side, skeleton

@@ -32,7 +32,7 @@ def body_scale(joints: np.ndarray, skeleton: Skeleton) -> float:
     for side in ("left", "right"):
         for child, (parent, adult_mm) in _ADULT_MM.items():
             names = f"{side}_{parent}", f"{side}_{child}"
-            if all(name in skeleton.joints for name in names):
+            if all(name in skeleton.joint_names for name in names):
                 length_mm = np.linalg.norm(
                     joints[:, skeleton.index(names[0])] - joints[:, skeleton.index(names[1])], axis=-1
                 )
@@ -74,7 +74,7 @@ def check_body(joints: np.ndarray, skeleton: Skeleton, scale: float) -> Iterator
 
 def _mean_joint(joints: np.ndarray, skeleton: Skeleton, *names: str) -> np.ndarray:
     """Return (frames, 3), the mean of those of some joints that are known; NaN if none is."""
-    chosen = [joints[:, skeleton.index(name)] for name in names if name in skeleton.joints]
+    chosen = [joints[:, skeleton.index(name)] for name in names if name in skeleton.joint_names]
     if not chosen:
         return np.full((len(joints), 3), np.nan)
     stacked = np.stack(chosen)

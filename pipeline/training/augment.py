@@ -156,7 +156,7 @@ def half_body(
     labelled = np.isfinite(keypoints).all(axis=-1)
     if labelled.sum() <= _MIN_KEYPOINTS:
         return box
-    is_leg = np.array([joint.endswith(_LEGS) for joint in skeleton.joints])
+    is_leg = np.array([joint.endswith(_LEGS) for joint in skeleton.joint_names])
     upper, lower = keypoints[labelled & ~is_leg], keypoints[labelled & is_leg]
     first, second = (upper, lower) if rng.random() < _UPPER_PROB else (lower, upper)
     half = first if len(first) > 2 else second

@@ -60,7 +60,7 @@ class Occlusion:
 def part_joints(part: str, skeleton: Skeleton) -> list[str]:
     """Return the names of a part's joints that the skeleton has."""
     if part == "head":
-        names = list(_FACE) if "left_eye" in skeleton.joints else ["head_top", "upper_neck"]
+        names = list(_FACE) if "left_eye" in skeleton.joint_names else ["head_top", "upper_neck"]
     elif part in _LIMBS:
         side, limb = part.split("_")
         names = [
@@ -72,7 +72,7 @@ def part_joints(part: str, skeleton: Skeleton) -> list[str]:
     elif part == "corpus":
         names = [f"{side}_{joint}" for joint in ("shoulder", "hip") for side in ("left", "right")]
     elif part in ("left_side", "right_side"):
-        names = [joint for joint in skeleton.joints if joint.startswith(part.removesuffix("side"))]
+        names = [joint for joint in skeleton.joint_names if joint.startswith(part.removesuffix("side"))]
     elif part in ("upper_body", "lower_body"):
         low = ("hip", "knee", "ankle")
         legs = [f"{side}_{joint}" for joint in low for side in ("left", "right")]
@@ -81,7 +81,7 @@ def part_joints(part: str, skeleton: Skeleton) -> list[str]:
         names = high if part == "upper_body" else legs
     else:
         raise ValueError(f"no part of the body is called '{part}'; known ones are {', '.join(PARTS)}")
-    return [joint for joint in names if joint in skeleton.joints]
+    return [joint for joint in names if joint in skeleton.joint_names]
 
 
 def region(part: str, keypoints: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray] | None:
@@ -92,7 +92,7 @@ def region(part: str, keypoints: np.ndarray, skeleton: Skeleton) -> tuple[np.nda
     """
     labelled = {joint: keypoints[skeleton.index(joint)] for joint in part_joints(part, skeleton)}
     labelled = {joint: point for joint, point in labelled.items() if np.isfinite(point).all()}
-    if part == "head" and "head_top" in skeleton.joints and "left_eye" not in skeleton.joints:
+    if part == "head" and "head_top" in skeleton.joint_names and "left_eye" not in skeleton.joint_names:
         if len(labelled) < 2:
             return None
         top, neck = labelled.values()
@@ -153,7 +153,7 @@ def hide(
     """
     height, width = image.shape[:2]
     inside = np.zeros((height, width), dtype=bool)
-    if target in skeleton.joints:
+    if target in skeleton.joint_names:
         x, y = keypoints[skeleton.index(target)]
         within = (0 <= x < height and 0 <= y < width) if settings.published_axis_bug else True
         if np.isfinite(x) and np.isfinite(y) and within:
@@ -231,7 +231,7 @@ def occlude(
             if choices:
                 target = choices[int(rng.integers(len(choices)))]
                 image = hide(image, keypoints, skeleton, target, how=how, settings=settings)
-                part = None if target in skeleton.joints else region(target, keypoints, skeleton)
+                part = None if target in skeleton.joint_names else region(target, keypoints, skeleton)
                 if settings.unlabel_hidden and part is not None:
                     keypoints = unlabel(keypoints, *part)
     if settings.multiple > 0:
@@ -251,7 +251,7 @@ def unlabel(keypoints: np.ndarray, centre: np.ndarray, widths: np.ndarray) -> np
 
 
 def _choices(keypoints: np.ndarray, skeleton: Skeleton, target: str) -> list[str]:
-    joints = [joint for joint, point in zip(skeleton.joints, keypoints, strict=True) if np.isfinite(point).all()]
+    joints = [joint for joint, point in zip(skeleton.joint_names, keypoints, strict=True) if np.isfinite(point).all()]
     parts: Sequence[str] = () if not joints else RANDOM_PARTS if target == "part" else PARTS
     return [*(joints if target != "part" else []), *(parts if target != "joint" else [])]
 

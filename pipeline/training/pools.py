@@ -180,18 +180,18 @@ def pool_of_samples(samples: Samples, split: str, skeleton: Skeleton, share: flo
         ValueError: the split is empty, or none of the network's joints is labelled.
     """
     rows = np.flatnonzero(samples.split == split)
-    keypoints = reorder(samples.joints[rows], skeleton, samples.skeleton)
+    keypoints = reorder(samples.keypoints[rows], skeleton, samples.skeleton)
     labelled = np.isfinite(keypoints).all(axis=-1)  # (rows, joints)
     if not labelled.any():
         raise ValueError(f"the source has no labelled joint in its split '{split}'; nothing can be learned from it")
     depth = None
     if samples.space is not None:
-        depth_px = samples.space.rows(rows).depth_px(samples.skeleton.root)
+        depth_px = samples.space.take(rows).depth_px(samples.skeleton.root)
         depth = reorder(depth_px[..., None], skeleton, samples.skeleton)[..., 0]
     return Pool(
-        image=lambda row: samples.picture(rows[row]),
+        image=lambda row: samples.image(rows[row]),
         stored_from_image=samples.crop_from_image[rows],
-        box=samples.rectangle[rows],
+        box=samples.person_box[rows],
         keypoints=keypoints,
         weights=labelled.astype(np.float32),
         skeleton=skeleton,
@@ -222,7 +222,7 @@ def pool_of_labels(
     frames.keys.require_same(labels.keys, "labels")
     if frames.views != labels.views:
         raise ValueError(f"labels: of the views {', '.join(labels.views)}, the frames have {', '.join(frames.views)}")
-    keypoints = reorder(labels.points, skeleton, labels.skeleton)
+    keypoints = reorder(labels.keypoints, skeleton, labels.skeleton)
     weights = reorder(labels.weights[..., None], skeleton, labels.skeleton)[..., 0]
     weights = np.where(np.isfinite(keypoints).all(axis=-1), np.nan_to_num(weights), 0.0)
     weights = weights * frames.present[..., None]
@@ -236,13 +236,13 @@ def pool_of_labels(
         ]
         if unlabelled:
             raise ValueError(f"labels: not one in view {unlabelled[0]}; fusion needs some in each (is it held out?)")
-        usable = frames.present & np.isfinite(labels.box).all(axis=-1)
+        usable = frames.present & np.isfinite(labels.person_box).all(axis=-1)
         frame, view = np.nonzero(learnable | (learnable.any(axis=-1, keepdims=True) & usable))
     frame_groups = np.split(np.arange(len(frame)), np.flatnonzero(np.diff(frame)) + 1)
     return Pool(
-        image=lambda row: frames.picture(int(frame[row]), int(view[row])),
+        image=lambda row: frames.image(int(frame[row]), int(view[row])),
         stored_from_image=frames.crop_from_image[frame, view],
-        box=labels.box[frame, view],
+        box=labels.person_box[frame, view],
         keypoints=keypoints[frame, view],
         weights=weights[frame, view].astype(np.float32),
         skeleton=skeleton,

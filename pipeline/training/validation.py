@@ -47,7 +47,7 @@ def source_pckh(
     for samples in sets.values():
         rows = np.flatnonzero((samples.split == "valid") & np.isfinite(samples.head))
         if len(rows):
-            ground_truth = reorder(samples.joints[rows], skeleton, samples.skeleton)
+            ground_truth = reorder(samples.keypoints[rows], skeleton, samples.skeleton)
             predicted, _ = predict_keypoints(predict, samples, rows, input_format)
             columns.append((predicted, ground_truth, samples.head[rows]))
     if not columns:
@@ -109,18 +109,18 @@ def predict_joints(
         (rows, joints of the set, 3) mm in the camera's frame; NaN for joints that the network does not have.
     """
     assert samples.space is not None
-    root, space = samples.skeleton.root, samples.space.rows(rows)
+    root, space = samples.skeleton.root, samples.space.take(rows)
     keypoints, depth, start = [], [], 0
     # Coordinates are counted by the half-pixel rule, also those of a public checkpoint.
     for images, image_from_map in _inputs(samples, rows, replace(input_format, published=False), hide):
         coordinates = reorder(predict_coordinates(images), samples.skeleton, skeleton).astype(np.float64)
         if relative:
-            root_in_image = samples.joints[rows[start : start + len(images)]][:, [root]]
+            root_in_image = samples.keypoints[rows[start : start + len(images)]][:, [root]]
             coordinates[..., :2] += crops.transform(crops.inverse(image_from_map), root_in_image)
         keypoints.append(crops.transform(image_from_map, coordinates[..., :2]))
         depth.append(coordinates[..., 2] * np.sqrt(np.abs(np.linalg.det(image_from_map[..., :2])))[:, None])
         start += len(images)
-    return space.lifted(np.concatenate(keypoints), np.concatenate(depth), root)
+    return space.lift(np.concatenate(keypoints), np.concatenate(depth), root)
 
 
 def _inputs(
@@ -130,14 +130,14 @@ def _inputs(
     size, stride, published = input_format.size, input_format.stride, input_format.published
 
     def cut_out(row: int) -> tuple[np.ndarray, np.ndarray]:
-        stored_from_image, box = samples.crop_from_image[row], samples.rectangle[row]
+        stored_from_image, box = samples.crop_from_image[row], samples.person_box[row]
         cut, image_from_map = network_input(
-            samples.picture(row), stored_from_image, box, size, stride=stride, published=published
+            samples.image(row), stored_from_image, box, size, stride=stride, published=published
         )
         if hide is not None:
             map_from_image = crops.inverse(image_from_map)
             from_map = np.array([[stride, 0, 0], [0, stride, 0]]) if published else crop_from_map(stride)
-            cut = hide(cut, crops.transform(crops.compose(from_map, map_from_image), samples.joints[row]))
+            cut = hide(cut, crops.transform(crops.compose(from_map, map_from_image), samples.keypoints[row]))
         return cut, image_from_map
 
     for start in tqdm(range(0, len(rows), _BATCH), desc="predict", disable=None):

@@ -121,7 +121,7 @@ def coco_person(number: int, image: int, **changes: Any) -> dict[str, Any]:
 
 
 def coco(images: list[tuple[int, str]], people: list[dict[str, Any]]) -> dict[str, Any]:
-    person = {"id": 1, "name": "person", "keypoints": list(get("coco_17").joints), "skeleton": []}
+    person = {"id": 1, "name": "person", "keypoints": list(get("coco_17").joint_names), "skeleton": []}
     listed = [{"id": number, "file_name": name, "width": 200, "height": 180} for number, name in images]
     return {"images": listed, "annotations": people, "categories": [person]}
 

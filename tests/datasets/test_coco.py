@@ -46,7 +46,7 @@ def test_crowds_and_people_without_keypoints_area_or_image_do_not_count(folder):
 
 def test_a_keypoint_counts_where_its_flag_is_not_zero(folder):
     records = coco.read(folder)
-    names = records.skeleton.joints
+    names = records.skeleton.joint_names
     assert [names[joint] for joint in np.flatnonzero(np.isnan(records.keypoints[0, :, 0]))] == ["left_ear"]
     np.testing.assert_allclose(records.keypoints[0, 4], JOINTS[4])  # px, from 0, the right ear, which is occluded
 

@@ -11,7 +11,7 @@ from pipeline.datasets import trc
 from pipeline.skeleton import get
 from tests import raw_world
 
-NAMES = get("mpii_16").joints
+NAMES = get("mpii_16").joint_names
 
 
 def test_markers_come_back_in_mm(tmp_path: Path):

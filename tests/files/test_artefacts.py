@@ -16,7 +16,7 @@ from pipeline.files.frames import Frames
 from pipeline.files.heatmaps import Heatmaps
 from pipeline.files.keys import FrameKeys
 from pipeline.files.labels import Labels, Reason
-from pipeline.files.poses import Poses, Status
+from pipeline.files.poses import JointStatus, Poses
 from pipeline.files.samples import Samples
 from pipeline.files.truth import Truth
 from pipeline.skeleton import get
@@ -50,13 +50,13 @@ def write_detections(path: Path) -> None:
         keys=KEYS,
         views=VIEWS,
         skeleton=SKELETON,
-        points=numbers(3, 2, 16, 2, holes=True),
+        keypoints=numbers(3, 2, 16, 2, holes=True),
         scores=numbers(3, 2, 16) / 100,
     ).write(path)
 
 
 def write_poses(path: Path) -> None:
-    status = np.full((3, 16), Status.RAYS_PARALLEL, dtype=np.uint8)
+    status = np.full((3, 16), JointStatus.RAYS_PARALLEL, dtype=np.uint8)
     inliers = numbers(3, 2, 16) > 0
     Poses(
         keys=KEYS,
@@ -64,7 +64,7 @@ def write_poses(path: Path) -> None:
         skeleton=SKELETON,
         joints=numbers(3, 16, 3, holes=True),
         inliers=inliers,
-        error=numbers(3, 16),
+        error_px=numbers(3, 16),
         status=status,
     ).write(path)
 
@@ -73,7 +73,13 @@ def write_labels(path: Path) -> None:
     reason = np.full((3, 2, 16), Reason.OUTSIDE, dtype=np.uint8)
     points, box = numbers(3, 2, 16, 2, holes=True), numbers(3, 2, 4)
     Labels(
-        keys=KEYS, views=VIEWS, skeleton=SKELETON, points=points, weights=abs(numbers(3, 2, 16)), reason=reason, box=box
+        keys=KEYS,
+        views=VIEWS,
+        skeleton=SKELETON,
+        keypoints=points,
+        weights=abs(numbers(3, 2, 16)),
+        reason=reason,
+        person_box=box,
     ).write(path)
 
 
@@ -98,7 +104,7 @@ def write_samples(path: Path) -> None:
         skeleton=SKELETON,
         key=key,
         split=split,
-        joints=joints,
+        keypoints=joints,
         visible=visible,
         box=numbers(2, 4),
         head=numbers(2),
@@ -186,7 +192,7 @@ def test_detections_come_back(tmp_path):
     found = Detections.read(tmp_path / "a.h5")
     assert found.views == VIEWS
     assert found.skeleton == SKELETON
-    np.testing.assert_array_equal(found.points, numbers(3, 2, 16, 2, holes=True))
+    np.testing.assert_array_equal(found.keypoints, numbers(3, 2, 16, 2, holes=True))
     np.testing.assert_allclose(found.scores, numbers(3, 2, 16) / 100, rtol=1e-6)
 
 
@@ -194,8 +200,8 @@ def test_frames_come_back_and_a_missing_view_is_known(tmp_path):
     write_frames(tmp_path / "a.h5")
     found = Frames.read(tmp_path / "a.h5")
     assert found.present.tolist() == [[True, True], [True, True], [False, True]]
-    assert found.picture(1, 1).mean() == pytest.approx(60, abs=1)  # grey value of row 3
-    assert found.picture(2, 1).shape == (12, 16, 3)
+    assert found.image(1, 1).mean() == pytest.approx(60, abs=1)  # grey value of row 3
+    assert found.image(2, 1).shape == (12, 16, 3)
     np.testing.assert_array_equal(found.box, numbers(3, 2, 4))
 
 
@@ -227,7 +233,7 @@ def test_samples_come_back_and_arrays_may_be_filled_on_the_way(tmp_path):
         skeleton=SKELETON,
         key=names,
         split=names,
-        joints=joints,
+        keypoints=joints,
         visible=none,
         box=numbers(2, 4),
         head=numbers(2),
@@ -250,7 +256,7 @@ def test_heatmaps_come_back_as_whole_maps(tmp_path):
     np.testing.assert_array_equal(maps[..., 14:18, 14:22], windows[..., 1, 10:, 6:])
     np.testing.assert_array_equal(maps[..., 4:14, 8:14], windows[..., 0, 4:, 8:])  # the first one counts
     assert not maps[..., 18:, 22:].any()
-    assert len(Heatmaps.read(tmp_path / "a.h5", windows=False).windows) == 0
+    assert len(Heatmaps.read(tmp_path / "a.h5", maps=False).peak_patches) == 0
 
 
 def test_maps_of_any_frames_in_any_order_are_read_alone(tmp_path):
@@ -293,9 +299,9 @@ def test_heatmaps_are_written_alike_in_blocks_and_parts_of_any_size(tmp_path, mo
     monkeypatch.setattr(heatmaps, "_AT_ONCE", 1000)
     with heatmaps.writing(tmp_path / "b.h5", KEYS, VIEWS, SKELETON, (24, 20)) as writer:
         for rows in (slice(0, 1), slice(1, 1), slice(1, 3)):
-            stored = [found.windows, found.corners, found.background, found.background_scale]
+            stored = [found.peak_patches, found.patch_corners, found.coarse_map, found.coarse_scale]
             writer.append(
-                found.points[rows], found.scores[rows], found.image_from_map[rows], [each[rows] for each in stored]
+                found.keypoints[rows], found.scores[rows], found.image_from_map[rows], [each[rows] for each in stored]
             )
     assert (tmp_path / "b.h5").read_bytes() == (tmp_path / "a.h5").read_bytes()
 
@@ -318,10 +324,10 @@ def test_poses_labels_and_truth_come_back(tmp_path):
     write_poses(tmp_path / "p.h5")
     poses = Poses.read(tmp_path / "p.h5")
     np.testing.assert_array_equal(poses.joints, numbers(3, 16, 3, holes=True))
-    np.testing.assert_array_equal(poses.known, np.isfinite(numbers(3, 16, 3, holes=True)).all(-1))
+    np.testing.assert_array_equal(poses.valid, np.isfinite(numbers(3, 16, 3, holes=True)).all(-1))
     write_labels(tmp_path / "l.h5")
     labels = Labels.read(tmp_path / "l.h5")
-    np.testing.assert_array_equal(labels.points, numbers(3, 2, 16, 2, holes=True))
+    np.testing.assert_array_equal(labels.keypoints, numbers(3, 2, 16, 2, holes=True))
     assert (labels.reason == Reason.OUTSIDE).all()
     write_truth(tmp_path / "t.h5")
     truth = Truth.read(tmp_path / "t.h5")
@@ -418,12 +424,12 @@ def test_samples_know_the_persons_own_rectangle_or_take_the_square(tmp_path):
             skeleton=SKELETON,
             key=names,
             split=names,
-            joints=joints,
+            keypoints=joints,
             visible=np.ones((2, 16), dtype=bool),
             box=box,
             head=numbers(2),
             crop_from_image=numbers(2, 2, 3),
             jpegs=made,
-            extent=extent,
+            person_size=extent,
         )
-        np.testing.assert_array_equal(Samples.read(tmp_path / "a.h5").rectangle, expected)
+        np.testing.assert_array_equal(Samples.read(tmp_path / "a.h5").person_box, expected)

@@ -8,7 +8,7 @@ from pipeline.skeleton import get
 from tests import raw_world
 from tests.tiny_world import camera_ring
 
-JOINTS = get("body_25b").joints
+JOINTS = get("body_25b").joint_names
 
 
 def crowd(

@@ -55,7 +55,7 @@ def shift_poses(world: tiny_world.World, name: str, shift: list[float], rows: np
         skeleton=old.skeleton,
         joints=joints,
         inliers=old.inliers,
-        error=old.error,
+        error_px=old.error_px,
         status=old.status,
     ).write(world.data("r1") / name)
 
@@ -135,12 +135,12 @@ def test_a_view_without_a_picture_does_not_count_against_the_network(world, monk
     before = evaluate(world, monkeypatch)
     gone = seen.image_from_map.copy()
     gone[:, 0] = np.nan
-    points = seen.points.copy()
+    points = seen.keypoints.copy()
     points[:, 0] = np.nan
     from pipeline.files import heatmaps
 
     with heatmaps.writing(path, seen.keys, seen.views, seen.skeleton, seen.map_size) as writer:
-        writer.append(points, seen.scores, gone, (seen.windows, seen.corners))
+        writer.append(points, seen.scores, gone, (seen.peak_patches, seen.patch_corners))
     values = evaluate(world, monkeypatch)
     assert "cam01" not in values["by_view"]
     assert values["by_view"]["cam02"] == before["by_view"]["cam02"]

@@ -44,10 +44,10 @@ def world(tmp_path: Path) -> tiny_world.World:
         keys=old.keys,
         views=old.views,
         skeleton=old.skeleton,
-        points=points,
+        keypoints=points,
         weights=(reason == 0).astype(float),
         reason=reason,
-        box=old.box,
+        person_box=old.person_box,
     ).write(world.data("r1") / "labels.h5")
     return world
 
@@ -72,7 +72,7 @@ def test_the_refused_ones_are_judged_by_where_their_pose_projects(world, monkeyp
         skeleton=old.skeleton,
         joints=joints,
         inliers=old.inliers,
-        error=old.error,
+        error_px=old.error_px,
         status=old.status,
     ).write(world.data("r0") / "poses.h5")
     assert evaluate_labels(world, monkeypatch, poses=True)["refused_pckh_50"] == 25

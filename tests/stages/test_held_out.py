@@ -45,7 +45,7 @@ def test_what_the_held_out_camera_sees_changes_nothing_that_is_learned(tmp_path:
         seen.points[:, VIEW] += off
         found.append(run_all(seen, monkeypatch))
     for one, other in zip(*found, strict=True):
-        for field in ("joints", "inliers") if isinstance(one, Poses) else ("points", "weights", "reason"):
+        for field in ("joints", "inliers") if isinstance(one, Poses) else ("keypoints", "weights", "reason"):
             np.testing.assert_array_equal(getattr(one, field), getattr(other, field))
     poses, rpsm, labels = found[0]
     assert not poses.inliers[:, VIEW].any() and not rpsm.inliers[:, VIEW].any()

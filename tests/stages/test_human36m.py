@@ -110,7 +110,7 @@ def test_from_files_to_3d(layout, tmp_path, made, monkeypatch):
     key, number = key_of(found.keys.sequence[row]), int(found.keys.number[row])
     x, y = made.keypoints(key)[number - 1, view, 3]  # an ankle's dot
     at = found.crop_from_image[row, view] @ [x, y, 1]
-    blue, _, red = found.picture(row, view)[tuple(at[::-1].round().astype(int))].astype(int)
+    blue, _, red = found.image(row, view)[tuple(at[::-1].round().astype(int))].astype(int)
     assert red - blue > 80  # grey values: the dot is yellow, the rest is grey
     with h5py.File(out / "target.h5") as file:
         assert file.attrs.get("decoder", "") == (videos.decoder() if layout == "release" else "")
@@ -253,8 +253,8 @@ def test_as_a_labelled_source(tmp_path, made, layout):
     with h5py.File(tmp_path / "s.h5") as file:
         assert file.attrs.get("decoder", "") == (videos.decoder() if layout == "release" else "")
     for row in (0, len(found) - 1):  # the yellow dots are where the labels say
-        at = found.crop_from_image[row] @ np.append(found.joints[row, 3], 1)
-        blue, _, red = found.picture(row)[tuple(at[::-1].round().astype(int))].astype(int)
+        at = found.crop_from_image[row] @ np.append(found.keypoints[row, 3], 1)
+        blue, _, red = found.image(row)[tuple(at[::-1].round().astype(int))].astype(int)
         assert red - blue > 60  # grey values
 
 
@@ -293,10 +293,10 @@ def test_from_detections_to_a_metric_that_says_its_recipe(tmp_path, made, monkey
 
     found, target = Detections.read(out / "detections.h5"), Frames.read(out / "target.h5")
     map_from_image = crops.crop_from_image(target.box, 32)
-    maps = render(crops.transform(map_from_image, found.points), (32, 32), 1.5)
+    maps = render(crops.transform(map_from_image, found.keypoints), (32, 32), 1.5)
     side = heatmap_file.patch_side((32, 32))
     with heatmap_file.writing(out / "heatmaps.h5", found.keys, found.views, found.skeleton, (32, 32)) as writer:
-        writer.append(found.points, found.scores, crops.inverse(map_from_image), peak_patches(maps, side))
+        writer.append(found.keypoints, found.scores, crops.inverse(map_from_image), peak_patches(maps, side))
     params = tmp_path / "params.yaml"
     params.write_text(PARAMS + "evaluate:\n  curve_limit: 0.5\n  curve_points: 11\n")
     common = {"heatmaps": out / "heatmaps.h5", "cameras": out / "cameras.toml", "params": params}

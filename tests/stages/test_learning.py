@@ -46,7 +46,7 @@ def world(tmp_path, monkeypatch):
         skeleton=skeleton,
         key=np.array([f"picture_{row}" for row in range(ROWS)]),
         split=np.array(["train"] * (ROWS - 2) + ["valid"] * 2),
-        joints=rng.uniform(8, 56, (ROWS, len(skeleton), 2)),
+        keypoints=rng.uniform(8, 56, (ROWS, len(skeleton), 2)),
         visible=np.ones((ROWS, len(skeleton)), dtype=bool),
         box=np.tile([-0.5, -0.5, 63.5, 63.5], (ROWS, 1)),
         head=np.full(ROWS, 10.0),
@@ -101,9 +101,11 @@ def test_every_frame_and_view_gets_maps_and_peaks_that_lie_in_its_box(world):
     found.keys.require_same(frames.keys, "heatmaps")
     assert found.views == frames.views
     assert found.map_size == (16, 16)
-    seen = np.isfinite(found.points).all(-1)
+    seen = np.isfinite(found.keypoints).all(-1)
     margin = 2 * (frames.box[..., 2] - frames.box[..., 0])[..., None, None] / 16  # two map px
-    inside = (found.points > frames.box[:, :, None, :2] - margin) & (found.points < frames.box[:, :, None, 2:] + margin)
+    inside = (found.keypoints > frames.box[:, :, None, :2] - margin) & (
+        found.keypoints < frames.box[:, :, None, 2:] + margin
+    )
     assert inside[seen].all()
     assert ((found.scores > 0) == seen).all()
 
@@ -113,7 +115,7 @@ def test_the_flip_test_changes_maps_but_not_their_meaning(world):
     plain = run_export(world, model, "plain.h5")
     change(world, lambda values: values["export"].update(flip_test=True))
     flipped = run_export(world, model, "flipped.h5")
-    assert not np.array_equal(plain.windows, flipped.windows)
+    assert not np.array_equal(plain.peak_patches, flipped.peak_patches)
     np.testing.assert_array_equal(plain.image_from_map, flipped.image_from_map)
 
 
@@ -122,8 +124,8 @@ def test_a_rounds_boxes_move_what_the_network_sees(world):
     path = world.data("r1") / "labels.h5"
     labels = Labels.read(path)
     moved = world.root / "moved.h5"
-    box = labels.box + np.array([5.0, 0, 5, 0])
-    dataclasses.replace(labels, box=box).write(moved)
+    box = labels.person_box + np.array([5.0, 0, 5, 0])
+    dataclasses.replace(labels, person_box=box).write(moved)
     one, other = (run_export(world, model, f"{p.stem}.h5", "--labels", str(p)) for p in (path, moved))
     np.testing.assert_allclose(other.image_from_map[..., 0, 2] - one.image_from_map[..., 0, 2], 5.0, atol=1e-3)  # px
 
@@ -135,15 +137,15 @@ def test_foreign_detections_stand_in_for_the_first_teacher_by_name(world):
     wrist = foreign.index("left_wrist")
     points[:, :, wrist] = (frames.box[..., :2] + frames.box[..., 2:]) / 2
     scores = np.where(np.isfinite(points).all(-1), 0.8, 0.0)
-    Detections(keys=frames.keys, views=frames.views, skeleton=foreign, points=points, scores=scores).write(
+    Detections(keys=frames.keys, views=frames.views, skeleton=foreign, keypoints=points, scores=scores).write(
         world.root / "detections.h5"
     )
     model = run_pretrain(world)
     change(world, lambda values: values["export"].update(first_teacher="detections"))
     found = run_export(world, model, "heatmaps.h5", "--detections", "detections.h5")
     ours = get("mpii_16").index("left_wrist")
-    np.testing.assert_allclose(found.points[:, :, ours], points[:, :, wrist])
-    assert np.isnan(np.delete(found.points, ours, axis=2)).all()
+    np.testing.assert_allclose(found.keypoints[:, :, ours], points[:, :, wrist])
+    assert np.isnan(np.delete(found.keypoints, ours, axis=2)).all()
     assert found.maps(slice(0, 1))[0, 0, ours].max() == pytest.approx(0.8, abs=0.1)
 
 
@@ -152,7 +154,11 @@ def test_detections_that_were_asked_for_and_are_not_there_are_an_error(world, ca
     skeleton = get("mpii_16")
     nothing = np.full((len(frames), 4, 16, 2), np.nan)
     Detections(
-        keys=frames.keys, views=frames.views, skeleton=skeleton, points=nothing, scores=np.zeros((len(frames), 4, 16))
+        keys=frames.keys,
+        views=frames.views,
+        skeleton=skeleton,
+        keypoints=nothing,
+        scores=np.zeros((len(frames), 4, 16)),
     ).write(Path("none.h5"))
     model = run_pretrain(world)
     change(world, lambda values: values["export"].update(first_teacher="detections"))
@@ -170,7 +176,7 @@ def test_a_student_learns_from_pseudo_labels_and_the_control_does_not_see_them(w
     assert student != control
     path = world.data("r1") / "labels.h5"
     labels = Labels.read(path)
-    shifted = dataclasses.replace(labels, points=labels.points + 3)
+    shifted = dataclasses.replace(labels, keypoints=labels.keypoints + 3)
     path.unlink()
     shifted.write(path)
     assert run_retrain(world, model, "control2.pt").read_bytes() == control
@@ -187,10 +193,10 @@ def test_a_round_without_a_single_label_ends_in_a_sentence(world, capsys):
         keys=labels.keys,
         views=labels.views,
         skeleton=labels.skeleton,
-        points=labels.points * np.nan,
+        keypoints=labels.keypoints * np.nan,
         weights=labels.weights * 0,
         reason=labels.reason,
-        box=labels.box,
+        person_box=labels.person_box,
     ).write(path)
     with pytest.raises(SystemExit, match="1"):
         run_retrain(world, model)
@@ -407,7 +413,7 @@ def test_fusion_begins_in_the_first_round_is_exported_and_kept_by_the_next(world
     network, model = build.load(student)
     build.save(world.root / "alone.pt", network, build.single_view(model).state_dict())
     alone = run_export(world, world.root / "alone.pt", "alone.h5")
-    assert not np.array_equal(together.points, alone.points)
+    assert not np.array_equal(together.keypoints, alone.keypoints)
     assert run_retrain(world, student, "second.pt").read_bytes() != student.read_bytes()
     assert keys_of(world.root / "second.pt") == keys_of(student)
     flags = ["--source", "source.h5", "--out", "on.pt", "--metrics", "on.json", "--curve", "on.csv"]
@@ -422,16 +428,16 @@ def test_a_frame_that_lacks_a_view_is_not_fused(world):
     student = run_retrain(world, run_pretrain(world))
     whole = run_export(world, student, "whole.h5", "--labels", str(world.data("r1") / "labels.h5"))
     labels = Labels.read(world.data("r1") / "labels.h5")
-    box = labels.box.copy()
+    box = labels.person_box.copy()
     box[1, 2] = np.nan
-    dataclasses.replace(labels, box=box).write(world.root / "lacking.h5")
+    dataclasses.replace(labels, person_box=box).write(world.root / "lacking.h5")
     part = run_export(world, student, "part.h5", "--labels", "lacking.h5")
     network, model = build.load(student)
     build.save(world.root / "alone.pt", network, build.single_view(model).state_dict())
     alone = run_export(world, world.root / "alone.pt", "alone.h5", "--labels", str(world.data("r1") / "labels.h5"))
-    np.testing.assert_array_equal(part.points[[0, 2, 3, 4]], whole.points[[0, 2, 3, 4]])
-    np.testing.assert_allclose(part.points[1, [0, 1, 3]], alone.points[1, [0, 1, 3]], atol=0.05)  # px
-    assert np.isnan(part.points[1, 2]).all()
+    np.testing.assert_array_equal(part.keypoints[[0, 2, 3, 4]], whole.keypoints[[0, 2, 3, 4]])
+    np.testing.assert_allclose(part.keypoints[1, [0, 1, 3]], alone.keypoints[1, [0, 1, 3]], atol=0.05)  # px
+    assert np.isnan(part.keypoints[1, 2]).all()
 
 
 def test_the_loss_before_and_after_fusion_falls_and_the_same_inputs_give_the_same_bytes(world):
@@ -479,10 +485,10 @@ def test_fusion_cannot_learn_a_view_without_labels_nor_mirror_views_nor_be_consi
         keys=labels.keys,
         views=labels.views,
         skeleton=labels.skeleton,
-        points=labels.points,
+        keypoints=labels.keypoints,
         weights=weights,
         reason=labels.reason,
-        box=labels.box,
+        person_box=labels.person_box,
     ).write(path)
     with pytest.raises(SystemExit, match="1"):
         run_retrain(world, model, "blind.pt")

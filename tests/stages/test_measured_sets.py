@@ -76,9 +76,9 @@ def test_a_keypoint_with_its_depth_lifts_to_its_joint(root):
     assert space is not None and len(space.joints) == len(samples)
     depth = space.depth_px(names.root)
     assert np.abs(depth[:, names.root]).max() == 0
-    np.testing.assert_allclose(space.lifted(samples.joints, depth, names.root), space.joints, atol=0.05)  # mm
-    views = sorted((int(moment), int(view)) for moment, view in zip(space.moment, space.view, strict=True))
-    assert views == [(moment, view) for moment in sorted(set(space.moment.tolist())) for view in range(4)]
+    np.testing.assert_allclose(space.lift(samples.keypoints, depth, names.root), space.joints, atol=0.05)  # mm
+    views = sorted((int(moment), int(view)) for moment, view in zip(space.frame_group, space.view, strict=True))
+    assert views == [(moment, view) for moment in sorted(set(space.frame_group.tolist())) for view in range(4)]
 
 
 def test_the_challenges_poses_are_seen_from_far_away(root):
@@ -89,7 +89,7 @@ def test_the_challenges_poses_are_seen_from_far_away(root):
     records = challenge.read(folder)
     poses = challenge.read_poses(folder).joints[: len(records)]
     space, pelvis = records.space, records.skeleton.root
-    found = space.lifted(records.keypoints, space.depth_px(pelvis), pelvis)
+    found = space.lift(records.keypoints, space.depth_px(pelvis), pelvis)
     np.testing.assert_allclose(found, space.joints, atol=0.5)  # mm
     off = found - found[:, [pelvis]]
     poses = poses - poses[:, [pelvis]]

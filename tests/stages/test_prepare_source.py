@@ -69,7 +69,7 @@ def test_keys_splits_boxes_and_heads(people, monkeypatch):
     # centre (91, 92 + 15 * 0.6) is (90, 100) from 0; the side is 200 * 0.6 * 1.25
     np.testing.assert_allclose(samples.box[0], [15, 25, 165, 175])  # px
     np.testing.assert_allclose(samples.head, [np.nan, np.nan, np.nan, 0.6 * 50])  # px
-    np.testing.assert_allclose(samples.joints[0], np.array(JOINTS) - 1.0)  # px, from 0
+    np.testing.assert_allclose(samples.keypoints[0], np.array(JOINTS) - 1.0)  # px, from 0
     assert samples.visible.all()
 
 
@@ -77,7 +77,7 @@ def test_crops_show_the_image_where_their_affine_says(people, monkeypatch):
     samples = prepare(people, monkeypatch, jpeg_quality=100)
     image = cv2.imread(str(people / "images/b.jpg"))
     for row in (0, 2):
-        crop = samples.picture(row)
+        crop = samples.image(row)
         expected = crops.warp(image, samples.crop_from_image[row], len(crop))
         assert abs(crop.astype(int) - expected.astype(int)).mean() < 3  # grey values
     box = crops.transform(samples.crop_from_image[0], samples.box[0].reshape(2, 2))
@@ -89,15 +89,15 @@ def test_crops_show_the_image_where_their_affine_says(people, monkeypatch):
 def test_nothing_is_enlarged(people, monkeypatch):
     samples = prepare(people, monkeypatch, cache_size=400)
     np.testing.assert_allclose(samples.crop_from_image[0, :, :2], np.eye(2))
-    assert samples.picture(0).shape[0] == 210  # px: 150 times 1.4
+    assert samples.image(0).shape[0] == 210  # px: 150 times 1.4
 
 
 def test_joints_without_a_label_or_outside_are_nan(people, monkeypatch):
     outside = [[300, 20], *JOINTS[1:]]
     put(people, "train", [record("a.jpg", joints=outside, joints_vis=[1] * 15 + [0])])
     samples = prepare(people, monkeypatch)
-    assert np.isnan(samples.joints[0, [0, 15]]).all()
-    assert np.isfinite(samples.joints[0, 1:15]).all()
+    assert np.isnan(samples.keypoints[0, [0, 15]]).all()
+    assert np.isfinite(samples.keypoints[0, 1:15]).all()
     assert samples.visible[0].tolist() == [False, *[True] * 14, False]
 
 
@@ -228,7 +228,7 @@ def test_persons_of_unusable_images_are_left_out_where_that_is_asked_for(people,
     (people / "annot/gt_valid.mat").unlink()
     samples = prepare(people, monkeypatch, unreadable="skip")
     assert samples.key.tolist() == ["b.jpg#0", "b.jpg#1", "c.jpg#0"]
-    assert samples.picture(2).shape == (68, 68, 3)
+    assert samples.image(2).shape == (68, 68, 3)
     said = capsys.readouterr().out
     assert "left out: " in said
     assert "a.jpg: the picture is truncated" in said
@@ -316,4 +316,4 @@ def test_other_images_under_the_same_names_are_not_taken_from_an_earlier_run(peo
     assert list((people.parent / "data/scratch").glob("*/crops")) != []
     (people / "images/a.jpg").write_bytes(whole)
     samples = prepare(people, monkeypatch)
-    np.testing.assert_array_equal(samples.picture(0), samples.picture(1))
+    np.testing.assert_array_equal(samples.image(0), samples.image(1))

@@ -25,7 +25,7 @@ def prepare(raw: Raw, monkeypatch: pytest.MonkeyPatch, **params: object) -> Trut
 
 def test_our_own_names_come_through(raw, monkeypatch):
     truth = prepare(raw, monkeypatch)
-    np.testing.assert_allclose(truth.joints, raw_world.people(MPII.joints, 5), atol=1e-3)  # mm
+    np.testing.assert_allclose(truth.joints, raw_world.people(MPII.joint_names, 5), atol=1e-3)  # mm
     np.testing.assert_allclose(truth.head, 0.75 * np.hypot(20, 220))  # mm
     assert truth.origin == "truth"
     assert truth.keys.number.tolist() == [0, 1, 2, 3, 4]
@@ -47,7 +47,7 @@ def test_a_peer_with_other_names_axes_units_and_numbers(raw, monkeypatch):
 
 
 def test_frames_that_the_file_lacks_are_nan(raw, monkeypatch):
-    raw_world.write_markers(raw.truth, MPII.joints, raw_world.people(MPII.joints, 5)[3:], first=3)
+    raw_world.write_markers(raw.truth, MPII.joint_names, raw_world.people(MPII.joint_names, 5)[3:], first=3)
     truth = prepare(raw, monkeypatch)
     assert np.isnan(truth.joints[:3]).all()
     assert np.isfinite(truth.joints[3:]).all()
@@ -67,13 +67,13 @@ def test_a_folder_has_a_file_a_sequence(raw, monkeypatch, capsys):
 
 
 def damage(raw: Raw, what: str) -> None:
-    joints = raw_world.people(MPII.joints, 5)
+    joints = raw_world.people(MPII.joint_names, 5)
     text = raw.truth.read_text()
     match what:
         case "metres":
-            raw_world.write_markers(raw.truth, MPII.joints, joints, units="mm", scale=0.001)
+            raw_world.write_markers(raw.truth, MPII.joint_names, joints, units="mm", scale=0.001)
         case "millimetres":
-            raw_world.write_markers(raw.truth, MPII.joints, joints, units="m")
+            raw_world.write_markers(raw.truth, MPII.joint_names, joints, units="m")
         case "units":
             raw.truth.write_text(text.replace("\tmm\t", "\tfeet\t"))
         case "row":
@@ -83,7 +83,7 @@ def damage(raw: Raw, what: str) -> None:
         case "kind":
             raw.truth.write_text("x,y,z\n1,2,3\n")
         case "numbers":
-            raw_world.write_markers(raw.truth, MPII.joints, joints, first=100)
+            raw_world.write_markers(raw.truth, MPII.joint_names, joints, first=100)
         case "names":
             raw_world.write_markers(raw.truth, tuple(f"m{number}" for number in range(16)), joints)
         case "absent":

@@ -71,13 +71,13 @@ def set_teacher(seen: Seen, name: str, joints: np.ndarray) -> None:
 
 def test_what_all_views_agree_on_is_a_label_in_the_train_split_and_nowhere_else(seen, label):
     labels, values = label()
-    np.testing.assert_allclose(labels.points[TRAIN], clean(seen), atol=1e-3)  # px
+    np.testing.assert_allclose(labels.keypoints[TRAIN], clean(seen), atol=1e-3)  # px
     assert (labels.weights[TRAIN] == 1).all()
     assert (labels.reason[TRAIN] == Reason.ACCEPTED).all()
     assert (labels.reason[6:] == Reason.TEST_SPLIT).all()
-    assert np.isnan(labels.points[6:]).all()
+    assert np.isnan(labels.keypoints[6:]).all()
     assert not labels.weights[6:].any()
-    np.testing.assert_array_equal(labels.box, np.round(Frames.read(seen.world.frames).box, 4))
+    np.testing.assert_array_equal(labels.person_box, np.round(Frames.read(seen.world.frames).box, 4))
     assert values["frames"] == 6
     assert values["labels"] == 6 * 4 * 16
     assert values["coverage"] == 100
@@ -88,7 +88,7 @@ def test_what_all_views_agree_on_is_a_label_in_the_train_split_and_nowhere_else(
 def test_the_view_that_is_wrong_is_taught_by_the_three_that_are_right(seen, label):
     seen.points[0, 1, 5] += [70, 0]
     labels, _ = label()
-    np.testing.assert_allclose(labels.points[TRAIN], clean(seen), atol=1e-3)
+    np.testing.assert_allclose(labels.keypoints[TRAIN], clean(seen), atol=1e-3)
     labels, _ = label(label_outlier_views=False)
     assert labels.reason[0, 1, 5] == Reason.OUTLIER_VIEW
     assert (labels.reason[TRAIN] == Reason.ACCEPTED).sum() == 6 * 4 * 16 - 1
@@ -101,8 +101,8 @@ def test_without_reprojection_the_agreeing_views_keep_their_own_peaks(seen, labe
     labels, _ = label(use_reprojection=False)
     assert labels.reason[0, 1, 5] == Reason.OUTLIER_VIEW
     accepted = labels.reason[TRAIN] == Reason.ACCEPTED
-    np.testing.assert_allclose(labels.points[TRAIN][accepted], seen.points[TRAIN][accepted], atol=1e-3)
-    assert np.isnan(labels.points[0, 1, 5]).all()
+    np.testing.assert_allclose(labels.keypoints[TRAIN][accepted], seen.points[TRAIN][accepted], atol=1e-3)
+    assert np.isnan(labels.keypoints[0, 1, 5]).all()
 
 
 def test_every_refusal_has_its_reason(seen, label):
@@ -115,7 +115,7 @@ def test_every_refusal_has_its_reason(seen, label):
     assert (labels.reason[2, :, 7] == Reason.LOW_CONFIDENCE).all()
     assert (labels.reason[TRAIN] == Reason.ACCEPTED).sum() == 6 * 64 - 12
     refused = labels.reason != Reason.ACCEPTED
-    assert np.isnan(labels.points[refused]).all()
+    assert np.isnan(labels.keypoints[refused]).all()
     assert not labels.weights[refused].any()
     assert values["refused"]["too_few_inliers"] == pytest.approx(100 * 4 / 384, abs=1e-3)
     assert values["refused"]["low_confidence"] == pytest.approx(100 * 8 / 384, abs=1e-3)
@@ -158,7 +158,7 @@ def test_without_ransac_the_confident_peaks_themselves_are_the_labels(seen, labe
     labels, values = label(ransac=False)
     assert (labels.reason[1, 1:, 6] == Reason.LOW_CONFIDENCE).all()
     assert (labels.reason[TRAIN] == Reason.ACCEPTED).sum() == 6 * 64 - 3
-    np.testing.assert_allclose(labels.points[0, :, 5], seen.points[0, :, 5], atol=1e-3)
+    np.testing.assert_allclose(labels.keypoints[0, :, 5], seen.points[0, :, 5], atol=1e-3)
     assert "reproj_px_median" not in values
     labels, _ = label(ransac=False, confidence_threshold=0.0)
     assert (labels.reason[TRAIN] == Reason.ACCEPTED).all()
@@ -177,7 +177,7 @@ def test_the_epipolar_gate_keeps_a_view_that_contradicts_the_others_from_proposi
     seen.points[0, 0, 4] += [0, 200]
     seen.points[0, 3, 4] = np.nan
     labels, _ = label(ransac_inliers=2)
-    plain = labels.points[0, :, 4]
+    plain = labels.keypoints[0, :, 4]
     np.testing.assert_allclose(plain, clean(seen)[0, :, 4], atol=1e-3)
     seen.points[0, 2, 4] += [0, 200]  # now any two of the three may be right
     labels, _ = label(ransac_inliers=2, epipolar_threshold_px=5.0)
@@ -196,7 +196,7 @@ def test_rpsm_joints_are_labels_where_enough_views_saw_them_there(seen, label):
     assert (labels.reason[1, :, 4] == Reason.NO_POSE).all()
     assert (labels.reason[TRAIN] == Reason.ACCEPTED).sum() == 6 * 64 - 8
     accepted = labels.reason[TRAIN] == Reason.ACCEPTED
-    np.testing.assert_allclose(labels.points[TRAIN][accepted], clean(seen)[accepted], atol=1e-3)
+    np.testing.assert_allclose(labels.keypoints[TRAIN][accepted], clean(seen)[accepted], atol=1e-3)
     labels, _ = label(source="rpsm", ransac_inliers=3)
     assert (labels.reason[2, :, 5] == Reason.TOO_FEW_INLIERS).all()
 
@@ -209,7 +209,7 @@ def test_labels_may_come_from_smoothed_poses(seen, label):
     there = agreement.project(shifted, seen.world.cameras)[TRAIN]
     accepted = labels.reason[TRAIN] == Reason.ACCEPTED
     assert accepted.mean() > 0.9
-    np.testing.assert_allclose(labels.points[TRAIN][accepted], there[accepted], atol=1e-3)
+    np.testing.assert_allclose(labels.keypoints[TRAIN][accepted], there[accepted], atol=1e-3)
 
 
 def test_agreeing_views_that_look_the_same_way_are_refused(seen, label):
@@ -236,13 +236,13 @@ def test_boxes_go_around_the_teachers_poses_in_both_splits(seen, label):
     set_teacher(seen, "poses.h5", joints)
     labels, _ = label(boxes="poses", box_margin=0.5)
     prepared = Frames.read(seen.world.frames).box
-    np.testing.assert_allclose(labels.box[3], prepared[3], atol=1e-3)
+    np.testing.assert_allclose(labels.person_box[3], prepared[3], atol=1e-3)
     shown = agreement.project(seen.world.joints, seen.world.cameras)
     low, high = shown.min(axis=2), shown.max(axis=2)
     for frame in (0, 4, 8):  # the last one is of the test split
-        sides = labels.box[frame, :, 2:] - labels.box[frame, :, :2]
+        sides = labels.person_box[frame, :, 2:] - labels.person_box[frame, :, :2]
         np.testing.assert_allclose(sides, 1.5 * (high - low)[frame], rtol=0.02, atol=3)
-        centre = (labels.box[frame, :, 2:] + labels.box[frame, :, :2]) / 2
+        centre = (labels.person_box[frame, :, 2:] + labels.person_box[frame, :, :2]) / 2
         np.testing.assert_allclose(centre, (low + high)[frame] / 2, atol=4)
 
 
@@ -298,7 +298,7 @@ def test_poses_of_other_frames_are_refused(seen, label, capsys):
         skeleton=old.skeleton,
         joints=old.joints[:9],
         inliers=old.inliers[:9],
-        error=old.error[:9],
+        error_px=old.error_px[:9],
         status=old.status[:9],
     )
     few.write(seen.world.data("r0") / "poses.h5")

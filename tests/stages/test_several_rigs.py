@@ -108,5 +108,5 @@ def test_labels_are_made_with_the_sequences_own_cameras(tmp_path, monkeypatch):
         made.append(Labels.read(seen.world.data("r1") / "labels.h5"))
     assert (made[0].reason == Reason.ACCEPTED).any()
     np.testing.assert_array_equal(made[1].reason, made[0].reason)
-    np.testing.assert_allclose(made[1].points, made[0].points, atol=0.01)  # px
-    np.testing.assert_allclose(made[1].box, made[0].box, atol=0.1)  # px
+    np.testing.assert_allclose(made[1].keypoints, made[0].keypoints, atol=0.01)  # px
+    np.testing.assert_allclose(made[1].person_box, made[0].person_box, atol=0.1)  # px

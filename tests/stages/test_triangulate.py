@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.files import heatmaps
 from pipeline.files.cameras import write_cameras, write_rigs
-from pipeline.files.poses import Poses, Status
+from pipeline.files.poses import JointStatus, Poses
 from pipeline.geometry import agreement
 from tests import seen_world
 from tests.seen_world import PARAMS, Seen
@@ -51,10 +51,10 @@ def test_a_joint_that_two_views_miss_is_refused_and_says_why(seen, triangulate):
     seen.points[0, :2, 5] += [[50, 0], [0, 60]]
     seen.points[1, 1:, 5] = np.nan
     poses, values = triangulate()
-    assert poses.status[0, 5] == Status.NO_AGREEMENT
-    assert poses.status[1, 5] == Status.TOO_FEW_VIEWS
+    assert poses.status[0, 5] == JointStatus.NO_AGREEMENT
+    assert poses.status[1, 5] == JointStatus.TOO_FEW_VIEWS
     assert np.isnan(poses.joints[[0, 1], 5]).all()
-    assert poses.known.sum() == 10 * 16 - 2
+    assert poses.valid.sum() == 10 * 16 - 2
     assert values["refused"]["no_agreement"] == pytest.approx(100 / 160)
     assert values["coverage"] == pytest.approx(100 * 158 / 160)
 
@@ -70,9 +70,9 @@ def test_each_joint_says_how_far_off_it_may_be(seen, triangulate):
     seen.points[:] += rng.normal(0, 2, seen.points.shape)
     seen.points[0, 1:, 5] = np.nan
     poses, values = triangulate()
-    np.testing.assert_array_equal(np.isfinite(poses.spread_mm), poses.known)
-    off = np.linalg.norm(poses.joints - seen.world.joints, axis=-1)[poses.known]
-    predicted = poses.spread_mm[poses.known]
+    np.testing.assert_array_equal(np.isfinite(poses.spread_mm), poses.valid)
+    off = np.linalg.norm(poses.joints - seen.world.joints, axis=-1)[poses.valid]
+    predicted = poses.spread_mm[poses.valid]
     assert np.sqrt((off**2).mean()) == pytest.approx(np.sqrt((predicted**2).mean()), rel=0.2)
     assert values["spread_mm_median"] == pytest.approx(np.median(predicted), rel=1e-3)
 

@@ -110,7 +110,7 @@ def alphapose(folder: Path, values: np.ndarray, skeleton: Skeleton) -> None:
 
 def deeplabcut(folder: Path, values: np.ndarray, skeleton: Skeleton) -> None:
     """As DeepLabCut writes several animals, by pandas; joints in another order and spelling."""
-    names = ["".join(word.capitalize() for word in joint.split("_")) for joint in skeleton.joints]
+    names = ["".join(word.capitalize() for word in joint.split("_")) for joint in skeleton.joint_names]
     order = list(range(len(skeleton)))[::-1]
     for column, view in enumerate(VIEWS):
         people = [f"ind{one}" for one in range(PEOPLE)]
@@ -126,7 +126,7 @@ def sleap_csv(folder: Path, values: np.ndarray, skeleton: Skeleton) -> None:
         for frame in range(FRAMES):
             for one in range(PEOPLE):
                 row: dict[str, object] = {"track": f"track_{one}", "frame_idx": frame, "instance.score": 0.9}
-                for joint, (x, y, score) in zip(skeleton.joints, values[frame, column, one], strict=True):
+                for joint, (x, y, score) in zip(skeleton.joint_names, values[frame, column, one], strict=True):
                     row |= {f"{joint}.x": x, f"{joint}.y": y, f"{joint}.score": score}
                 rows.append(row)
         pd.DataFrame(rows).to_csv(folder / f"{view}.csv", index=False)
@@ -138,7 +138,7 @@ def sleap(folder: Path, values: np.ndarray, skeleton: Skeleton) -> None:
             some = values[:, column]  # (frames, people, joints, 3)
             file["tracks"] = some[..., :2].transpose(1, 3, 2, 0)
             file["point_scores"] = some[..., 2].transpose(1, 2, 0)
-            file["node_names"] = [joint.encode() for joint in skeleton.joints]
+            file["node_names"] = [joint.encode() for joint in skeleton.joint_names]
 
 
 WRITERS: dict[str, Writer] = {

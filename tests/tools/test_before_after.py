@@ -21,16 +21,16 @@ def world(tmp_path: Path) -> tiny_world.World:
 
 def test_the_frames_are_held_out_and_ordered_by_the_distance_between_the_models(world):
     frames = Frames.read(world.frames)
-    first, last = (Heatmaps.read(world.data(name) / "heatmaps.h5", windows=False) for name in ("r0", "r2"))
+    first, last = (Heatmaps.read(world.data(name) / "heatmaps.h5", maps=False) for name in ("r0", "r2"))
     chosen = choose_frames(frames, first, last)
     assert len(set(chosen)) == 3 and set(frames.keys.split[chosen]) == {"test"}
-    distance_px = np.nanmedian(np.linalg.norm(first.points - last.points, axis=-1)[chosen], axis=(1, 2))
+    distance_px = np.nanmedian(np.linalg.norm(first.keypoints - last.keypoints, axis=-1)[chosen], axis=(1, 2))
     assert (np.diff(distance_px) >= 0).all()
 
 
 def test_limbs_have_the_colours_of_the_legend(world):
     frames = Frames.read(world.frames)
-    model = Heatmaps.read(world.data("r2") / "heatmaps.h5", windows=False)
+    model = Heatmaps.read(world.data("r2") / "heatmaps.h5", maps=False)
     colours = {tuple(pixel) for pixel in draw_view(frames, model, 4, 0).reshape(-1, 3).tolist()}
     assert {(255, 160, 40), (60, 120, 255), (90, 230, 120)} <= colours
 

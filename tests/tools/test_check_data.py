@@ -106,10 +106,10 @@ def mpii(folder: Path, persons: int) -> None:
         records = []
         for number in range(persons):
             name = f"{split}{number}.jpg"
-            body = raw_world.people(get("body_25b").joints, 1)[0]
+            body = raw_world.people(get("body_25b").joint_names, 1)[0]
             points = body[:, [0, 2]] * [0.1, -0.1] + [100, 190] + rng.uniform(-3, 3, 2)
             cv2.imwrite(str(folder / "images" / name), raw_world.draw((200, 200), [points]))
-            joints = raw_world.people(get("mpii_16").joints, 1)[0][:, [0, 2]] * [0.1, -0.1] + [100, 190] + 1
+            joints = raw_world.people(get("mpii_16").joint_names, 1)[0][:, [0, 2]] * [0.1, -0.1] + [100, 190] + 1
             records.append(
                 {"image": name, "center": [100, 100], "scale": 0.9, "joints": joints.tolist(), "joints_vis": [1] * 16}
             )

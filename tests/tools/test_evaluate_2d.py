@@ -37,7 +37,7 @@ def world(tmp_path, monkeypatch):
             skeleton=names,
             key=np.array([f"val2017/{row // 2:012d}.jpg#{row}" for row in range(PEOPLE)]),
             split=np.array(["valid"] * PEOPLE),
-            joints=joints,
+            keypoints=joints,
             visible=np.ones((PEOPLE, len(names)), dtype=bool),
             box=np.tile([-0.5, -0.5, 63.5, 63.5], (PEOPLE, 1)),
             head=np.full(PEOPLE, head),
@@ -49,8 +49,8 @@ def world(tmp_path, monkeypatch):
 
         def put_in_its_mouth(maps_of, samples, rows, size, decode, stride, published, hide):
             if hide is not None:
-                seen["before"] = samples.picture(0)
-                seen["after"] = hide(seen["before"], samples.joints[0])
+                seen["before"] = samples.image(0)
+                seen["after"] = hide(seen["before"], samples.keypoints[0])
             return found, np.full(found.shape[:2], 0.9)
 
         monkeypatch.setattr(evaluate_2d, "detect", put_in_its_mouth)

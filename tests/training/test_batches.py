@@ -74,7 +74,7 @@ def test_the_target_peaks_at_the_joint_however_the_image_is_rotated_and_mirrored
     for k in range(40):
         varied = example(pool, k % 12, INPUT, augment, k)
         (joint,) = np.flatnonzero(varied.weights)
-        sides.add(names.joints[joint])
+        sides.add(names.joint_names[joint])
         bright = varied.images[..., 0].astype(float)
         centre = (
             np.array([(bright.sum(0) * np.arange(SIZE)).sum(), (bright.sum(1) * np.arange(SIZE)).sum()]) / bright.sum()
@@ -169,7 +169,7 @@ def _person():
     for pair in pairs:
         order += [f"right_{pair}", f"left_{pair}"] if pair else ["pelvis"]
     keypoints = np.stack(
-        [[50.0 + 8 * (order.index(joint) % 3), 10 + 5.0 * order.index(joint)] for joint in names.joints]
+        [[50.0 + 8 * (order.index(joint) % 3), 10 + 5.0 * order.index(joint)] for joint in names.joint_names]
     )
     white = np.full((100, 100, 3), 255, dtype=np.uint8)
     identity, box = np.array([[[1.0, 0, 0], [0, 1, 0]]]), np.array([[-0.5, -0.5, 99.5, 99.5]])

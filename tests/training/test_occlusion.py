@@ -101,7 +101,7 @@ def test_the_published_defect_spares_the_feet(image):
 
 def test_keypoints_of_a_hidden_part_lose_their_label_within_twice_its_size():
     kept = np.isfinite(unlabel(KEYPOINTS, *region("left_arm", KEYPOINTS, COCO))).all(-1)
-    gone = {joint for joint, keep in zip(COCO.joints, kept, strict=True) if not keep}
+    gone = {joint for joint, keep in zip(COCO.joint_names, kept, strict=True) if not keep}
     assert gone == {"left_shoulder", "left_elbow", "left_wrist"}
 
 

@@ -26,7 +26,7 @@ def write_set(path: Path, skeleton: Skeleton, grey: list[int]) -> Samples:
         skeleton=skeleton,
         key=np.array([f"{path.stem}{row}" for row in range(count)]),
         split=np.array(["train"] * count),
-        joints=joints,
+        keypoints=joints,
         visible=np.ones(joints.shape[:2], dtype=bool),
         box=np.tile([-0.5, -0.5, 63.5, 63.5], (count, 1)),
         head=np.full(count, np.nan),
@@ -103,8 +103,8 @@ def test_batches_show_the_right_person_with_the_right_joints(sets):
         for image, weights in zip(batch.images, batch.weights, strict=True):
             coco = image.mean() > 75
             shown[bool(coco)] += 1
-            known = {names.joints[joint] for joint in np.flatnonzero(weights)}
-            assert known == set(names.joints) & set((get("coco_17") if coco else get("mpii_16")).joints)
+            known = {names.joint_names[joint] for joint in np.flatnonzero(weights)}
+            assert known == set(names.joint_names) & set((get("coco_17") if coco else get("mpii_16")).joint_names)
     assert shown == {True: 24, False: 24}
 
 

@@ -116,7 +116,7 @@ def read(folder: Path, detections: str = "detections.json") -> Records:
         images=archives.Images({"": archives.Folder(folder)}),
         files=(path,),
         notes=notes,
-        space=Space.joined(spaces),
+        space=Space.concatenated(spaces),
     )
 
 

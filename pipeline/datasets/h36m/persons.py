@@ -80,5 +80,5 @@ def labelled(
         files=tuple(files),
         notes=tuple(notes),
         decoder=videos.decoder() if numbers else "",
-        space=Space.joined(space).rows(rows),
+        space=Space.concatenated(space).take(rows),
     )
