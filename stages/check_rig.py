@@ -86,16 +86,16 @@ def _observations(detections: Path, heatmaps: Path) -> tuple[FrameKeys, tuple[st
     path = detections
     if detections.is_file():
         source = Detections.read(detections)
-    if source is None or not np.isfinite(source.points).any():
+    if source is None or not np.isfinite(source.keypoints).any():
         path = heatmaps
         if not heatmaps.is_file():
             raise ValueError(
                 f"{heatmaps}: there is no such file, and {detections} holds no keypoints; `dvc repro check_rig` makes both, "
                 "target.detections_format names the joints of data.detections"
             )
-        source = Heatmaps.read(heatmaps, windows=False)
+        source = Heatmaps.read(heatmaps, maps=False)
     observations = Observations(
-        keypoints=source.points,
+        keypoints=source.keypoints,
         scores=source.scores,
         sequence=source.keys.sequence,
         number=source.keys.number,

@@ -226,7 +226,7 @@ def write(root: Path, observations: Observations, rig: Rig) -> dict[str, Path]:
     world = scene(5, 4, test=300)
     views = tuple(camera.name for camera in rig)
     Detections(
-        keys=world.keys, views=views, skeleton=SKELETON, points=observations.keypoints, scores=observations.scores
+        keys=world.keys, views=views, skeleton=SKELETON, keypoints=observations.keypoints, scores=observations.scores
     ).write(root / "detections.h5")
     write_cameras(root / "cameras.toml", rig)
     return {
