@@ -130,7 +130,7 @@ def scene(seed: int, cameras: int, test: int = 120) -> Scene:
     counts = [30, 30, 30, *[test // 3] * 3]
     people = [rig.sequence_of(studio, subject, count).pose.joints() for subject, count in enumerate(counts)]
     names = [f"s{subject}" for subject in range(6)]
-    order = [JOINTS.index(joint) for joint in SKELETON.joints]
+    order = [JOINTS.index(joint) for joint in SKELETON.joint_names]
     return Scene(
         rig.cameras_of(studio),
         np.concatenate(people)[:, order],
@@ -191,7 +191,7 @@ def examine(world: Scene, points: np.ndarray, scores: np.ndarray) -> tuple[Evide
         skeleton=SKELETON,
         joints=found.joints,
         inliers=found.inliers,
-        error=found.error_px,
+        error_px=found.error_px,
         status=found.status,
     )
     present = np.ones(points.shape[:2], dtype=bool)
@@ -362,11 +362,11 @@ def studied(folder: Path) -> Iterator[dict[str, Any]]:
             continue
         found: dict[str, tuple[Evidence, float]] = {}
         for model in [base / "r0", *sorted(path.parent for path in base.glob("*/r?/heatmaps.h5"))]:
-            seen, poses = Heatmaps.read(model / "heatmaps.h5", windows=False), Poses.read(model / "poses.h5")
+            seen, poses = Heatmaps.read(model / "heatmaps.h5", maps=False), Poses.read(model / "poses.h5")
             present = np.isfinite(seen.image_from_map).all(axis=(-2, -1))
             rigs = read_rigs(base / "cameras.toml")
             evidence, _ = measure(
-                keypoints=seen.points, scores=seen.scores, present=present, poses=poses, rigs=rigs, quality=quality
+                keypoints=seen.keypoints, scores=seen.scores, present=present, poses=poses, rigs=rigs, quality=quality
             )
             truth = Truth.read(base / "truth.h5").arranged(poses.keys, poses.skeleton)
             test = poses.keys.split == "test"

@@ -58,7 +58,7 @@ def rows(folder: Path, quick: bool) -> list[Row]:
         affines = [
             crops.compose(input_from_image, crops.inverse(stored.crop_from_image[row])) for row in range(len(full))
         ]
-        return [crops.warp(stored.picture(row), affine, size) for row, affine in enumerate(affines)]
+        return [crops.warp(stored.image(row), affine, size) for row, affine in enumerate(affines)]
 
     contestants: dict[str, Callable[[], object]] = {}
     for size in _SIDES:
@@ -69,7 +69,7 @@ def rows(folder: Path, quick: bool) -> list[Row]:
     each = {name: seconds / len(full) for name, seconds in interleaved(contestants, rounds).items()}
     measured = []
     for size in _SIDES:
-        times, side = each[f"plain {size}"] / each[f"cached {size}"], caches[size].picture(0).shape[0]
+        times, side = each[f"plain {size}"] / each[f"cached {size}"], caches[size].image(0).shape[0]
         normalised_too = each[f"plain {size}"] / each[f"normalised {size}"]
         measured += [
             Row(f"decode 1000x1002, cut {size}, normalise", 1 / each[f"plain {size}"], "images/s"),
@@ -133,7 +133,7 @@ def write_cache(path: Path, full: list[bytes], side: int, count: int) -> Samples
         skeleton=skeleton,
         key=np.array([str(row) for row in range(count)]),
         split=np.full(count, "train"),
-        joints=np.zeros((count, len(skeleton), 2)),
+        keypoints=np.zeros((count, len(skeleton), 2)),
         visible=np.ones((count, len(skeleton)), dtype=bool),
         box=np.tile(_BOX, (count, 1)),
         head=np.full(count, np.nan),

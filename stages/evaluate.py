@@ -49,7 +49,7 @@ def main(
     config: Evaluate,
     held_out: HeldOut,
 ) -> None:
-    detected = Heatmaps.read(heatmaps, windows=False)
+    detected = Heatmaps.read(heatmaps, maps=False)
     triangulated, pictorial = Poses.read(poses), Poses.read(rpsm)
     detected.keys.require_same(triangulated.keys, str(poses))
     detected.keys.require_same(pictorial.keys, str(rpsm))
@@ -66,7 +66,7 @@ def main(
     )
     true_keypoints = np.where(has_image[..., None, None], true_keypoints, np.nan)
     head_distance = pck.head_distances(
-        detected.points[test], true_keypoints, head
+        detected.keypoints[test], true_keypoints, head
     )  # (frames, views, joints) head sizes
     predicted = triangulated.joints[test]
     absolute = mpjpe.joint_distances(predicted, true_joints)
@@ -102,7 +102,7 @@ def main(
     write_json(metrics, ground_truth.named(values))
 
     by_joint: dict[str, Any] = {
-        "joint": list(skeleton.joints),
+        "joint": list(skeleton.joint_names),
         "pckh_50": pck.pckh_by_joint(head_distance, 0.5),
         "pckh_25": pck.pckh_by_joint(head_distance, 0.25),
         f"{distance}_mm": [nanstats.mean(absolute[:, joint]) for joint in range(len(skeleton))],

@@ -41,7 +41,7 @@ def main(*, labels: Path, cameras: Path, truth: Path, metrics: Path, table: Path
     keypoints, head = rigs.map_by_rig(keys, labelled.views, str(labels), project, joints, ground_truth.head[train])
     if ground_truth.origin == "peer":
         keypoints = np.full_like(keypoints, np.nan)  # a label need not be at a peer's joint
-    distance = np.where(accepted, pck.head_distances(labelled.points[train], keypoints, head), np.nan)
+    distance = np.where(accepted, pck.head_distances(labelled.keypoints[train], keypoints, head), np.nan)
     refused = np.full_like(distance, np.nan)
     if poses is not None:
         teacher = Poses.read(poses)
@@ -63,7 +63,7 @@ def main(*, labels: Path, cameras: Path, truth: Path, metrics: Path, table: Path
     write_json(metrics, ground_truth.named(values))
     columns: dict[str, list[object]] = {}
     for view_index, view in enumerate(labelled.views):
-        for joint_index, joint in enumerate(labelled.skeleton.joints):
+        for joint_index, joint in enumerate(labelled.skeleton.joint_names):
             here = (slice(None), view_index, joint_index)
             row = {
                 "view": view,

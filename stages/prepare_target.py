@@ -130,7 +130,7 @@ def main(
                 detections,
                 target,
                 numbers,
-                keypoints=detected.points,
+                keypoints=detected.keypoints,
                 min_score=config.min_box_score,
                 calibration=calibration,
             )
@@ -186,7 +186,7 @@ def _write_frames(out: Path, target: RawTarget, person: PersonBoxes, config: Tar
             crop_from_image=plan.crop_from_image,
             jpegs=(jpeg for jpeg, _ in made),
             decoder=decoder,
-            extent=person.person_size,
+            person_size=person.person_size,
         )
 
 
@@ -200,7 +200,7 @@ def _metrics(target: RawTarget, person: PersonBoxes, detected: Detections) -> di
         "box_px": np.mean(box[..., 2] - box[..., 0]),
         "boxes": {name: int((person.source == name).sum()) for name in np.unique(person.source).tolist()},
         "frame_list_sha256": hashlib.sha256(keys.listing().encode()).hexdigest(),
-        "detected_joints_percent": 100 * np.isfinite(detected.points[..., 0]).mean(),
+        "detected_joints_percent": 100 * np.isfinite(detected.keypoints[..., 0]).mean(),
     }
 
 

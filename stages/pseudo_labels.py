@@ -99,7 +99,7 @@ def main(
     source = {"triangulation": poses, "rpsm": rpsm, "smooth": smooth}[config.source]
     if source is None:
         raise ValueError("pseudo.source: smooth needs the flag --smooth")
-    detected = Heatmaps.read(heatmaps, windows=False)
+    detected = Heatmaps.read(heatmaps, maps=False)
     target = Frames.read(frames)
     teacher = Poses.read(source)
     detected.keys.require_same(target.keys, str(frames))
@@ -115,7 +115,7 @@ def main(
     train = detected.keys.split == "train"
     present = target.present & np.isfinite(target.box).all(axis=-1)
     held_out_view = held_out.mask(views, str(heatmaps))
-    keypoints = np.where(present[..., None, None], detected.points, np.nan)
+    keypoints = np.where(present[..., None, None], detected.keypoints, np.nan)
     held_out.hide(views, keypoints)
 
     def label_rig(
@@ -142,7 +142,7 @@ def main(
     reason[~np.broadcast_to(present[train][..., None], reason.shape)] = Reason.VIEW_MISSING
     accepted = reason == Reason.ACCEPTED
 
-    box = target.rectangle
+    box = target.person_box
     if config.boxes == "poses":
         (refined,) = rigs.map_by_rig(
             detected.keys,
@@ -156,17 +156,17 @@ def main(
         keys=detected.keys,
         views=views,
         skeleton=detected.skeleton,
-        points=np.full(detected.points.shape, np.nan),
+        keypoints=np.full(detected.keypoints.shape, np.nan),
         weights=np.zeros(detected.scores.shape),
         reason=np.full(detected.scores.shape, Reason.TEST_SPLIT),
-        box=box,
+        person_box=box,
     )
-    result.points[train] = np.where(accepted[..., None], label, np.nan)
+    result.keypoints[train] = np.where(accepted[..., None], label, np.nan)
     result.weights[train] = np.where(accepted, weights, 0.0)
     result.reason[train] = reason
     result.write(out)
 
-    values = summary(reason, error_px, detected.skeleton.joints)
+    values = summary(reason, error_px, detected.skeleton.joint_names)
     write_json(metrics, values)
     print(f"{out}: {values['labels']} labels, {values['coverage']:.1f} % of the joints in {values['frames']} frames")
 

@@ -51,14 +51,14 @@ def main(
     held_out: HeldOut,
     teacher: Path | None = None,
 ) -> None:
-    detected = Heatmaps.read(heatmaps, windows=False)
+    detected = Heatmaps.read(heatmaps, maps=False)
     triangulated, pictorial = Poses.read(poses), Poses.read(rpsm)
     for path, each in ((poses, triangulated), (rpsm, pictorial)):
         detected.keys.require_same(each.keys, str(path))
     rigs = read_rigs(cameras)
     rigs.groups(detected.keys, detected.views, str(heatmaps))  # refuses missing cameras now
     evidence, values = measure(
-        keypoints=detected.points,
+        keypoints=detected.keypoints,
         scores=detected.scores,
         present=np.isfinite(detected.image_from_map).all(axis=(-2, -1)),
         poses=triangulated,
@@ -70,7 +70,7 @@ def main(
     for split, figures in values.items():
         if held_out_view.any():
             figures["held_out_view_mm"] = figures["leave_one_view_out_by_view_mm"][held_out.view]
-        figures["coverage_rpsm"] = 100 * pictorial.known[detected.keys.split == split].mean()
+        figures["coverage_rpsm"] = 100 * pictorial.valid[detected.keys.split == split].mean()
     split = "test" if "test" in values else "train"
     figures = values.get(split, {})
     summary = f"{metrics}: limbs deviate by {figures.get('limb_stretch', np.nan):.1f} % of their length"
@@ -119,7 +119,7 @@ def measure(
         views=poses.views,
         disagreement=nanstats.mean_along(clipped_mm, 2),
         stretch=nanstats.mean_along(stretch, 1),
-        coverage=poses.known.mean(axis=1),
+        coverage=poses.valid.mean(axis=1),
         swapped=nanstats.mean_along(swapped.reshape(len(keys), -1), 1),
         upside_down=labelfree.upside_down(poses.joints, skeleton),
         flipped=labelfree.side_flips(poses.joints, keys.sequence, keys.number, skeleton),
@@ -145,9 +145,9 @@ def measure(
             "leave_one_view_out_by_view_mm": dict(
                 zip(poses.views, nanstats.mean_along(clipped_mm[rows], (0, 2)), strict=True)
             ),
-            "reproj_inlier_px_median": nanstats.median(poses.error[rows]),
+            "reproj_inlier_px_median": nanstats.median(poses.error_px[rows]),
             "views_agreeing": {str(number): share for number, share in enumerate(agreeing)},
-            "coverage": 100 * poses.known[rows].mean(),
+            "coverage": 100 * poses.valid[rows].mean(),
             "limb_stretch": 100 * _mean(stretch[rows]),
             "limb_asymmetry": 100 * _mean(evidence.asymmetry[np.isin(people, keys.person[rows])]),
             "sides_flipped": 100 * _mean(evidence.flipped[rows]),

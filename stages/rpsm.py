@@ -20,7 +20,7 @@ from pipeline.files import poses as pose_file
 from pipeline.files.atomic import write_json
 from pipeline.files.cameras import read_rigs
 from pipeline.files.heatmaps import Heatmaps
-from pipeline.files.poses import Status
+from pipeline.files.poses import JointStatus
 from pipeline.geometry import agreement, pictorial
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.limbs import Limbs, limb_lengths, sample_evenly
@@ -64,14 +64,14 @@ def main(
     people = _limbs(poses, keys.person, skeleton)
     search, render = _search(config.device)
 
-    errors, statuses, agreeing = [np.empty(0, dtype=np.float32)], np.zeros(len(Status), dtype=int), 0
+    errors, statuses, agreeing = [np.empty(0, dtype=np.float32)], np.zeros(len(JointStatus), dtype=int), 0
     blocks = zip(heatmap_file.blocks(heatmaps, _BLOCK), pose_file.joint_blocks(poses, _BLOCK), strict=True)
     with (
         pose_file.writing(out, keys, views, skeleton) as writer,
         tqdm(total=len(keys), desc="rpsm", disable=None) as bar,
     ):
         for (rows, seen), (_, triangulated, _) in blocks:
-            held_out.hide(views, seen.image_from_map, seen.points)
+            held_out.hide(views, seen.image_from_map, seen.keypoints)
             bodies = pictorial.Bodies(
                 centres=pictorial.roots(triangulated, skeleton.root),
                 limb_mm=np.array([people[person].length_mm for person in seen.keys.person.tolist()]),
@@ -89,7 +89,7 @@ def main(
             error = np.where(number > 0, np.where(agree, error_px, 0).sum(axis=1) / np.maximum(number, 1), np.nan)
             writer.put(rows, joints, agree, error, status)
             errors.append(error[np.isfinite(error)].astype(np.float32))
-            statuses += np.bincount(status.ravel(), minlength=len(Status))
+            statuses += np.bincount(status.ravel(), minlength=len(JointStatus))
             agreeing += int(number.sum())
             bar.update(len(joints))
 
@@ -97,10 +97,12 @@ def main(
         write_json(limbs, _limbs_table(people, skeleton))
     error, count = np.concatenate(errors), max(statuses.sum(), 1)
     values = {
-        "coverage": 100 * statuses[Status.KNOWN] / count,
+        "coverage": 100 * statuses[JointStatus.KNOWN] / count,
         "reproj_px_median": np.median(error) if error.size else np.nan,
-        "views_mean": agreeing / statuses[Status.KNOWN] if statuses[Status.KNOWN] else np.nan,
-        "refused": {each.name.lower(): 100 * statuses[each] / count for each in (Status.NO_ROOT, Status.NO_SUPPORT)},
+        "views_mean": agreeing / statuses[JointStatus.KNOWN] if statuses[JointStatus.KNOWN] else np.nan,
+        "refused": {
+            each.name.lower(): 100 * statuses[each] / count for each in (JointStatus.NO_ROOT, JointStatus.NO_SUPPORT)
+        },
     }
     write_json(metrics, values)
     print(f"{out}: {values['coverage']:.1f} % of the joints known, with {values['views_mean']:.1f} agreeing views each")
@@ -120,10 +122,10 @@ def _search(device: str) -> tuple[SearchFunction, Render]:
 
         def render_on_gpu(seen: Heatmaps, rows: np.ndarray) -> Any:
             return pictorial_torch.whole(
-                seen.windows[rows],
-                seen.corners[rows],
-                seen.background[rows],
-                seen.background_scale[rows],
+                seen.peak_patches[rows],
+                seen.patch_corners[rows],
+                seen.coarse_map[rows],
+                seen.coarse_scale[rows],
                 seen.map_size,
             )
 
@@ -152,7 +154,7 @@ def _search_rig(
         bodies.take(rows),
         config,
     )
-    return joints, status, agreement.reprojection_errors(joints, seen.points[rows], cameras)
+    return joints, status, agreement.reprojection_errors(joints, seen.keypoints[rows], cameras)
 
 
 def _limbs(poses: Path, person: np.ndarray, skeleton: Skeleton) -> dict[str, Limbs]:
@@ -170,7 +172,7 @@ def _limbs(poses: Path, person: np.ndarray, skeleton: Skeleton) -> dict[str, Lim
 
 def _limbs_table(people: dict[str, Limbs], skeleton: Skeleton) -> dict[str, Any]:
     """Return the content of limbs.json: each limb's length for each person, and its source."""
-    names = skeleton.joints
+    names = skeleton.joint_names
     return {
         "about": "Medians over this rig's own triangulated poses, both sides of the body together. No label was read.",
         "people": {

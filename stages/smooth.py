@@ -15,7 +15,7 @@ from annotated_types import Ge, Gt
 from pipeline import cli, nanstats
 from pipeline.files.atomic import write_json
 from pipeline.files.keys import FrameKeys
-from pipeline.files.poses import Poses, Status, read_header, writing
+from pipeline.files.poses import JointStatus, Poses, read_header, writing
 from pipeline.geometry import smoothing
 
 _BLOCK = 4096  # frames
@@ -58,9 +58,9 @@ def main(*, poses: Path, rpsm: Path, out: Path, metrics: Path, config: Smooth) -
             order = np.argsort(rows[inner])
             ascending, smooth_joints = rows[inner][order], smooth_joints[order]
             local = ascending - first
-            before, after = given.known[local], np.isfinite(smooth_joints).all(axis=-1)
-            status = np.where(after, Status.KNOWN, given.status[local])
-            smoothed.put(ascending, smooth_joints, given.inliers[local], given.error[local], status)
+            before, after = given.valid[local], np.isfinite(smooth_joints).all(axis=-1)
+            status = np.where(after, JointStatus.KNOWN, given.status[local])
+            smoothed.put(ascending, smooth_joints, given.inliers[local], given.error_px[local], status)
             if np.isfinite(given.covariance).any():
                 smoothed.put_covariance(ascending, given.covariance[local])
             moved.append(np.linalg.norm(smooth_joints - given.joints[local], axis=-1)[before])

@@ -16,7 +16,7 @@ from pipeline import cli, nanstats
 from pipeline.files.atomic import write_json
 from pipeline.files.cameras import read_rigs
 from pipeline.files.heatmaps import keypoint_blocks, read_header
-from pipeline.files.poses import Status, writing
+from pipeline.files.poses import JointStatus, writing
 from pipeline.geometry import ransac, uncertainty
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.thresholds import AgreementThresholds
@@ -62,7 +62,7 @@ def main(*, heatmaps: Path, cameras: Path, out: Path, metrics: Path, config: Tri
         return triangulated.joints, triangulated.inliers, triangulated.error_px, triangulated.status
 
     errors, spreads = [np.empty(0)], [np.empty(0)]  # of the known joints
-    statuses, agreeing = np.zeros(len(Status), dtype=int), 0
+    statuses, agreeing = np.zeros(len(JointStatus), dtype=int), 0
     run = None
     with writing(out, keys, views, skeleton) as poses:
         for rows, keypoints, scores in keypoint_blocks(heatmaps):
@@ -75,8 +75,8 @@ def main(*, heatmaps: Path, cameras: Path, out: Path, metrics: Path, config: Tri
             for each, rig in rigs.groups(block, views, str(heatmaps)):
                 part = uncertainty.tally(joints[each], inliers[each], keypoints[each], rig, config.reproj_threshold_px)
                 run = part if run is None else run + part
-            errors.append(error[status == Status.KNOWN])
-            statuses += np.bincount(status.ravel(), minlength=len(Status))
+            errors.append(error[status == JointStatus.KNOWN])
+            statuses += np.bincount(status.ravel(), minlength=len(JointStatus))
             agreeing += int(inliers.sum())
         if run is not None:
             noise = uncertainty.estimate_noise(run, config.reproj_threshold_px)
@@ -97,15 +97,21 @@ def main(*, heatmaps: Path, cameras: Path, out: Path, metrics: Path, config: Tri
     error, spread = np.concatenate(errors), np.concatenate(spreads)
     count = max(statuses.sum(), 1)
     values = {
-        "coverage": 100 * statuses[Status.KNOWN] / count,
+        "coverage": 100 * statuses[JointStatus.KNOWN] / count,
         "reproj_px_median": nanstats.median(error),
         "reproj_px_p95": nanstats.percentile(error, 95),
         "spread_mm_median": nanstats.median(spread),
         "views_mean": agreeing / error.size if error.size else np.nan,
         "refused": {
             status.name.lower(): 100 * statuses[status] / count
-            for status in Status
-            if status in (Status.TOO_FEW_VIEWS, Status.NO_AGREEMENT, Status.RAYS_PARALLEL, Status.BEHIND_CAMERA)
+            for status in JointStatus
+            if status
+            in (
+                JointStatus.TOO_FEW_VIEWS,
+                JointStatus.NO_AGREEMENT,
+                JointStatus.RAYS_PARALLEL,
+                JointStatus.BEHIND_CAMERA,
+            )
         },
     }
     write_json(metrics, values)

@@ -15,7 +15,7 @@ from pipeline.files import heatmaps as heatmaps_file
 from pipeline.files.cameras import write_cameras
 from pipeline.files.keys import FrameKeys
 from pipeline.files.labels import Labels, Reason
-from pipeline.files.poses import Poses, Status
+from pipeline.files.poses import JointStatus, Poses
 from pipeline.files.tables import write_table
 from pipeline.files.truth import Truth
 from pipeline.geometry.camera import Camera
@@ -117,9 +117,9 @@ def build(
         known = np.isfinite(predicted).all(-1)
         inliers = np.isfinite(keypoints).all(-1) & known[:, None]
         error = np.where(known, 3.0, np.nan)
-        status = np.where(known, Status.KNOWN, Status.NO_AGREEMENT)
+        status = np.where(known, JointStatus.KNOWN, JointStatus.NO_AGREEMENT)
         Poses(
-            keys=keys, views=names, skeleton=skeleton, joints=predicted, inliers=inliers, error=error, status=status
+            keys=keys, views=names, skeleton=skeleton, joints=predicted, inliers=inliers, error_px=error, status=status
         ).write(world.data(model) / "poses.h5")
         rpsm = joints + rng.normal(0, 5 * noise, joints.shape)
         Poses(
@@ -128,7 +128,7 @@ def build(
             skeleton=skeleton,
             joints=rpsm,
             inliers=inliers,
-            error=np.full(error.shape, 3.0),
+            error_px=np.full(error.shape, 3.0),
             status=np.zeros_like(status),
         ).write(world.data(model) / "rpsm.h5")
         _write_training(world, model, number)
@@ -192,7 +192,7 @@ def _write_heatmaps(
     image_from_map[..., 0, 0] = image_from_map[..., 1, 1] = (box[..., 2] - box[..., 0]) / 24
     image_from_map[..., :, 2] = box[..., :2]
     with heatmaps_file.writing(world.data(model) / "heatmaps.h5", world.keys, names, skeleton, (24, 24)) as writer:
-        patches = np.zeros((frames, views, num_joints, 2, writer.window, writer.window))
+        patches = np.zeros((frames, views, num_joints, 2, writer.patch_side, writer.patch_side))
         writer.append(keypoints, scores, image_from_map, (patches, np.zeros((frames, views, num_joints, 2, 2))))
 
 
@@ -221,5 +221,11 @@ def _write_labels(
     keypoints[reason != Reason.ACCEPTED] = np.nan
     weights = np.where(reason == Reason.ACCEPTED, 1.0, 0.0)
     Labels(
-        keys=world.keys, views=names, skeleton=skeleton, points=keypoints, weights=weights, reason=reason, box=box
+        keys=world.keys,
+        views=names,
+        skeleton=skeleton,
+        keypoints=keypoints,
+        weights=weights,
+        reason=reason,
+        person_box=box,
     ).write(world.data(model) / "labels.h5")

@@ -198,7 +198,7 @@ def below_floor(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     Returns:
         (frames,) mm, 0 for an ankle on or above the floor; NaN if no ankle is known.
     """
-    ankles = [index for index, joint in enumerate(skeleton.joints) if joint.endswith("ankle")]
+    ankles = [index for index, joint in enumerate(skeleton.joint_names) if joint.endswith("ankle")]
     if not ankles:
         return np.full(len(joints), np.nan)
     heights = joints[:, ankles, 2]
@@ -210,8 +210,10 @@ def below_floor(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
 
 def upside_down(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     """Return (frames,) 1 if the head is below the feet, else 0; NaN if unknown. Joints (frames, joints, 3) world mm."""
-    head = [index for index, joint in enumerate(skeleton.joints) if joint in ("head_top", "head", "nose", "upper_neck")]
-    feet = [index for index, joint in enumerate(skeleton.joints) if joint.endswith("ankle")]
+    head = [
+        index for index, joint in enumerate(skeleton.joint_names) if joint in ("head_top", "head", "nose", "upper_neck")
+    ]
+    feet = [index for index, joint in enumerate(skeleton.joint_names) if joint.endswith("ankle")]
     if not head or not feet:
         return np.full(len(joints), np.nan)
     high, low = nanstats.mean_along(joints[:, head, 2], -1), nanstats.mean_along(joints[:, feet, 2], -1)

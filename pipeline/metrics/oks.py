@@ -156,7 +156,7 @@ def coco_ap_by_joint(
     """Return the AP in [0, 1] of each joint, as if the annotations labelled no other; NaN if a joint is never labelled."""
     whole = json.loads(annotations.read_text(encoding="utf-8")) if isinstance(annotations, Path) else annotations
     by_joint = {}
-    for index, name in enumerate(skeleton.joints):
+    for index, name in enumerate(skeleton.joint_names):
         alone, labelled = [], 0
         for annotation in whole["annotations"]:
             triples = list(annotation["keypoints"])

@@ -44,7 +44,7 @@ def head_sizes(head_mm: np.ndarray, joints: np.ndarray, cameras: tuple[Camera, .
     Returns:
         (frames, views) px; NaN if the head size or its depth is unknown, or the head is behind the camera.
     """
-    names = [joint for joint in ("upper_neck", "head_top") if joint in skeleton.joints]
+    names = [joint for joint in ("upper_neck", "head_top") if joint in skeleton.joint_names]
     centre = _mean_joint(joints)
     head = _mean_joint(joints[:, [skeleton.index(name) for name in names]]) if names else centre
     head = np.where(np.isfinite(head), head, centre)  # (frames, 3)
@@ -120,7 +120,7 @@ def mpii_pckh(
         The mean, percent, and (joints,) percent for each joint; NaN if a joint is never labelled.
     """
     distances = head_distances(predicted, ground_truth, head_px)
-    counted = [index for index, joint in enumerate(skeleton.joints) if joint not in _NOT_IN_MPII_MEAN]
+    counted = [index for index, joint in enumerate(skeleton.joint_names) if joint not in _NOT_IN_MPII_MEAN]
     return pckh(distances[..., counted], threshold), pckh_by_joint(distances, threshold)
 
 
@@ -137,7 +137,7 @@ def mpii_table(
         curve starts at 0 and is read one entry too late.
     """
     mean, by_joint = mpii_pckh(predicted, ground_truth, head_px, skeleton)
-    counted = [index for index, joint in enumerate(skeleton.joints) if joint not in _NOT_IN_MPII_MEAN]
+    counted = [index for index, joint in enumerate(skeleton.joint_names) if joint not in _NOT_IN_MPII_MEAN]
     table = {"head": by_joint[skeleton.index("head_top")]}
     for limb in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle"):
         table[limb] = np.mean([by_joint[skeleton.index(f"{side}_{limb}")] for side in ("left", "right")])

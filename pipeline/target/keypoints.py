@@ -241,7 +241,7 @@ def _columns(names: Sequence[str], skeleton: Skeleton, path: Path) -> np.ndarray
     """Return (joints,) int: the index in the file of each of the skeleton's joints; -1 for none."""
     theirs = [_canonical(name) for name in names]
     index = np.array(
-        [theirs.index(_canonical(joint)) if _canonical(joint) in theirs else -1 for joint in skeleton.joints]
+        [theirs.index(_canonical(joint)) if _canonical(joint) in theirs else -1 for joint in skeleton.joint_names]
     )
     if (index >= 0).sum() < 3:
         raise ValueError(

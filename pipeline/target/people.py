@@ -25,7 +25,7 @@ def no_detections(target: RawTarget) -> Detections:
         keys=target.keys,
         views=target.view_names,
         skeleton=skeleton,
-        points=np.full((*shape, 2), np.nan),
+        keypoints=np.full((*shape, 2), np.nan),
         scores=np.zeros(shape),
     )
 
@@ -69,7 +69,7 @@ def read_detections(
         keys=target.keys,
         views=names,
         skeleton=skeleton,
-        points=of_person(person, keypoints, np.nan),
+        keypoints=of_person(person, keypoints, np.nan),
         scores=of_person(person, scores, 0.0),
     )
     return detections, notes

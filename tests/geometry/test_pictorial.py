@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline import crops
-from pipeline.files.poses import Status
+from pipeline.files.poses import JointStatus
 from pipeline.geometry import agreement, pictorial, ransac
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.pictorial import Bodies
@@ -67,7 +67,7 @@ def bodies_of(centres: np.ndarray, limb_mm: np.ndarray, parents: tuple[int, ...]
 
 def test_statuses_are_those_of_the_poses_file():
     ours = [pictorial.KNOWN, pictorial.NO_ROOT, pictorial.NO_SUPPORT]
-    assert ours == [Status.KNOWN, Status.NO_ROOT, Status.NO_SUPPORT]
+    assert ours == [JointStatus.KNOWN, JointStatus.NO_ROOT, JointStatus.NO_SUPPORT]
 
 
 def test_perfect_rounded_maps_of_64_px_give_15_mm_by_rays_and_20_mm_by_bodies():
@@ -81,7 +81,7 @@ def test_perfect_rounded_maps_of_64_px_give_15_mm_by_rays_and_20_mm_by_bodies():
         maps, map_from_image, cameras, bodies_of(rays.joints[:, 6], limbs_of(joints, MPII)), SEARCH
     )
     assert np.linalg.norm(found - joints, axis=-1).mean() < 20  # mm
-    assert (status == Status.KNOWN).all()
+    assert (status == JointStatus.KNOWN).all()
 
 
 def test_limbs_8_per_cent_too_long_change_next_to_nothing():
@@ -117,17 +117,17 @@ def test_without_a_root_nothing_is_searched_and_without_heat_nothing_is_found():
     maps[1, :, knee] = 0
     map_from_image[2, 1] = np.nan  # a view is missing
     found, status = pictorial.search(maps, map_from_image, cameras, bodies_of(root, limbs_of(joints, MPII)), SEARCH)
-    assert (status[0] == Status.NO_ROOT).all()
+    assert (status[0] == JointStatus.NO_ROOT).all()
     assert np.isnan(found[0]).all()
     assert np.flatnonzero(status[1]).tolist() == [knee]
-    assert status[1, knee] == Status.NO_SUPPORT
+    assert status[1, knee] == JointStatus.NO_SUPPORT
     assert np.isnan(found[1, knee]).all()
     assert np.linalg.norm(found[2] - joints[2], axis=-1).mean() < 20
     dark = np.zeros_like(maps)
     found, status = pictorial.search(
         dark, map_from_image, cameras, bodies_of(joints[:, 6], limbs_of(joints, MPII)), SEARCH
     )
-    assert (status == Status.NO_SUPPORT).all()
+    assert (status == JointStatus.NO_SUPPORT).all()
 
 
 def test_negative_values_count_as_none():
@@ -219,7 +219,7 @@ def test_the_bodies_are_those_of_the_plain_search_for_any_skeleton_views_and_map
         found, status = pictorial.search(*arguments, settings=settings)
         for frame in range(20):
             expected = plain_pictorial.search(*one(arguments, frame), settings=settings)
-            known = status[frame] == Status.KNOWN
+            known = status[frame] == JointStatus.KNOWN
             off += np.linalg.norm(found[frame] - expected, axis=-1)[known].tolist()
             assert known.mean() > 0.9
     assert len(off) > 1900
@@ -246,7 +246,7 @@ def test_so_they_are_for_any_grid_and_tolerance(bins, refine_bins, steps, tolera
     )
     found, status = pictorial.search(*arguments, settings=settings)
     for frame in range(3):
-        known = status[frame] == Status.KNOWN
+        known = status[frame] == JointStatus.KNOWN
         assert known.any() or variant == "published"  # which has no body where the grid is too coarse for the limbs
         expected = plain_pictorial.search(*one(arguments, frame), settings=settings)
         np.testing.assert_allclose(found[frame][known], expected[known], atol=1e-9)
@@ -286,10 +286,10 @@ def test_what_is_behind_a_camera_is_not_seen_by_it():
     found, status = pictorial.search(maps, map_from_image, away, *rest)
     without, _ = pictorial.search(maps[:, :3], map_from_image[:, :3], cameras[:3], *rest)
     np.testing.assert_array_equal(found, without)
-    assert (status == Status.KNOWN).all()
+    assert (status == JointStatus.KNOWN).all()
     nowhere = tuple(turned_away(camera) for camera in cameras)
     found, status = pictorial.search(maps, map_from_image, nowhere, *rest)
-    assert (status == Status.NO_SUPPORT).all()
+    assert (status == JointStatus.NO_SUPPORT).all()
     assert np.isnan(found).all()
 
 
@@ -300,7 +300,7 @@ def test_what_is_beyond_the_reach_of_a_lens_model_is_not_seen_by_it():
     assert bent[0].max_valid_radius < 0.6
     maps = np.ones((3, 4, 16, 64, 64), dtype=np.float32)  # heat wherever the lens shows anything
     map_from_image = np.broadcast_to([[1 / 8, 0, 0], [0, 1 / 8, 0]], (3, 4, 2, 3))
-    for metres, expected in ((0, Status.KNOWN), (4.5, Status.NO_SUPPORT)):  # above the middle of the pictures
+    for metres, expected in ((0, JointStatus.KNOWN), (4.5, JointStatus.NO_SUPPORT)):  # above the middle of the pictures
         pelvis = joints[:, 6] + [0, 0, 1000 * metres]
         _, status = pictorial.search(
             maps, map_from_image, bent, bodies_of(pelvis, np.full((3, 16), np.nan)), replace(SEARCH, cube_mm=10)
@@ -319,10 +319,10 @@ def test_a_joint_outside_of_all_pictures_has_no_place_and_the_others_have_theirs
     found, status = pictorial.search(
         maps, map_from_image, cameras, bodies_of(joints[:, 6], limbs_of(joints, MPII)), SEARCH
     )
-    assert (status[:, ankle] == Status.NO_SUPPORT).all()
+    assert (status[:, ankle] == JointStatus.NO_SUPPORT).all()
     assert np.isnan(found[:, ankle]).all()
     above = [MPII.index(name) for name in ("pelvis", "thorax", "left_wrist", "right_elbow", "head_top", "left_hip")]
-    assert (status[:, above] == Status.KNOWN).all()
+    assert (status[:, above] == JointStatus.KNOWN).all()
     assert np.linalg.norm(found[:, above] - joints[:, above], axis=-1).mean() < 20  # mm
 
 
@@ -344,9 +344,9 @@ def test_a_limb_that_does_not_fit_into_the_cube_leaves_no_body_rather_than_its_c
     found, status = pictorial.search(
         maps, map_from_image, cameras, bodies_of(joints[:, 6], limb), replace(SEARCH, variant=variant)
     )
-    assert (status[1] == Status.NO_SUPPORT).all()
+    assert (status[1] == JointStatus.NO_SUPPORT).all()
     assert np.isnan(found[1]).all()
-    assert (status[[0, 2]] == Status.KNOWN).all()
+    assert (status[[0, 2]] == JointStatus.KNOWN).all()
 
 
 def test_in_the_published_variant_a_joint_without_heat_rules_the_body_out():
@@ -355,8 +355,8 @@ def test_in_the_published_variant_a_joint_without_heat_rules_the_body_out():
     maps[0, :, 10] = 0
     rest = (map_from_image, cameras, bodies_of(joints[:, 6], limbs_of(joints, MPII)))
     _, status = pictorial.search(maps, *rest, replace(SEARCH, variant="published"))
-    assert (status[0] == Status.NO_SUPPORT).all()
-    assert (status[1] == Status.KNOWN).all()
+    assert (status[0] == JointStatus.NO_SUPPORT).all()
+    assert (status[1] == JointStatus.KNOWN).all()
     _, status = pictorial.search(maps, *rest, settings=SEARCH)
     assert np.flatnonzero(status[0]).tolist() == [10]
 

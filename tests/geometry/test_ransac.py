@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import least_squares
 
-from pipeline.files.poses import Status
+from pipeline.files.poses import JointStatus
 from pipeline.geometry import agreement, ransac
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.thresholds import AgreementThresholds
@@ -40,11 +40,11 @@ def run(points: np.ndarray, scores: np.ndarray, cameras: tuple[Camera, ...], **c
 def test_statuses_are_those_of_the_poses_file():
     ours = [ransac.KNOWN, ransac.TOO_FEW_VIEWS, ransac.NO_AGREEMENT, ransac.RAYS_PARALLEL, ransac.BEHIND_CAMERA]
     assert ours == [
-        Status.KNOWN,
-        Status.TOO_FEW_VIEWS,
-        Status.NO_AGREEMENT,
-        Status.RAYS_PARALLEL,
-        Status.BEHIND_CAMERA,
+        JointStatus.KNOWN,
+        JointStatus.TOO_FEW_VIEWS,
+        JointStatus.NO_AGREEMENT,
+        JointStatus.RAYS_PARALLEL,
+        JointStatus.BEHIND_CAMERA,
     ]
 
 
@@ -55,7 +55,7 @@ def test_what_was_projected_through_the_lenses_is_found_again(views):
     np.testing.assert_allclose(found.joints, joints, atol=1e-6)  # mm
     assert found.inliers.all()
     np.testing.assert_allclose(found.error_px, 0, atol=1e-9)
-    assert (found.status == Status.KNOWN).all()
+    assert (found.status == JointStatus.KNOWN).all()
 
 
 def test_a_view_that_is_40_px_off_has_no_say():
@@ -92,7 +92,7 @@ def test_a_view_of_low_confidence_proposes_nothing_but_can_agree():
     np.testing.assert_allclose(found.joints, joints, atol=1e-6)
     scores[:, 1:] = 0.2  # one proposes nothing either
     found = run(points, scores, cameras)
-    assert (found.status == Status.TOO_FEW_VIEWS).all()
+    assert (found.status == JointStatus.TOO_FEW_VIEWS).all()
     assert np.isnan(found.joints).all()
     assert np.isnan(found.error_px).all()
     assert not found.inliers.any()
@@ -101,7 +101,7 @@ def test_a_view_of_low_confidence_proposes_nothing_but_can_agree():
 def test_thresholds_are_strict():
     _, points, scores, cameras = scene()
     scores[:] = 0.3  # not above 0.3
-    assert (run(points, scores, cameras).status == Status.TOO_FEW_VIEWS).all()
+    assert (run(points, scores, cameras).status == JointStatus.TOO_FEW_VIEWS).all()
 
 
 def test_unseen_joints_stay_unknown_and_one_unseen_view_does_no_harm():
@@ -112,8 +112,8 @@ def test_unseen_joints_stay_unknown_and_one_unseen_view_does_no_harm():
     found = run(points, scores, cameras)
     np.testing.assert_allclose(found.joints[0], joints[0], atol=1e-6)
     assert not found.inliers[0, 2].any()
-    assert found.status[1, 0] == Status.TOO_FEW_VIEWS
-    assert (found.status[2] == Status.TOO_FEW_VIEWS).all()
+    assert found.status[1, 0] == JointStatus.TOO_FEW_VIEWS
+    assert (found.status[2] == JointStatus.TOO_FEW_VIEWS).all()
     assert np.isfinite(found.joints[3:]).all()
     assert np.isnan(found.joints[2]).all()
 
@@ -122,8 +122,8 @@ def test_views_that_contradict_one_another_agree_on_nothing():
     _, points, scores, cameras = scene(3)
     wild = np.random.default_rng(1).uniform(100, 400, points.shape)
     found = run(wild, scores, cameras, min_inliers=3)
-    assert (found.status[~np.isfinite(found.joints[..., 0])] != Status.KNOWN).all()
-    assert (found.status == Status.NO_AGREEMENT).mean() > 0.5
+    assert (found.status[~np.isfinite(found.joints[..., 0])] != JointStatus.KNOWN).all()
+    assert (found.status == JointStatus.NO_AGREEMENT).mean() > 0.5
 
 
 def test_two_cameras_side_by_side_fix_no_depth():
@@ -132,7 +132,7 @@ def test_two_cameras_side_by_side_fix_no_depth():
     joints = np.array([[[0.0, 0, 1000]]])
     pair = (cameras[0], beside)
     found = run(agreement.project(joints, pair), np.ones((1, 2, 1)), pair)
-    assert found.status[0, 0] == Status.RAYS_PARALLEL
+    assert found.status[0, 0] == JointStatus.RAYS_PARALLEL
     assert np.isnan(found.joints).all()
     three = (*pair, cameras[1])
     found = run(agreement.project(joints, three), np.ones((1, 3, 1)), three, min_inliers=3)
@@ -145,7 +145,7 @@ def test_rays_that_meet_behind_the_cameras_make_no_joint():
     right = replace(left, name="right", centre=np.array([500.0, 0, 0]))
     diverging = np.array([[[[220.0, 240]], [[420.0, 240]]]])  # the left one looks left, the right one right
     found = run(diverging, np.ones((1, 2, 1)), (left, right))
-    assert found.status[0, 0] == Status.BEHIND_CAMERA
+    assert found.status[0, 0] == JointStatus.BEHIND_CAMERA
     assert np.isnan(found.joints).all()
 
 
@@ -171,7 +171,7 @@ def test_three_of_four_within_10_px_lift_the_right_labels_from_four_fifths_to_ne
     assert 0.78 < (before < 23).mean() < 0.84
     assert (after < 23).mean() > 0.99
     assert np.median(after) < 0.65 * np.median(before)
-    assert 0.7 < (found.status == Status.KNOWN).mean() < 0.9
+    assert 0.7 < (found.status == JointStatus.KNOWN).mean() < 0.9
 
 
 def plain(points: np.ndarray, cameras: tuple[Camera, ...], threshold: float) -> tuple[set[int], float]:
@@ -228,7 +228,7 @@ def test_the_order_of_the_views_changes_nothing():
 def test_a_threshold_that_nothing_exceeds_labels_all_that_can_be_triangulated_by_all_views():
     _, _, points, scores, cameras = noisy(60)
     found = run(points, scores, cameras, reproj_threshold_px=1e9, min_ray_angle_deg=0, confidence_threshold=0)
-    assert (found.status == Status.KNOWN).all()
+    assert (found.status == JointStatus.KNOWN).all()
     assert found.inliers.all()
 
 
@@ -326,7 +326,7 @@ def test_swapped_views_unseen_joints_and_wild_points_are_borne(seed, views):
     points[rng.random(scores.shape) < 0.15] = np.nan
     scores = rng.random(scores.shape)
     found = run(points, scores, cameras)
-    known = found.status == Status.KNOWN
+    known = found.status == JointStatus.KNOWN
     np.testing.assert_array_equal(np.isfinite(found.joints).all(axis=-1), known)
     np.testing.assert_array_equal(np.isfinite(found.error_px), known)
     assert not (found.inliers & ~np.isfinite(points).all(axis=-1)).any()
@@ -336,7 +336,7 @@ def test_swapped_views_unseen_joints_and_wild_points_are_borne(seed, views):
     np.testing.assert_allclose(found.error_px[known], mean[known], atol=1e-6)
     order = rng.permutation(views)
     swapped = run(points[:, order], scores[:, order], tuple(cameras[view] for view in order))
-    np.testing.assert_array_equal(swapped.status == Status.KNOWN, known)
+    np.testing.assert_array_equal(swapped.status == JointStatus.KNOWN, known)
     if views <= ransac.PAIRED_VIEWS:
         np.testing.assert_array_equal(swapped.inliers, found.inliers[:, order])
         np.testing.assert_allclose(swapped.joints, found.joints, atol=1e-3)

@@ -63,10 +63,10 @@ def test_everybody_is_inside_the_box_and_the_crops_show_the_picture(raw, monkeyp
     assert frames.keys.number.tolist() == list(range(6))
     assert frames.keys.split.tolist() == ["train"] * 4 + ["test"] * 2
     assert frames.present.all()
-    joints = projected(raw.cameras, raw_world.people(get("mpii_16").joints, 6))
+    joints = projected(raw.cameras, raw_world.people(get("mpii_16").joint_names, 6))
     inside = (joints > frames.box[:, :, None, :2]) & (joints < frames.box[:, :, None, 2:])
     assert inside.all()
-    crop = frames.picture(3, 2)
+    crop = frames.image(3, 2)
     affine = frames.crop_from_image[3, 2]
     picture = cv2.imread(str(raw.views / "cam03/0003.png"))
     assert abs(crop.astype(int) - crops.warp(picture, affine, len(crop)).astype(int)).mean() < 4  # grey values: JPEG
@@ -97,35 +97,35 @@ def test_without_a_detector_there_are_no_detections(raw, monkeypatch):
     raw.prepare_target(monkeypatch)
     seen = Detections.read(raw.out / "detections.h5")
     assert seen.skeleton.name == "mpii_16"
-    assert np.isnan(seen.points).all()
+    assert np.isnan(seen.keypoints).all()
     assert not seen.scores.any()
 
 
 def test_the_person_of_interest_is_found_beside_a_bystander(raw, monkeypatch):
     raw.prepare_target(monkeypatch, detections_format="openpose_body_25b")
     seen = Detections.read(raw.out / "detections.h5")
-    expected = projected(raw.cameras, raw_world.people(seen.skeleton.joints, 6))
-    np.testing.assert_allclose(seen.points[:, :, :-1], expected[:, :, :-1], atol=1e-6)  # px
-    assert np.isnan(seen.points[:, :, -1]).all()  # the joint that OpenPose did not find
+    expected = projected(raw.cameras, raw_world.people(seen.skeleton.joint_names, 6))
+    np.testing.assert_allclose(seen.keypoints[:, :, :-1], expected[:, :, :-1], atol=1e-6)  # px
+    assert np.isnan(seen.keypoints[:, :, -1]).all()  # the joint that OpenPose did not find
     assert (seen.scores[:, :, -1] == 0).all()
 
 
 def test_a_view_that_misses_the_person_has_no_detection(raw, monkeypatch):
-    joints = raw_world.people(get("body_25b").joints, 6, (-900.0, 700.0))
+    joints = raw_world.people(get("body_25b").joint_names, 6, (-900.0, 700.0))
     bystander = raw.cameras[2].project(joints[2])
     (raw.detections / "cam03_json/cam03.0002.json").write_text(raw_world.openpose([bystander]))
     raw.prepare_target(monkeypatch, detections_format="openpose_body_25b")
     seen = Detections.read(raw.out / "detections.h5")
-    assert np.isnan(seen.points[2, 2]).all()
+    assert np.isnan(seen.keypoints[2, 2]).all()
     assert not seen.scores[2, 2].any()
-    assert np.isfinite(seen.points[2, [0, 1, 3], :-1]).all()
+    assert np.isfinite(seen.keypoints[2, [0, 1, 3], :-1]).all()
 
 
 def test_boxes_are_made_from_joints_where_there_are_no_boxes(raw, monkeypatch):
     (raw.detections / "boxes.json").unlink()
     raw.prepare_target(monkeypatch, detections_format="openpose_body_25b", box_margin=0.5)
     box = Frames.read(raw.out / "target.h5").box
-    joints = projected(raw.cameras, raw_world.people(get("body_25b").joints[:-1], 6))
+    joints = projected(raw.cameras, raw_world.people(get("body_25b").joint_names[:-1], 6))
     extent = (joints.max(2) - joints.min(2)).max(-1)
     np.testing.assert_allclose(box[..., 2] - box[..., 0], 1.5 * extent, rtol=1e-6)
 
@@ -140,7 +140,7 @@ def test_a_box_that_the_views_do_not_agree_on_is_filled_from_its_neighbours(raw,
     (raw.detections / "boxes.json").write_text(json.dumps(entries))
     raw.prepare_target(monkeypatch)
     frames = Frames.read(raw.out / "target.h5")
-    joints = projected(raw.cameras, raw_world.people(get("mpii_16").joints, 6))
+    joints = projected(raw.cameras, raw_world.people(get("mpii_16").joint_names, 6))
     middle = (frames.box[..., :2] + frames.box[..., 2:]) / 2
     off = np.linalg.norm(middle - (joints.min(2) + joints.max(2)) / 2, axis=-1)
     assert off.max() < 40  # px of about 200
@@ -154,7 +154,7 @@ def test_a_portrait_network_sees_a_person_as_large_as_a_square_one_does(raw, mon
     (raw.detections / "boxes.json").write_text(json.dumps([entry for entry in entries if entry is not gone]))
     raw.prepare_target(monkeypatch, box_margin=0.2)
     frames = Frames.read(raw.out / "target.h5")
-    sides = frames.rectangle[..., 2:] - frames.rectangle[..., :2]
+    sides = frames.person_box[..., 2:] - frames.person_box[..., :2]
     for entry in entries:
         camera, number = entry["image_id"].split("/")
         row, view = np.flatnonzero(frames.keys.number == int(number))[0], int(camera[-1]) - 1
@@ -162,9 +162,9 @@ def test_a_portrait_network_sees_a_person_as_large_as_a_square_one_does(raw, mon
         np.testing.assert_allclose(sides[row, view], 1.2 * np.array(entry["bbox"][2:]), rtol=tolerance)
     tall = sides[..., 1] > sides[..., 0] * 4 / 3
     assert tall.any()
-    portrait = crops.fitted(frames.rectangle, (192, 256))
+    portrait = crops.fitted(frames.person_box, (192, 256))
     np.testing.assert_allclose((portrait[..., 3] - portrait[..., 1])[tall], sides[tall][:, 1])  # px
-    np.testing.assert_allclose(crops.fitted(frames.rectangle, (256, 256)), frames.box, atol=1e-9)
+    np.testing.assert_allclose(crops.fitted(frames.person_box, (256, 256)), frames.box, atol=1e-9)
 
 
 def test_the_capture_volume_holds_the_person(raw, monkeypatch):
@@ -172,7 +172,7 @@ def test_the_capture_volume_holds_the_person(raw, monkeypatch):
     raw.detections.mkdir()
     raw.prepare_target(monkeypatch, boxes="volume")
     frames = Frames.read(raw.out / "target.h5")
-    joints = projected(raw.cameras, raw_world.people(get("mpii_16").joints, 6))
+    joints = projected(raw.cameras, raw_world.people(get("mpii_16").joint_names, 6))
     assert ((joints > frames.box[:, :, None, :2]) & (joints < frames.box[:, :, None, 2:])).all()
     scale = np.sqrt(abs(np.linalg.det(frames.crop_from_image[..., :2])))  # crop px a picture px
     persons = (joints.max(2) - joints.min(2)).max(-1)
@@ -230,7 +230,7 @@ def test_a_video_that_was_shrunk_into_black_bars_is_read_in_the_calibration_s_px
     after = Frames.read(raw.out / "target.h5")
     np.testing.assert_array_equal(before.box, after.box)
     assert "black bars show that it is the whole image" in capsys.readouterr().out
-    difference = abs(before.picture(0, 1).astype(int) - after.picture(0, 1).astype(int))
+    difference = abs(before.image(0, 1).astype(int) - after.image(0, 1).astype(int))
     assert difference.mean() < 3  # grey values; 4 px of shift would give 8
 
 
@@ -245,7 +245,7 @@ def seconds_of(frames: int, shift: int = 0) -> list[np.ndarray]:
 def greys(raw: Raw, frame: int) -> list[int]:
     """The frame of each view's crop, by its middle."""
     frames = Frames.read(raw.out / "target.h5")
-    crops_ = [frames.picture(frame, view) for view in range(4)]
+    crops_ = [frames.image(frame, view) for view in range(4)]
     return [round(float(np.median(crop[crop > 4])) / 20) for crop in crops_]
 
 
@@ -312,8 +312,8 @@ def test_pictures_that_are_numbered_from_elsewhere(raw, monkeypatch, refused):
     (raw.detections / "boxes.json").unlink()
     raw.prepare_target(monkeypatch, frame_matching="order", detections_format="openpose_body_25b")
     seen = Detections.read(raw.out / "detections.h5")
-    expected = projected(raw.cameras, raw_world.people(seen.skeleton.joints, 6))
-    np.testing.assert_allclose(seen.points[:, :, :-1], expected[:, :, :-1], atol=1e-6)  # px
+    expected = projected(raw.cameras, raw_world.people(seen.skeleton.joint_names, 6))
+    np.testing.assert_allclose(seen.keypoints[:, :, :-1], expected[:, :, :-1], atol=1e-6)  # px
 
 
 def test_a_view_out_of_step_is_said_and_not_shifted(tmp_path, monkeypatch, capsys):
@@ -325,10 +325,10 @@ def test_a_view_out_of_step_is_said_and_not_shifted(tmp_path, monkeypatch, capsy
     raw.prepare_target(monkeypatch, detections_format="openpose_body_25b")
     assert "take: Cam_03 seems to be 4 frames early" in capsys.readouterr().out
     seen = Detections.read(raw.out / "detections.h5")
-    found = np.isfinite(seen.points[:, 2, 0, 0])
-    late = projected(raw.cameras, raw_world.people(seen.skeleton.joints, 30))[:, 2]
+    found = np.isfinite(seen.keypoints[:, 2, 0, 0])
+    late = projected(raw.cameras, raw_world.people(seen.skeleton.joint_names, 30))[:, 2]
     np.testing.assert_allclose(
-        seen.points[4:, 2, :-1][found[4:]], late[:-4, :-1][found[4:]], atol=1e-6
+        seen.keypoints[4:, 2, :-1][found[4:]], late[:-4, :-1][found[4:]], atol=1e-6
     )  # px: as it was
 
 
@@ -364,7 +364,7 @@ def test_a_rig_that_was_calibrated_anew_for_a_sequence(raw, monkeypatch):
 def test_a_fisheye_s_pictures_and_boxes_are_straightened(raw, monkeypatch, capsys):
     """The third camera gets a fisheye: what it sees of the same person must come out where a camera without a lens sees it."""
     camera, lens = raw.cameras[2], np.array([0.08, -0.02, 0.004, -0.001])
-    joints = raw_world.people(get("body_25b").joints, 6)
+    joints = raw_world.people(get("body_25b").joint_names, 6)
     ahead = camera.camera_from_world(joints).reshape(-1, 1, 3)
     shown = cv2.fisheye.projectPoints(ahead, np.zeros(3), np.zeros(3), camera.K, lens)[0].reshape(6, -1, 2)
     entries = json.loads((raw.detections / "boxes.json").read_text())
@@ -385,7 +385,7 @@ def test_a_fisheye_s_pictures_and_boxes_are_straightened(raw, monkeypatch, capsy
     seen = straight.project(joints)
     assert ((seen > frames.box[:, 2, None, :2]) & (seen < frames.box[:, 2, None, 2:])).all()
     drawn = raw_world.draw(straight.size, [seen[1]])
-    crop = frames.picture(1, 2)
+    crop = frames.image(1, 2)
     expected = crops.warp(drawn, frames.crop_from_image[1, 2], len(crop))
     limb = (np.abs(expected.astype(int) - 140).max(-1) > 60) & (expected.max(-1) > 100)  # the figure's colour
     assert limb.sum() > 100
@@ -625,7 +625,7 @@ def test_a_real_recording_is_prepared(tmp_path, monkeypatch, capsys):
     seen, peer = Detections.read(out / "detections.h5"), Truth.read(out / "truth.h5")
     assert seen.keys.sequence[0] == "balancing"
     assert peer.origin == "peer"
-    points = reorder(seen.points, peer.skeleton, seen.skeleton)
+    points = reorder(seen.keypoints, peer.skeleton, seen.skeleton)
     expected = projected(read_cameras(out / "cameras.toml"), peer.joints)
     off = np.nanmedian(np.linalg.norm(points - expected, axis=-1), axis=-1)  # (frames, views) px
     assert off.max() < 60  # the bystander is some 300 px away

@@ -10,7 +10,7 @@ import pytest
 from pipeline.files import heatmaps as heatmap_file
 from pipeline.files import poses as pose_file
 from pipeline.files.heatmaps import Heatmaps, map_blocks
-from pipeline.files.poses import Poses, Status
+from pipeline.files.poses import JointStatus, Poses
 from pipeline.geometry import pictorial
 from tests import seen_world
 from tests.seen_world import PARAMS, Seen
@@ -48,7 +48,7 @@ def rpsm(seen: Seen, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Pos
 def test_bodies_are_found_in_clean_maps_and_limbs_are_written_down(seen, rpsm):
     found, values, limbs = rpsm()
     assert np.linalg.norm(found.joints - seen.world.joints, axis=-1).mean() < 30  # mm, maps of 32 px
-    assert (found.status == Status.KNOWN).all()
+    assert (found.status == JointStatus.KNOWN).all()
     assert values["coverage"] == 100
     assert values["views_mean"] > 3.5
     assert sorted(limbs["people"]) == ["ann", "bob"]
@@ -76,7 +76,7 @@ def test_a_joint_that_rays_give_up_on_is_found_by_the_body(seen, rpsm):
 def test_a_frame_in_which_nobody_is_seen_has_no_pose(seen, rpsm):
     seen.points[3], seen.scores[3] = np.nan, 0
     found, values, _ = rpsm()
-    assert (found.status[3] == Status.NO_ROOT).all()
+    assert (found.status[3] == JointStatus.NO_ROOT).all()
     assert np.isnan(found.joints[3]).all()
     assert values["refused"]["no_root"] == pytest.approx(10)
 
@@ -127,7 +127,7 @@ def test_the_published_variant_can_be_chosen(seen, rpsm):
     robust, *_ = rpsm()
     assert np.flatnonzero(robust.status[2]).tolist() == [10]
     published, values, _ = rpsm(PARAMS.replace("  min_heat: 0.01\n", "  min_heat: 0.01\n  variant: published\n"))
-    assert (published.status[2] == Status.NO_SUPPORT).all()
+    assert (published.status[2] == JointStatus.NO_SUPPORT).all()
     assert values["refused"]["no_support"] >= 10
 
 

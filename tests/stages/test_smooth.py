@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline.files.keys import FrameKeys
-from pipeline.files.poses import Poses, Status
+from pipeline.files.poses import JointStatus, Poses
 from pipeline.skeleton import get
 from tests import seen_world
 from tests.seen_world import PARAMS
@@ -39,7 +39,7 @@ def poses(count: int = 90) -> Poses:
         skeleton=get("mpii_16"),
         joints=joints,
         inliers=inliers,
-        error=np.ones(shape),
+        error_px=np.ones(shape),
         status=np.zeros(shape),
     )
 
@@ -106,14 +106,14 @@ def test_filled_joints_are_known_by_no_view(smooth: SMOOTH) -> None:
     given = poses()
     given.joints[40:43, 2] = np.nan
     given.inliers[40:43, :, 2] = False
-    given.status[40:43, 2] = Status.NO_AGREEMENT
+    given.status[40:43, 2] = JointStatus.NO_AGREEMENT
     found, values = smooth(given, method="butterworth", max_gap_s=0.3)
     assert np.isfinite(found.joints[40:43, 2]).all()
-    assert (found.status[40:43, 2] == Status.KNOWN).all()
+    assert (found.status[40:43, 2] == JointStatus.KNOWN).all()
     assert not found.inliers[40:43, :, 2].any()
     assert values["filled"] == pytest.approx(100 * 3 / (180 * 16), abs=1e-4)
     found, _ = smooth(given, method="butterworth")
-    assert (found.status[40:43, 2] == Status.NO_AGREEMENT).all()
+    assert (found.status[40:43, 2] == JointStatus.NO_AGREEMENT).all()
 
 
 @pytest.mark.parametrize(
