@@ -293,7 +293,7 @@ def test_names_from_data_cannot_become_markup(world, monkeypatch):
     ],
 )
 def test_a_wrong_study_is_one_sentence_and_leaves_the_earlier_report(
-    world, monkeypatch, capsys, file, content, sentence
+    world, monkeypatch, capsys, *, file, content, sentence
 ):
     before = report(world, monkeypatch)
     (world.root / file).write_text(content)
