@@ -1,7 +1,7 @@
-"""Prepare truth: where the target's joints really were, for the eyes of the evaluation only.
+"""Prepare truth: the true joints of the target, for the evaluation only.
 
-The truth is markers (TRC), or Human3.6M's own poses in any of its layouts, told apart by what is there.
-No stage that makes or chooses labels may reach this file (tests/test_architecture.py walks the pipeline's arrows).
+The ground truth is markers (TRC), or Human3.6M's own poses in any of its layouts, recognised by their files.
+No stage that makes or selects labels may reach this file (tests/test_architecture.py walks the pipeline's arrows).
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from pipeline.files.keys import FrameKeys
 from pipeline.skeleton import Skeleton, get
 
 _SKELETON = "mpii_16"
-_HEIGHT = (1200.0, 2300.0)  # mm; a person is so tall
+_HEIGHT = (1200.0, 2300.0)  # mm, of a person
 
 
 @dataclass(frozen=True)
@@ -27,18 +27,18 @@ class Truth:
     """Section `truth` of params.yaml."""
 
     axes: Literal["xyz", "xzy", "yxz", "yzx", "zxy", "zyx"]  # the file's columns that are the world's x, y and z (up)
-    frame_offset: int  # added to the file's frame numbers to get the target's
+    frame_offset: int  # added to the file's frame numbers gives the target's
     origin: Literal["truth", "peer"]  # peer: another tool's result, reported as a distance and never as an error
 
 
 def main(*, truth: Path, frames: Path, out: Path, config: Truth) -> None:
     keys = read_keys(frames)
-    found = _human36m(truth, keys, config) if layouts.is_here(truth) else _markers(truth, frames, keys, config)
-    found.write(out)
-    known = np.isfinite(found.joints).all(axis=-1)
+    ground_truth = _human36m(truth, keys, config) if layouts.is_here(truth) else _markers(truth, frames, keys, config)
+    ground_truth.write(out)
+    known = np.isfinite(ground_truth.joints).all(axis=-1)
     print(
         f"{out}: {config.origin} for {known.any(axis=-1).sum()} of {len(keys)} frames, {known.mean():.1%} of the joints"
-        + (f"; {found.recipe.replace('_', ' takes ')}" if found.recipe else "")
+        + (f"; {ground_truth.recipe.replace('_', ' takes ')}" if ground_truth.recipe else "")
     )
 
 
@@ -75,25 +75,25 @@ def _markers(truth: Path, frames: Path, keys: FrameKeys, config: Truth) -> truth
 
 
 def _files(truth: Path, keys: FrameKeys) -> dict[str, Path]:
-    """Which file speaks of which sequence."""
+    """Return the marker file of every sequence; sequences without one are left out."""
     sequences = sorted(set(keys.sequence.tolist()))
     if truth.is_dir():
-        found = {name: truth / f"{name}.trc" for name in sequences if (truth / f"{name}.trc").is_file()}
-        if not found:
+        files = {name: truth / f"{name}.trc" for name in sequences if (truth / f"{name}.trc").is_file()}
+        if not files:
             raise ValueError(f"{truth}: expected <sequence>.trc for {', '.join(sequences)}, found none of them")
-        absent = [name for name in sequences if name not in found]
-        if absent:
-            print(f"{truth}: nothing is known of {', '.join(absent)}")
-        return found
+        missing = [name for name in sequences if name not in files]
+        if missing:
+            print(f"{truth}: there is no file of {', '.join(missing)}")
+        return files
     if len(sequences) != 1:
         raise ValueError(
-            f"{truth}: one file cannot speak of {len(sequences)} sequences; expected a folder of .trc files"
+            f"{truth}: one file cannot have the markers of {len(sequences)} sequences; expected a folder of .trc files"
         )
     return {sequences[0]: truth}
 
 
 def _read(path: Path, numbers: np.ndarray, skeleton: Skeleton, config: Truth) -> np.ndarray:
-    """(frames, joints, 3) world mm of the numbered frames; NaN where the file says nothing."""
+    """Return the (frames, joints, 3) world mm of the numbered frames; NaN if unknown."""
     markers = trc.read(path)
     joints = trc.joints(markers, skeleton, config.axes)
     if not np.isfinite(joints).any():
@@ -105,8 +105,8 @@ def _read(path: Path, numbers: np.ndarray, skeleton: Skeleton, config: Truth) ->
             f"{_HEIGHT[1] / 1000:g} m; are the units (m, mm) in the header right?"
         )
     row = {number: index for index, number in enumerate((markers.number + config.frame_offset).tolist())}
-    place = np.array([row.get(number, -1) for number in numbers.tolist()])
-    return np.where((place >= 0)[:, None, None], joints[place], np.nan)
+    index = np.array([row.get(number, -1) for number in numbers.tolist()])
+    return np.where((index >= 0)[:, None, None], joints[index], np.nan)
 
 
 if __name__ == "__main__":

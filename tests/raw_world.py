@@ -1,4 +1,4 @@
-"""A tiny world as it lies on somebody's disk: pictures, a calibration, a detector's output, a marker file.
+"""A tiny world as it lies on a disk: images, a calibration, a detector's output, a marker file.
 
 Four cameras stand around a person who walks on a circle; the person is drawn as a stick figure. A bystander may stand
 behind. `write` makes the raw files; tests then damage one of them.
@@ -140,7 +140,7 @@ def run(stage: str, flags: dict[str, Path], root: Path, monkeypatch: pytest.Monk
 
 
 def write(root: Path, frames: int = 6, views: int = 4, video: bool = False) -> Raw:
-    """Pictures (or videos), a calibration in mm that does not say so, boxes, OpenPose files and markers."""
+    """Images (or videos), a calibration in mm that does not say so, boxes, OpenPose files and markers."""
     raw = Raw(root, camera_ring(views))
     raw.views.mkdir(parents=True)
     write_calibration(raw.calibration, raw.cameras)
@@ -148,22 +148,23 @@ def write(root: Path, frames: int = 6, views: int = 4, video: bool = False) -> R
     joints, bystander = people(skeleton.joint_names, frames), people(skeleton.joint_names, frames, (-900.0, 700.0))
     boxes = []
     for view, camera in enumerate(raw.cameras):
-        shown, other = camera.project(joints), camera.project(bystander)
-        pictures = [
-            draw(camera.size, [shown[frame], other[frame]] if view < 2 else [shown[frame]]) for frame in range(frames)
+        keypoints, other = camera.project(joints), camera.project(bystander)
+        images = [
+            draw(camera.size, [keypoints[frame], other[frame]] if view < 2 else [keypoints[frame]])
+            for frame in range(frames)
         ]
         if video:
-            write_video(raw.views / f"{camera.name}.avi", pictures)
+            write_video(raw.views / f"{camera.name}.avi", images)
         else:
             (raw.views / camera.name).mkdir()
-            for frame, picture in enumerate(pictures):
-                cv2.imwrite(str(raw.views / camera.name / f"{frame:04d}.png"), picture)
+            for frame, image in enumerate(images):
+                cv2.imwrite(str(raw.views / camera.name / f"{frame:04d}.png"), image)
         folder = raw.detections / f"{camera.name}_json"
         folder.mkdir(parents=True)
         for frame in range(frames):
-            found = [shown[frame], other[frame]][:: 1 if frame % 2 else -1] if view < 2 else [shown[frame]]
-            (folder / f"{camera.name}.{frame:04d}.json").write_text(openpose(found))
-            low, high = shown[frame].min(0), shown[frame].max(0)
+            figures = [keypoints[frame], other[frame]][:: 1 if frame % 2 else -1] if view < 2 else [keypoints[frame]]
+            (folder / f"{camera.name}.{frame:04d}.json").write_text(openpose(figures))
+            low, high = keypoints[frame].min(0), keypoints[frame].max(0)
             boxes.append(
                 {
                     "image_id": f"{camera.name}/{frame:06d}",
@@ -179,20 +180,20 @@ def write(root: Path, frames: int = 6, views: int = 4, video: bool = False) -> R
 
 def draw(size: tuple[int, int], figures: list[np.ndarray]) -> np.ndarray:
     """(height, width, 3): stick figures of body_25b joints (joints, 2) px on a checked floor."""
-    picture = np.full((size[1], size[0], 3), 150, dtype=np.uint8)
-    picture[::32] = 120
+    image = np.full((size[1], size[0], 3), 150, dtype=np.uint8)
+    image[::32] = 120
     for points in figures:
         for parent, child in get("body_25b").limbs:
             ends = np.rint(points[[parent, child]]).astype(int).tolist()
-            cv2.line(picture, ends[0], ends[1], (60, 50, 140), 7)
-    return picture
+            cv2.line(image, ends[0], ends[1], (60, 50, 140), 7)
+    return image
 
 
-def write_video(path: Path, pictures: list[np.ndarray]) -> None:
-    height, width = pictures[0].shape[:2]
+def write_video(path: Path, images: list[np.ndarray]) -> None:
+    height, width = images[0].shape[:2]
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (width, height))
-    for picture in pictures:
-        writer.write(picture)
+    for image in images:
+        writer.write(image)
     writer.release()
 
 
@@ -213,7 +214,7 @@ def write_calibration(
 
 
 def openpose(figures: list[np.ndarray]) -> str:
-    """One frame's json; (joints, 2) px each, every score 0.8, the last joint of all not found."""
+    """One frame's json; (joints, 2) px each, every score 0.8, the last joint of all not detected."""
     listed = []
     for points in figures:
         values = np.concatenate([points, np.full((len(points), 1), 0.8)], axis=-1)

@@ -1,4 +1,4 @@
-"""TRC, the marker files of OpenSim and Pose2Sim: one row a frame, three columns a marker, units in the header."""
+"""TRC, the marker files of OpenSim and Pose2Sim: one row per frame, three columns per marker, units in the header."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,9 +49,9 @@ class Markers:
     """A marker file.
 
     Attributes:
-        names: (markers,) as the file calls them.
+        names: (markers,) of the file.
         number: (frames,) int, the file's own frame numbers.
-        points: (frames, markers, 3) mm, along the file's own axes; NaN where empty.
+        points: (frames, markers, 3) mm, in the file's own axes; NaN where empty.
     """
 
     names: tuple[str, ...]
@@ -60,10 +60,10 @@ class Markers:
 
 
 def read(path: Path) -> Markers:
-    """Read a marker file.
+    """Return the markers of a file.
 
     Raises:
-        ValueError: no TRC file, units that are not known, a row of another length.
+        ValueError: no TRC file, unknown units, a row of another length.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -81,20 +81,22 @@ def read(path: Path) -> Markers:
     if len(set(names)) != len(names) or not names:
         raise ValueError(f"{path}: expected marker names that differ, got {', '.join(names) or 'none'}")
     numbers, rows = [], []
-    for at, line in enumerate(lines[5:], start=6):
+    for line_number, line in enumerate(lines[5:], start=6):
         if not line.strip():
             continue
         cells = line.rstrip("\r\n").split("\t")
         cells = cells[: len(cells) - 1] if len(cells) == 3 * len(names) + 3 and not cells[-1].strip() else cells
         if len(cells) != 3 * len(names) + 2:
-            raise ValueError(f"{path}: line {at}: expected {3 * len(names) + 2} columns, got {len(cells)}")
+            raise ValueError(f"{path}: line {line_number}: expected {3 * len(names) + 2} columns, got {len(cells)}")
         try:
             numbers.append(int(cells[0]))
             rows.append([float(cell) if cell.strip() else np.nan for cell in cells[2:]])
         except ValueError:
-            raise ValueError(f"{path}: line {at}: a cell is no number") from None
+            raise ValueError(f"{path}: line {line_number}: a cell is no number") from None
         if abs(numbers[-1]) > _LAST_NUMBER:
-            raise ValueError(f"{path}: line {at}: expected a frame number up to {_LAST_NUMBER}, got {cells[0][:40]}")
+            raise ValueError(
+                f"{path}: line {line_number}: expected a frame number up to {_LAST_NUMBER}, got {cells[0][:40]}"
+            )
     if not rows:
         raise ValueError(f"{path}: the file has no frames")
     if len(set(numbers)) != len(numbers):
@@ -105,30 +107,30 @@ def read(path: Path) -> Markers:
 
 
 def joints(markers: Markers, skeleton: Skeleton, axes: str) -> np.ndarray:
-    """The markers that are joints, in the world's axes.
+    """Return the markers that are joints, in the world's axes.
 
     Args:
         markers: names are the skeleton's own, or Pose2Sim's.
-        skeleton: which joints are wanted.
-        axes: which of the file's columns are the world's x, y and z, z up: "zxy" for a file whose y is up.
+        skeleton: the joints to return.
+        axes: the file's columns that are the world's x, y and z, z up: "zxy" for a file whose y is up.
 
     Returns:
         (frames, joints, 3) world mm; NaN for joints that have no marker.
     """
-    place = {_POSE2SIM.get(name, name): index for index, name in enumerate(markers.names)}
-    found = np.full((len(markers.number), len(skeleton), 3), np.nan)
+    marker_of = {_POSE2SIM.get(name, name): index for index, name in enumerate(markers.names)}
+    result = np.full((len(markers.number), len(skeleton), 3), np.nan)
     for index, joint in enumerate(skeleton.joint_names):
-        if joint in place:
-            found[:, index] = markers.points[:, place[joint]]
-    return found[..., ["xyz".index(axis) for axis in axes]]
+        if joint in marker_of:
+            result[:, index] = markers.points[:, marker_of[joint]]
+    return result[..., ["xyz".index(axis) for axis in axes]]
 
 
 def height(joints: np.ndarray, skeleton: Skeleton) -> float:
-    """About how tall the person is, from the limbs: mm; NaN when no limb is known.
+    """Return the person's height in mm, estimated from the limbs; NaN if no limb is known.
 
     Args:
         joints: (frames, joints, 3) mm.
-        skeleton: what they are called.
+        skeleton: of the joints.
     """
     lengths, fractions = 0.0, 0.0
     for (start, end), fraction in _LIMBS.items():

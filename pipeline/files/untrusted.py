@@ -1,5 +1,5 @@
-"""Structured text from elsewhere as plain dicts, lists, numbers and text: nothing is run, expanded or built, and size and
-depth have limits. A file that is not what its name says gives one sentence.
+"""Structured text from elsewhere as plain dicts, lists, numbers and text: nothing is executed, expanded or constructed, and size
+and depth have limits. A file of another format than its name states gives one sentence.
 """
 
 import json
@@ -16,14 +16,14 @@ from ruamel.yaml import YAML
 from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import YAMLError
 
-_BYTES = 16 << 20  # of a calibration; a hundred cameras take 100 kB
-_DEPTH = 40
+_MAX_BYTES = 16 << 20  # of a calibration; a hundred cameras take 100 kB
+_MAX_DEPTH = 40
 # What OpenCV's FileStorage calls its element types; a matrix of several channels has a digit before the letter.
 _ELEMENTS = set("ucwsifdhIULbB")
 
 
-def text(path: Path, limit: int = _BYTES) -> str:
-    """A file's text.
+def text(path: Path, limit: int = _MAX_BYTES) -> str:
+    """Return a file's text.
 
     Raises:
         ValueError: there is no such file, it is larger than `limit` bytes, or not UTF-8.
@@ -42,17 +42,18 @@ def text(path: Path, limit: int = _BYTES) -> str:
         raise ValueError(f"{path}: not readable as text ({error})") from None
 
 
-def read_json(path: Path, limit: int = _BYTES) -> Any:
-    """JSON; a matrix that OpenCV wrote is an array."""
+def read_json(path: Path, limit: int = _MAX_BYTES) -> Any:
+    """Return the content of a JSON file; a matrix that OpenCV wrote is an array."""
     return _load(path, limit, "json", json.loads)
 
 
-def read_toml(path: Path, limit: int = _BYTES) -> Any:
+def read_toml(path: Path, limit: int = _MAX_BYTES) -> Any:
+    """Return the content of a TOML file."""
     return _load(path, limit, "TOML", tomllib.loads)
 
 
-def read_yaml(path: Path, limit: int = _BYTES) -> Any:
-    """YAML without its power to build objects; a matrix that OpenCV wrote is an array."""
+def read_yaml(path: Path, limit: int = _MAX_BYTES) -> Any:
+    """Return the content of a YAML file, without constructing objects; a matrix that OpenCV wrote is an array."""
 
     def load(source: str) -> Any:
         # `%YAML:1.0` of OpenCV before 5 is no directive of YAML's.
@@ -63,8 +64,8 @@ def read_yaml(path: Path, limit: int = _BYTES) -> Any:
     return _load(path, limit, "YAML", load)
 
 
-def read_xml(path: Path, limit: int = _BYTES) -> ElementTree.Element:
-    """The root element of an XML file that declares no document type: entities could be made to expand without end."""
+def read_xml(path: Path, limit: int = _MAX_BYTES) -> ElementTree.Element:
+    """Return the root element of an XML file; a document type is refused, because its entities could expand without end."""
     source = text(path, limit)
     if re.search(r"<!\s*(DOCTYPE|ENTITY)", source, re.IGNORECASE):
         raise ValueError(f"{path}: a document type (<!DOCTYPE>) is not accepted in XML")
@@ -74,8 +75,8 @@ def read_xml(path: Path, limit: int = _BYTES) -> ElementTree.Element:
         raise ValueError(f"{path}: not readable as XML ({error})") from None
 
 
-def read_storage_xml(path: Path, limit: int = _BYTES) -> Any:
-    """What OpenCV's FileStorage wrote as XML: dicts, lists, numbers, text, and matrices as arrays."""
+def read_storage_xml(path: Path, limit: int = _MAX_BYTES) -> Any:
+    """Return the content of OpenCV's FileStorage as XML: dicts, lists, numbers, text, and matrices as arrays."""
     root = read_xml(path, limit)
     if root.tag != "opencv_storage":
         raise ValueError(f"{path}: expected <opencv_storage>, OpenCV's XML, got <{root.tag}>")
@@ -107,14 +108,14 @@ def _load(path: Path, limit: int, what: str, load: Callable[[str], Any]) -> Any:
 
 
 def _plain(loaded: Any, path: Path) -> Any:
-    """With matrices as arrays; refused where it is too deep or, by aliases, more than its text could hold."""
+    """Return the content with matrices as arrays; ValueError where it is too deep or, by aliases, larger than its text."""
     count, most = 0, max(path.stat().st_size, 1000)
 
     def walk(value: Any, depth: int) -> Any:
         nonlocal count
         count += 1
-        if depth > _DEPTH or count > most:
-            raise ValueError(f"{path}: nested deeper than {_DEPTH} levels, or more than {most} values")
+        if depth > _MAX_DEPTH or count > most:
+            raise ValueError(f"{path}: nested deeper than {_MAX_DEPTH} levels, or more than {most} values")
         if isinstance(value, dict):
             if value.get("type_id") in ("opencv-matrix", "opencv-nd-matrix"):
                 return _matrix(value, path)
@@ -127,7 +128,7 @@ def _plain(loaded: Any, path: Path) -> Any:
 
 
 def _matrix(node: dict[str, Any], path: Path) -> np.ndarray:
-    """(rows, columns) float64 of a matrix as OpenCV writes it."""
+    """Return the (rows, columns) float64 of a matrix as OpenCV writes it."""
 
     def refuse(why: str) -> NoReturn:
         raise ValueError(f"{path}: a matrix of OpenCV's {why}")
@@ -142,28 +143,28 @@ def _matrix(node: dict[str, Any], path: Path) -> np.ndarray:
     try:
         return np.array(data, dtype=np.float64).reshape(rows, columns)
     except (TypeError, ValueError, OverflowError):
-        refuse("holds something that is no number")
+        refuse("holds a value that is no number")
 
 
 def _element(element: ElementTree.Element, path: Path, depth: int) -> Any:
-    """An element of OpenCV's XML: a mapping of its children, a list of `<_>`, or what its text says."""
-    if depth > _DEPTH:
-        raise ValueError(f"{path}: nested deeper than {_DEPTH} levels")
+    """Return an element of OpenCV's XML: a mapping of its children, a list of `<_>`, or the values of its text."""
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"{path}: nested deeper than {_MAX_DEPTH} levels")
     children = list(element)
     if not children:
         return _words(element.text or "")
     if all(child.tag == "_" for child in children):
         return [_element(child, path, depth + 1) for child in children]
-    found: dict[str, Any] = {child.tag: _element(child, path, depth + 1) for child in children}
+    mapping: dict[str, Any] = {child.tag: _element(child, path, depth + 1) for child in children}
     if "type_id" in element.attrib:
-        found["type_id"] = element.attrib["type_id"]
-        data = found.get("data")
-        found["data"] = data if isinstance(data, list) else [] if data is None else [data]
-    return found
+        mapping["type_id"] = element.attrib["type_id"]
+        data = mapping.get("data")
+        mapping["data"] = data if isinstance(data, list) else [] if data is None else [data]
+    return mapping
 
 
 def _words(source: str) -> Any:
-    """`1. 2.` is a list of numbers, `"a" "b"` one of texts, a single word itself."""
+    """Return the values of a text: `1. 2.` is a list of numbers, `"a" "b"` one of texts, a single word itself."""
     words = [quoted if quoted else plain for quoted, plain in re.findall(r'"([^"]*)"|([^\s"]+)', source)]
     values = [_number(word) if f'"{word}"' not in source else word for word in words]
     return None if not values else values[0] if len(values) == 1 else values

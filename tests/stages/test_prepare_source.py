@@ -181,8 +181,8 @@ def damage(folder: Path, what: str) -> None:
 @pytest.mark.parametrize(
     ("what", "sentence"),
     [
-        ("truncated", "a.jpg: the picture is truncated"),
-        ("empty", "a.jpg: the picture is empty"),
+        ("truncated", "a.jpg: the image is truncated"),
+        ("empty", "a.jpg: the image is empty"),
         ("text", "a.jpg: not a picture"),
         ("json", "train.json: not readable as json"),
         ("mapping", "train.json: expected a list of records"),
@@ -231,7 +231,7 @@ def test_persons_of_unusable_images_are_left_out_where_that_is_asked_for(people,
     assert samples.image(2).shape == (68, 68, 3)
     said = capsys.readouterr().out
     assert "left out: " in said
-    assert "a.jpg: the picture is truncated" in said
+    assert "a.jpg: the image is truncated" in said
     assert "nowhere.jpg: there is no such image" in said
     metrics = json.loads((people.parent / "out/people.json").read_text())
     assert (metrics["left_out"], metrics["absent_pictures"], metrics["train"], metrics["valid"]) == (2, 1, 2, 1)

@@ -55,7 +55,7 @@ def projected(cameras, joints: np.ndarray) -> np.ndarray:
     return np.stack([camera.project(joints) for camera in cameras], axis=1)
 
 
-def test_everybody_is_inside_the_box_and_the_crops_show_the_picture(raw, monkeypatch, capsys):
+def test_every_joint_is_inside_the_box_and_the_crops_show_the_image(raw, monkeypatch, capsys):
     raw.prepare_target(monkeypatch)
     frames = Frames.read(raw.out / "target.h5")
     assert frames.views == ("Cam_01", "Cam_02", "Cam_03", "Cam_04")
@@ -238,7 +238,7 @@ def test_a_video_that_was_shrunk_into_black_bars_is_read_in_the_calibration_s_px
 
 
 def seconds_of(frames: int, shift: int = 0) -> list[np.ndarray]:
-    """Pictures whose grey value tells their frame: 20 k."""
+    """Return images whose grey value is 20 times their frame number."""
     return [np.full((512, 512, 3), 20 * (k + shift), np.uint8) for k in range(frames)]
 
 
@@ -282,7 +282,7 @@ def test_a_view_with_twice_the_frame_rate(tmp_path, monkeypatch):
     assert greys(raw, 3) == [3, 3, 6, 3]
 
 
-def test_frame_rates_that_differ_are_asked_about(tmp_path, monkeypatch, capsys):
+def test_frame_rates_that_differ_need_a_param(tmp_path, monkeypatch, capsys):
     raw = raw_world.write(tmp_path, frames=4)
     for camera in raw.cameras:
         shutil.rmtree(raw.views / camera.name)
@@ -299,7 +299,7 @@ def test_frame_rates_that_differ_are_asked_about(tmp_path, monkeypatch, capsys):
     )
 
 
-def test_pictures_that_are_numbered_from_elsewhere(raw, monkeypatch, refused):
+def test_images_that_are_numbered_from_elsewhere(raw, monkeypatch, refused):
     for path in sorted((raw.views / "cam01").iterdir(), reverse=True):
         path.rename(path.with_name(f"{int(path.stem) + 1:04d}.png"))
     assert "set target.rig.frame_matching: order if the first ones are one frame group" in refused()
@@ -316,7 +316,7 @@ def test_pictures_that_are_numbered_from_elsewhere(raw, monkeypatch, refused):
     np.testing.assert_allclose(seen.keypoints[:, :, :-1], expected[:, :, :-1], atol=1e-6)  # px
 
 
-def test_a_view_out_of_step_is_said_and_not_shifted(tmp_path, monkeypatch, capsys):
+def test_a_view_with_a_frame_offset_is_reported_and_not_shifted(tmp_path, monkeypatch, capsys):
     raw = raw_world.write(tmp_path, frames=30)
     files = sorted((raw.detections / "cam03_json").iterdir())
     texts = [path.read_text() for path in files]
@@ -361,7 +361,7 @@ def test_a_rig_that_was_calibrated_anew_for_a_sequence(raw, monkeypatch):
         read_cameras(raw.out / "cameras.toml")
 
 
-def test_a_fisheye_s_pictures_and_boxes_are_straightened(raw, monkeypatch, capsys):
+def test_a_fisheye_s_images_and_boxes_are_undistorted(raw, monkeypatch, capsys):
     """The third camera gets a fisheye: what it sees of the same person must come out where a camera without a lens sees it."""
     camera, lens = raw.cameras[2], np.array([0.08, -0.02, 0.004, -0.001])
     joints = raw_world.people(get("body_25b").joint_names, 6)
@@ -441,14 +441,14 @@ def test_another_calibration_s_layout_and_missing_sizes(raw, monkeypatch, capsys
     assert "EasyMocap" in (raw.out / "cameras.toml").read_text()
 
 
-def test_a_dwarf_says_that_the_units_are_wrong(raw, refused):
+def test_a_dwarf_is_refused_for_its_units(raw, refused):
     raw_world.write_calibration(raw.calibration, raw.cameras, scale=0.1, units="mm")
     sentence = refused()
     assert "by their boxes the person is 0.1" in sentence
     assert "if its units were 10 times as large" in sentence
 
 
-# --- what cannot be right -------------------------------------------------------------------------------------------
+# --- impossible inputs -------------------------------------------------------------------------------------------
 
 
 def test_an_unknown_parameter_is_named(raw, monkeypatch, capsys):
@@ -457,6 +457,22 @@ def test_an_unknown_parameter_is_named(raw, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         raw.prepare_target(monkeypatch)
     assert "target.rig.frame_strode: no such parameter" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("detector: none", "target.detections_format"),
+        ("stride: 2", "target.rig.frame_stride"),
+        ("units: m", "target.rig.units"),
+    ],
+)
+def test_an_old_key_is_answered_with_its_new_name(raw, monkeypatch, capsys, old, new):
+    text = raw_world.PARAMS.replace("  views: []\n", f"  views: []\n  {old}\n")
+    monkeypatch.setattr(raw_world, "PARAMS", text)
+    with pytest.raises(SystemExit):
+        raw.prepare_target(monkeypatch)
+    assert f"`target.{old.split(':')[0]}` is called `{new}` now" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -476,7 +492,7 @@ def test_an_unknown_parameter_is_named(raw, monkeypatch, capsys):
         ({"units": "m"}, "target.rig.units says m, but then the cameras stand"),
     ],
 )
-def test_params_that_cannot_be_right(refused, params, sentence):
+def test_impossible_params(refused, params, sentence):
     if sentence is not None:
         assert sentence in refused(**params)
 
@@ -494,7 +510,7 @@ def test_a_calibration_that_lacks_a_camera(raw, refused):
     assert "cam04: the view has no calibration" in refused()
 
 
-def test_a_camera_without_pictures(raw, refused):
+def test_a_camera_without_images(raw, refused):
     shutil.rmtree(raw.views / "cam03")
     assert "the camera Cam_03 of" in refused()
 
@@ -516,7 +532,7 @@ def test_metres_that_call_themselves_millimetres(raw, refused):
     assert "metadata.units says mm, but then the cameras stand 0.00594 m apart; is it m?" in refused()
 
 
-def test_units_that_nobody_can_tell(raw, refused):
+def test_ambiguous_units(raw, refused):
     raw_world.write_calibration(raw.calibration, raw.cameras, scale=0.02)
     assert "set target.rig.units" in refused()
 
@@ -563,13 +579,13 @@ def test_broken_joints(raw, refused):
     assert "expected a folder Cam_02_json" in refused(detections_format="openpose_body_25b")
 
 
-def test_a_truncated_picture(raw, refused):
+def test_a_truncated_image(raw, refused):
     path = raw.views / "cam03/0004.png"
     path.write_bytes(path.read_bytes()[:-300])
-    assert "cam03/0004.png: the picture is truncated" in refused()
+    assert "cam03/0004.png: the image is truncated" in refused()
 
 
-def test_pictures_of_another_size(raw, refused):
+def test_images_of_another_size(raw, refused):
     path = raw.views / "cam03/0002.png"
     cv2.imwrite(str(path), np.zeros((300, 400, 3), np.uint8))
     assert "frame 2 is 400x300, the view's first is 512x512" in refused()

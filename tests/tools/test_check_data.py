@@ -87,7 +87,7 @@ def test_damaged_pictures_of_a_view(raw, check):
     path.write_bytes(path.read_bytes()[:-300])
     code, told = check(**rig_flags(raw))
     assert code == 1
-    assert "cam02/0003.png: the picture is truncated" in told
+    assert "cam02/0003.png: the image is truncated" in told
 
 
 def test_a_calibration_that_is_none(raw, check):
@@ -133,7 +133,7 @@ def test_pictures_of_a_labelled_set_that_are_missing_or_damaged(tmp_path, check)
     code, told = check(source=tmp_path / "people")
     assert code == 1
     assert "PROBLEM: train: 1 of its pictures are not there" in told
-    assert "valid2.jpg: the picture is truncated" in told
+    assert "valid2.jpg: the image is truncated" in told
 
 
 def test_wrong_flags(tmp_path, check):
