@@ -1,12 +1,12 @@
-"""How far label-free figures tell the truth, and how often the verdict is right.
+"""How well label-free figures follow the true error, and how often the verdict is right.
 
     python -m benchmarks.evidence     # minutes; writes docs/explanation/evidence.md and benchmarks/results/evidence.json
     python -m benchmarks.evidence --quick    # does it run at all?
 
-Moving bodies in rigs of three to eight cameras are seen by simulated detectors that go wrong in known ways; the true error of
-the triangulated joints is compared with what the stages `quality` and `verdict` say, which never see it. Where the
-self-training study has left its models (data/studies), those are judged too. The verdict's thresholds were set on the
-rigs 100 to 119 and on the study's seed 1; what is reported is of other rigs and of the other seeds.
+Simulated detectors in rigs of three to eight cameras fail in known ways on moving bodies. The true error of the triangulated
+joints is compared with the outputs of the stages `quality` and `verdict`, which never read it. If the self-training study has
+left its models (data/studies), these are evaluated as well. The verdict's thresholds were tuned on the rigs 100 to 119 and on
+the study's seed 1; the reported results are of other rigs and other seeds.
 """
 
 import argparse
@@ -63,19 +63,19 @@ _BAND = 0.05  # a change of the true error by less than this share is none
 
 @dataclass(frozen=True)
 class Mistakes:
-    """How a simulated detector goes wrong. All zeros: never.
+    """The mistakes of a simulated detector; all zeros: none.
 
     Attributes:
         noise_px: standard deviation, independent in every detection.
-        outliers: share of detections that lie anywhere near the person.
-        swapped: share of (frame, view) whose left and right are exchanged.
-        missing: share of detections that are not made.
-        shared_mm: length of a constant shift of every joint in the world, in all views alike, another one a joint.
-        whole_mm: length of a constant shift of the whole body, in all views alike.
-        pulled: how far hands and feet are drawn towards elbows and knees, in all views alike, as a share of the way.
-        mirrored: share of frames whose left and right are exchanged in all views alike.
-        moved_deg: how far one camera has turned since it was calibrated.
-        late: frames that one camera is late.
+        outliers: share of keypoints at random positions near the person.
+        swapped: share of (frame, view) with left and right exchanged.
+        missing: share of keypoints that are not detected.
+        shared_mm: length of a constant shift of every joint in the world, the same in all views, different for each joint.
+        whole_mm: length of a constant shift of the whole body, the same in all views.
+        pulled: share of the way by which hands and feet move towards elbows and knees, the same in all views.
+        mirrored: share of frames with left and right exchanged in all views.
+        moved_deg: rotation of one camera since its calibration.
+        late: frame offset of one camera.
     """
 
     noise_px: float = 3.0
@@ -90,7 +90,7 @@ class Mistakes:
     late: float = 0
 
 
-# What is varied: the mistake, its values, and whether a figure without labels can see it in principle.
+# The mistake that is varied, its values, and whether a figure without labels can detect it in principle.
 SWEEPS: dict[str, tuple[str, tuple[float, ...], str]] = {
     "independent noise": ("noise_px", (1, 2, 3, 5, 7, 9, 12), "seen"),
     "outliers": ("outliers", (0, 0.05, 0.1, 0.2, 0.3, 0.4), "seen"),
@@ -116,7 +116,7 @@ class Scene:
 
 
 def scene(seed: int, cameras: int, test: int = 120) -> Scene:
-    """Three people train, three are held out with `test` frames together, at 25 frames a second."""
+    """Return a scene of three train people and three held-out people with `test` frames in total, at 25 frames per second."""
     drawn = params.load(Synthesize)
     studio = rig.Studio(
         seed=seed,
@@ -145,7 +145,7 @@ def scene(seed: int, cameras: int, test: int = 120) -> Scene:
 
 
 def detect(world: Scene, wrong: Mistakes, draw: int) -> tuple[np.ndarray, np.ndarray]:
-    """What the detector sees: (frames, views, joints, 2) px and (frames, views, joints) scores."""
+    """Return the detector's keypoints, (frames, views, joints, 2) px, and (frames, views, joints) scores."""
     rng = np.random.default_rng([world.seed, draw, 7])
     joints = world.joints.copy()
     direction = np.random.default_rng([world.seed, 8]).normal(size=(len(SKELETON), 3))  # the mistake's, the same always
@@ -182,7 +182,7 @@ def detect(world: Scene, wrong: Mistakes, draw: int) -> tuple[np.ndarray, np.nda
 
 
 def examine(world: Scene, points: np.ndarray, scores: np.ndarray) -> tuple[Evidence, dict[str, float]]:
-    """What the stages say of detections, and beside it the true error, which they do not see."""
+    """Return the label-free figures of keypoints, and the true error, which the stages do not read."""
     found = _triangulated(points, scores, world.cameras)
     views = tuple(camera.name for camera in world.cameras)
     poses = Poses(
@@ -223,7 +223,7 @@ def _triangulated(points: np.ndarray, scores: np.ndarray, cameras: tuple[Camera,
 
 
 def _flat(figures: dict[str, Any]) -> dict[str, float]:
-    """The figures as one number each, all of them the larger the worse."""
+    """Return the figures as one number each; larger is worse for all of them."""
     flat = {key: float(value) for key, value in figures.items() if np.ndim(value) == 0 and not isinstance(value, dict)}
     share = figures["views_agreeing"]
     views = len(share) - 1
@@ -237,7 +237,7 @@ Range = tuple[float, float, float]  # a mean and the ends of its 95 % interval
 
 
 def correlations(rigs: list[int]) -> dict[str, dict[str, Range]]:
-    """Rank correlation of each figure with the true error, by kind of mistake, and over all of them."""
+    """Return the rank correlation of each figure with the true error, by kind of mistake and over all kinds."""
     rows: list[dict[str, Any]] = []
     for seed in tqdm(rigs, desc="mistakes", disable=None):
         world = scene(seed, 3 + seed % 6)
@@ -277,7 +277,7 @@ def _rank(rows: list[dict[str, Any]], figure: str) -> Range:
 
 
 def trap(rigs: list[int]) -> list[dict[str, float]]:
-    """The known trap: growing true errors, and what reprojection errors and stricter inlier counts make of them."""
+    """Return the known trap: growing true errors, and their effect on reprojection errors and stricter inlier counts."""
     rows = []
     for outliers, shared in ((0.0, 0.0), (0.2, 0.0), (0.4, 0.0), (0.2, 0.5)):
         cells: dict[str, list[float]] = {}
@@ -306,7 +306,7 @@ def trap(rigs: list[int]) -> list[dict[str, float]]:
     return rows
 
 
-# What a round may do to a detector: a function of its mistakes and of chance, and whether it was made to fail.
+# The possible effects of a round on a detector: functions of its mistakes and of chance.
 def _outcomes(before: Mistakes, rng: np.random.Generator) -> dict[str, Mistakes]:
     gain = rng.uniform(0.15, 0.6)
     better = replace(
@@ -338,7 +338,7 @@ def _outcomes(before: Mistakes, rng: np.random.Generator) -> dict[str, Mistakes]
 
 
 def verdicts(rigs: list[int]) -> list[dict[str, Any]]:
-    """Simulated rounds, judged without labels, beside what they truly did."""
+    """Return simulated rounds: the verdicts without labels, and the true changes."""
     config, rows = params.load(Verdict), []
     for seed in tqdm(rigs, desc="rounds", disable=None):
         rng = np.random.default_rng([seed, 3])
@@ -355,7 +355,7 @@ def verdicts(rigs: list[int]) -> list[dict[str, Any]]:
 
 
 def studied(folder: Path) -> Iterator[dict[str, Any]]:
-    """The study's trained models: every method's rounds against the first network, and its second against its first."""
+    """Yield verdicts on the study's models: every method's rounds against the first network, its second against its first."""
     quality, config = params.load(Quality), params.load(Verdict)
     for base in sorted(folder.glob("seed*")):
         if not (base / "truth.h5").exists() or not (base / "r0/heatmaps.h5").exists():
@@ -386,24 +386,25 @@ def studied(folder: Path) -> Iterator[dict[str, Any]]:
                     yield {"seed": base.name, "before": old, "after": new, "gain": gain, **told}
 
 
-def truly(gain: float) -> str:
+def true_change(gain: float) -> str:
+    """Return the change of the true loss in words."""
     return "better" if gain > _BAND else "worse" if gain < -_BAND else "the same"
 
 
 def confusion(rows: list[dict[str, Any]]) -> Counter[tuple[str, str]]:
-    return Counter((truly(row["gain"]), row["verdict"]) for row in rows)
+    return Counter((true_change(row["gain"]), row["verdict"]) for row in rows)
 
 
 def share_right(rows: list[dict[str, Any]]) -> float:
-    """Better: adopt. Worse: do not adopt. The same: anything but adopt."""
+    """Return the percentage of right verdicts. Better: adopt. Worse: do not adopt. The same: not adopt."""
     right = {"better": ("adopt",), "worse": ("do_not_adopt",), "the same": ("not_enough_evidence", "do_not_adopt")}
-    return 100 * float(np.mean([row["verdict"] in right[truly(row["gain"])] for row in rows]))
+    return 100 * float(np.mean([row["verdict"] in right[true_change(row["gain"])] for row in rows]))
 
 
 def share_wrong(rows: list[dict[str, Any]]) -> float:
-    """Adopted though not better, or refused though better; saying nothing is not wrong."""
+    """Return the percentage of wrong verdicts: adopted although not better, or refused although better."""
     wrong = {"better": ("do_not_adopt",), "worse": ("adopt",), "the same": ("adopt",)}
-    return 100 * float(np.mean([row["verdict"] in wrong[truly(row["gain"])] for row in rows]))
+    return 100 * float(np.mean([row["verdict"] in wrong[true_change(row["gain"])] for row in rows]))
 
 
 def page(
@@ -413,12 +414,12 @@ def page(
     real: list[dict[str, Any]],
     rigs: tuple[list[int], list[int]],
 ) -> str:
-    """docs/explanation/evidence.md."""
+    """Return the text of docs/explanation/evidence.md."""
     lines = [
         "# What evidence without labels is worth",
         "",
         "Printed by `python -m benchmarks.evidence`; do not edit. Simulated detectors in front of rigs of three to eight",
-        "cameras go wrong in known ways, and the figures of the stage `quality`, which sees no label, are compared with the",
+        "cameras fail in known ways, and the figures of the stage `quality`, which reads no label, are compared with the",
         "true error of the triangulated joints.",
         "",
         "## How well each figure orders the states of a rig",
@@ -441,14 +442,14 @@ def page(
         )
     lines += [
         "",
-        "Mistakes that all views make alike are invisible to everything that compares views; only the body itself can betray",
-        "them (bones, sides, gravity), and where the whole body is shifted nothing does: no figure without labels can see it.",
+        "Mistakes that all views make alike are invisible to every figure that compares views; only the body itself can reveal",
+        "them (bones, sides, gravity), and a shift of the whole body is invisible to every figure without labels.",
         "",
         "## The trap",
         "",
-        "The reprojection error of the views that RANSAC kept hardly moves while the true error grows, because what disagrees",
-        "was thrown out; and asking more views to agree keeps mistakes that all views share (here 15 % of the joints, 250 mm",
-        "off, in the last row) and drops honest noise. Four cameras; the last two columns are for at least 2 / 3 / 4 views.",
+        "The reprojection error of the inliers hardly changes while the true error grows, because RANSAC removes the views that",
+        "disagree; and requiring more views to agree keeps the mistakes that all views share (here 15 % of the joints, 250 mm",
+        "in the last row) and removes joints with independent noise. Four cameras; the last two columns are for 2 / 3 / 4 views.",
         "",
         "| outliers % | shared mistakes | true MPJPE mm | inliers' reprojection px | shared mistakes among accepted joints, % |"
         " accepted, % |",
@@ -461,18 +462,18 @@ def page(
             f"| {100 * row['outliers']:.0f} | {'yes' if row['shared'] else 'no'} | {row['mpjpe']:.1f} | {row['reproj']:.2f} |"
             f" {shared} | {kept} |"
         )
-    lines += ["", "## The verdict against the truth", ""]
+    lines += ["", "## The verdict against the ground truth", ""]
     lines.append(
-        f"The true loss is the MPJPE of the held-out frames in which an unknown joint counts {_LOST_MM:.0f} mm, and none"
-        f" more. Better and worse mean that it fell or rose by more than {100 * _BAND:.0f} %."
-        " Right: adopt what is better, refuse what is worse, do not adopt what is the same. Saying nothing is never wrong,"
-        " only unhelpful."
+        f"The true loss is the MPJPE of the held-out frames, in which an unknown joint counts {_LOST_MM:.0f} mm, and no"
+        f" joint counts more. Better and worse mean that it fell or rose by more than {100 * _BAND:.0f} %."
+        ' Right: a better model is adopted, a worse one refused, an equal one not adopted. The answer "not enough evidence"'
+        " is never wrong."
     )
     forth, back = ([row for row in real if row["back"] == way] for way in (False, True))
     for title, rows in (
         (f"{len(judged)} simulated rounds, {len(rigs[1])} rigs", judged),
         (f"The study's trained networks, {len(forth)} rounds", forth),
-        ("The same pairs the other way round, as rounds that took back what was won", back),
+        ("The same pairs in reverse, as rounds that lost the gain", back),
     ):
         if not rows:
             continue
@@ -481,7 +482,7 @@ def page(
             "",
             f"### {title}: {share_right(rows):.0f} % right, {share_wrong(rows):.0f} % wrong",
             "",
-            "| in truth | adopt | not enough evidence | do not adopt |",
+            "| ground truth | adopt | not enough evidence | do not adopt |",
             "| --- | ---: | ---: | ---: |",
         ]
         for state in ("better", "the same", "worse"):
@@ -489,14 +490,14 @@ def page(
             lines.append(f"| {state} | " + " | ".join(str(cell) for cell in cells) + " |")
         gains = [row["gain"] for row in rows if row["verdict"] == "adopt"]
         if gains:
-            good = sum(truly(gain) == "better" for gain in gains)
+            good = sum(true_change(gain) == "better" for gain in gains)
             lines += [
                 "",
                 f"Of {len(gains)} that were adopted {good} were better, {sum(g < -_BAND for g in gains)} worse.",
             ]
     lines += [
         "",
-        "By what the simulated round did (those from *fewer joints* on were made to fail):",
+        "By the kind of simulated round (those from *fewer joints* on are designed to fail):",
         "",
         "| the round | true change of the loss, mean % | adopt | not enough evidence | do not adopt | right % |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
@@ -510,12 +511,12 @@ def page(
         )
     lines += [
         "",
-        "A round that draws the whole body aside while it gets less noisy is adopted: that is what this evidence cannot see.",
-        "Refused though better in the end are mostly rounds whose limbs changed: their mistakes are shared by all views, and",
-        "without labels nobody knows that they weigh less than the noise that went.",
+        "A round that shifts the whole body while its noise decreases is adopted: this evidence cannot detect the shift.",
+        "The rounds that were refused although better are mostly rounds whose limbs changed: all views share their mistakes, and",
+        "without labels it is unknown that these are smaller than the noise that disappeared.",
     ]
-    lines += ["", "Simulated rounds that were judged wrongly, by the first reason that was given:", ""]
-    lines += ["| the round | said | reason, with its figures left out | number |", "| --- | --- | --- | ---: |"]
+    lines += ["", "Simulated rounds with a wrong verdict, by its first reason:", ""]
+    lines += ["| the round | verdict | reason, without its figures | number |", "| --- | --- | --- | ---: |"]
     whys = Counter(
         (row["kind"], row["verdict"].replace("_", " "), re.split(r" by |: |, \d", row["reason"])[0])
         for row in judged
@@ -526,7 +527,7 @@ def page(
     if real:
         lines += [
             "",
-            f"Trained networks that were judged wrongly: {len(wrong)} of {len(real)}" + (":" if wrong else "."),
+            f"Trained networks with a wrong verdict: {len(wrong)} of {len(real)}" + (":" if wrong else "."),
         ]
         lines += [
             f"- {row['seed']}, {row['before']} -> {row['after']}: {row['verdict'].replace('_', ' ')}, true change of the loss"

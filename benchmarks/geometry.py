@@ -1,7 +1,7 @@
-"""How fast the geometry is, and how its cost grows: python -m benchmarks.geometry [--only rpsm]
+"""Speed of the geometry, and its growth: python -m benchmarks.geometry [--only rpsm]
 
-Single thread, process CPU time, interleaved, medians; the compilation of a first call is reported apart. The plain
-implementations that the tests keep run beside the fast ones, and give the ratios.
+Single thread, process CPU time, interleaved, medians; compilation is reported separately. The tests' plain implementations
+run beside the fast ones for the ratios.
 """
 
 import argparse

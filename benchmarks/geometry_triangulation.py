@@ -1,6 +1,6 @@
-"""Triangulation against the same thing written plainly, and how its cost grows: benchmarks.geometry --only triangulation
+"""Triangulation against a plain implementation, and its growth: benchmarks.geometry --only triangulation
 
-The scene: cameras on a ring around people, 3 px of noise, one detection in twelve up to 60 px off, lens distortion.
+The scene: cameras on a ring around people, 3 px of noise, one keypoint in twelve with an error of up to 60 px, lens distortion.
 """
 
 import itertools
@@ -31,7 +31,7 @@ THRESHOLDS = AgreementThresholds(confidence_threshold=0.1, reproj_threshold_px=1
 
 
 def ring(count: int) -> tuple[Camera, ...]:
-    """Cameras 4.2 m from the middle, looking at (0, 0, 1000), with barrel distortion."""
+    """Return cameras 4.2 m from the origin, looking at (0, 0, 1000), with barrel distortion."""
     cameras = []
     for number in range(count):
         angle = 2 * np.pi * (number + 0.5) / max(count, 3)
@@ -48,7 +48,7 @@ def ring(count: int) -> tuple[Camera, ...]:
 
 
 def scene(views: int, frames: int, joints: int = 17) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[Camera, ...]]:
-    """Truth (frames, joints, 3) mm, detections (frames, views, joints, 2) px, scores, cameras."""
+    """Return ground truth (frames, joints, 3) mm, keypoints (frames, views, joints, 2) px, scores, cameras."""
     rng = np.random.default_rng(views)
     cameras = ring(views)
     truth = rng.uniform([-600, -600, 0], [600, 600, 1800], (frames, joints, 3))
@@ -60,7 +60,7 @@ def scene(views: int, frames: int, joints: int = 17) -> tuple[np.ndarray, np.nda
 
 
 def plain(points: np.ndarray, cameras: tuple[Camera, ...], threshold: float) -> tuple[np.ndarray, np.ndarray]:
-    """One joint, (views, 2) px, as one would write it down: (3,) mm, NaN where none, and (views,) bool inliers."""
+    """Triangulate one joint, (views, 2) px, plainly; return (3,) mm, NaN if unknown, and (views,) bool inliers."""
     straight = [camera.undistort(point) for camera, point in zip(cameras, points, strict=True)]
     best: tuple[int, float, np.ndarray, np.ndarray] = (
         1,
@@ -93,7 +93,7 @@ def plain(points: np.ndarray, cameras: tuple[Camera, ...], threshold: float) -> 
 
 
 def opencv_pairs(straight: np.ndarray, cameras: tuple[Camera, ...]) -> None:
-    """Two-view triangulation of all pairs, (views, points, 2) undistorted px: no inliers, no refit, no lens."""
+    """Triangulate all pairs of views, (views, points, 2) undistorted px, without inliers, refinement or lens."""
     for a, b in itertools.combinations(range(len(cameras)), 2):
         cv2.triangulatePoints(
             cameras[a].image_from_world, cameras[b].image_from_world, straight[a].T.copy(), straight[b].T.copy()
@@ -200,7 +200,7 @@ def threads() -> list[Row]:
 
 
 def stage(quick: bool) -> list[Row]:
-    """The stage as a process: memory, start, compilation."""
+    """Measure the stage as a process: memory, start, compilation."""
     sizes = (300, 1000) if quick else (1000, 10000)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -231,7 +231,7 @@ def stage(quick: bool) -> list[Row]:
 
 
 def write(path: Path, rig: Path, frames: int) -> None:
-    """A heatmap file of the scene with tiny maps."""
+    """Write a heatmap file of the scene with tiny maps."""
     _, points, scores, cameras = scene(4, frames, 16)
     skeleton = get("mpii_16")
     keys = FrameKeys(np.full(frames, "s1"), np.arange(frames), np.full(frames, "train"), np.full(frames, "somebody"))
@@ -247,7 +247,7 @@ def write(path: Path, rig: Path, frames: int) -> None:
 
 
 def run(folder: Path, frames: int, environment: dict[str, str] | None = None) -> tuple[float, float, float]:
-    """The stage as a process: wall seconds, CPU seconds, peak MB."""
+    """Run the stage as a process; return wall seconds, CPU seconds, peak MB."""
     command = [sys.executable, "-m", "stages.triangulate"]
     for flag, value in {
         "heatmaps": folder / f"{frames}.h5",

@@ -1,7 +1,8 @@
-"""Which of the detected people, one a view, are the same person: asked of the epipolar geometry, frame by frame.
+"""Associate detected people across the views by epipolar geometry, frame by frame.
 
-A detector finds people view by view and does not know who is who. Two detections of one person keep to one another's
-epipolar lines, joint by joint; a bystander's do not. The person of interest is who most views agree on.
+A detector detects people in each view separately, without identities. The keypoints of one person in two views lie on each
+other's epipolar lines, joint by joint; those of two different people do not. The person of interest is the one that most views
+agree on.
 """
 
 from collections.abc import Sequence
@@ -12,73 +13,73 @@ import numpy as np
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.epipolar import fundamental_matrix, sampson_distance
 
-_MIN_JOINTS = 3  # that two detections must share to be compared
+_MIN_JOINTS = 3  # visible in both detections, to compare them
 _BLOCK = 256  # frames at a time, which bounds the memory
 _SEEDS = 64  # pairs of detections that a frame's hypotheses start from, the best first
 _KEPT = 8  # hypotheses of a frame that compete over time
-_MOVE = 1.0  # what a jump by the person's own size costs, in agreeing pairs of views
+_JUMP_COST = 1.0  # of a jump by the person's own size, in agreeing pairs of views
 
 
 def associate(
-    points: np.ndarray, scores: np.ndarray, cameras: Sequence[Camera], slack: float = 0.04, min_score: float = 0.1
+    keypoints: np.ndarray, scores: np.ndarray, cameras: Sequence[Camera], slack: float = 0.04, min_score: float = 0.1
 ) -> np.ndarray:
-    """Choose one of the detected people, or nobody, in every view of every frame.
+    """Return the index of the person of interest in every view of every frame.
 
     Args:
-        points: (frames, views, people, joints, 2) px, consecutive frames of one sequence; NaN where not seen.
+        keypoints: (frames, views, people, joints, 2) px, consecutive frames of one sequence; NaN if not seen.
         scores: (frames, views, people, joints) in [0, 1].
-        cameras: (views,) that took the points.
-        slack: how far off its epipolar line a joint may be on average, as a fraction of the person's size in the picture;
-            calibrations that are 1 % off are common, and so are joints that are.
-        min_score: joints below it have no say.
+        cameras: (views,).
+        slack: the mean epipolar distance that is allowed, as a fraction of the person's size in the image; errors of 1 % are
+            common in calibrations and in keypoints.
+        min_score: keypoints with a lower score are ignored.
 
     Returns:
-        (frames, views) int, the index of the person; -1 where nobody in the view fits.
+        (frames, views) int, the index of the person; -1 if no person in the view fits.
     """
-    frames, views, _, _, _ = points.shape
-    places = _places(points, scores, min_score)  # (frames, views, people, 3)
-    found, supports = [], []
+    frames, views, _, _, _ = keypoints.shape
+    extents = _extents(keypoints, scores, min_score)  # (frames, views, people, 3)
+    hypotheses, supports = [], []
     for start in range(0, frames, _BLOCK):
         block = slice(start, start + _BLOCK)
-        for costs in _costs(points[block], scores[block], cameras, slack, min_score):
-            hypotheses, support = _hypotheses(costs)
-            found.append(hypotheses)
+        for costs in _costs(keypoints[block], scores[block], cameras, slack, min_score):
+            groups, support = _hypotheses(costs)
+            hypotheses.append(groups)
             supports.append(support)
-    return _follow(found, supports, places) if frames else np.zeros((0, views), dtype=int)
+    return _best_chain(hypotheses, supports, extents) if frames else np.zeros((0, views), dtype=int)
 
 
 def epipolar_agreement(
-    points: np.ndarray, scores: np.ndarray, cameras: Sequence[Camera], slack: float = 0.04, min_score: float = 0.1
+    keypoints: np.ndarray, scores: np.ndarray, cameras: Sequence[Camera], slack: float = 0.04, min_score: float = 0.1
 ) -> float:
-    """How well the views agree on somebody, over all frames: 1 when every two do to the pixel, 0 when no two do.
+    """Return the agreement of the views on one person, over all frames: 1 if all pairs agree exactly, 0 if no pair does.
 
-    A calibration that belongs to other cameras, or has a rotation the wrong way round, agrees with little of what is seen.
-    Arguments as for `associate`; the frames need not be consecutive.
+    The calibration of other cameras, or one with inverted rotations, agrees with few keypoints. The arguments are those of
+    `associate`; the frames need not be consecutive.
     """
     views = len(cameras)
-    best = [_hypotheses(costs)[1][0] for costs in _costs(points, scores, cameras, slack, min_score)]
+    best = [_hypotheses(costs)[1][0] for costs in _costs(keypoints, scores, cameras, slack, min_score)]
     return float(np.mean(best)) / (views * (views - 1) / 2)
 
 
 def _costs(
-    points: np.ndarray, scores: np.ndarray, cameras: Sequence[Camera], slack: float, min_score: float
+    keypoints: np.ndarray, scores: np.ndarray, cameras: Sequence[Camera], slack: float, min_score: float
 ) -> np.ndarray:
-    """(frames, views, views, people, people): how badly two detections fit one person, 1 at the slack, at most 2.
+    """Return (frames, views, views, people, people), the mean epipolar distance of two detections: 1 at the slack, at most 2.
 
-    NaN where they share too few joints to tell.
+    NaN if they have too few joints in common.
     """
-    frames, views, people, _, _ = points.shape
-    seen = np.isfinite(points).all(axis=-1) & (scores >= min_score)
-    size = _places(points, scores, min_score)[..., 2]
-    straight = np.stack([camera.undistort(points[:, view]) for view, camera in enumerate(cameras)], axis=1)
+    frames, views, people, _, _ = keypoints.shape
+    visible = np.isfinite(keypoints).all(axis=-1) & (scores >= min_score)
+    size = _extents(keypoints, scores, min_score)[..., 2]
+    undistorted = np.stack([camera.undistort(keypoints[:, view]) for view, camera in enumerate(cameras)], axis=1)
     costs = np.full((frames, views, views, people, people), np.nan)
     for a, b in combinations(range(views), 2):
-        one, other = np.broadcast_arrays(straight[:, a, :, None], straight[:, b, None])
+        one, other = np.broadcast_arrays(undistorted[:, a, :, None], undistorted[:, b, None])
         distance = sampson_distance(
             one, other, fundamental_matrix(cameras[a], cameras[b])
         )  # (frames, people, people, joints)
         allowed = slack * (size[:, a, :, None] + size[:, b, None]) / 2
-        both = seen[:, a, :, None] & seen[:, b, None] & np.isfinite(distance)
+        both = visible[:, a, :, None] & visible[:, b, None] & np.isfinite(distance)
         relative = np.where(both, np.minimum(distance / allowed[..., None], 2.0), 0.0)
         shared = both.sum(axis=-1)
         mean = np.where(shared >= _MIN_JOINTS, relative.sum(axis=-1) / np.maximum(shared, 1), np.nan)
@@ -88,17 +89,17 @@ def _costs(
 
 
 def _hypotheses(costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Groups of detections, one a view, that fit together.
+    """Return groups of detections, one per view, that fit together.
 
-    Starts from pairs and adds, view by view, who fits the whole group best; so the work grows with the number of pairs, not
-    of combinations.
+    Each group starts from a pair and adds, view by view, the detection that fits the whole group best; so the work grows with
+    the number of pairs, not of combinations.
 
     Args:
         costs: (views, views, people, people).
 
     Returns:
-        (hypotheses, views) person or -1, best first, and (hypotheses,) support: agreeing pairs of views, each between 0 and
-        1. The last is nobody anywhere, without support.
+        (hypotheses, views) person or -1, best first, and (hypotheses,) support: the sum over pairs of views, each between 0
+        and 1. The last hypothesis has no person in any view, and no support.
     """
     views = len(costs)
     a, b, i, j = np.nonzero(np.where(np.isnan(costs), np.inf, costs) < 1)
@@ -127,46 +128,47 @@ def _hypotheses(costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     unique = list({tuple(group.tolist()): group for group in groups}.values())
     support = np.array([_support(costs, group) for group in unique])
     best = np.argsort(-support, kind="stable")[:_KEPT]
-    nobody = np.full((1, views), -1)
-    return np.concatenate([np.array(unique, dtype=int).reshape(-1, views)[best], nobody]), np.append(support[best], 0.0)
+    empty = np.full((1, views), -1)
+    return np.concatenate([np.array(unique, dtype=int).reshape(-1, views)[best], empty]), np.append(support[best], 0.0)
 
 
 def _support(costs: np.ndarray, group: np.ndarray) -> float:
+    """Return the sum of 1 - cost over the pairs of a group."""
     members = np.flatnonzero(group >= 0)
     pairs = [costs[a, b, group[a], group[b]] for a, b in combinations(members, 2)]
     return float(np.nansum(1 - np.array(pairs)))
 
 
-def _places(points: np.ndarray, scores: np.ndarray, min_score: float) -> np.ndarray:
-    """(frames, views, people, 3) px: middle x and y of each detection and its size, the longer side; NaN for nothing."""
-    seen = np.isfinite(points).all(axis=-1) & (scores >= min_score)
-    low = np.where(seen[..., None], points, np.inf).min(axis=-2)
-    high = np.where(seen[..., None], points, -np.inf).max(axis=-2)
-    low[~seen.any(axis=-1)] = high[~seen.any(axis=-1)] = np.nan
+def _extents(keypoints: np.ndarray, scores: np.ndarray, min_score: float) -> np.ndarray:
+    """Return (frames, views, people, 3) px: centre x, y and the longer side of each detection; NaN without keypoints."""
+    visible = np.isfinite(keypoints).all(axis=-1) & (scores >= min_score)
+    low = np.where(visible[..., None], keypoints, np.inf).min(axis=-2)
+    high = np.where(visible[..., None], keypoints, -np.inf).max(axis=-2)
+    low[~visible.any(axis=-1)] = high[~visible.any(axis=-1)] = np.nan
     return np.concatenate([(low + high) / 2, (high - low).max(axis=-1, keepdims=True)], axis=-1)
 
 
-def _follow(found: list[np.ndarray], supports: list[np.ndarray], places: np.ndarray) -> np.ndarray:
-    """The chain of hypotheses with the most support and the least jumping (Viterbi): (frames, views) person or -1."""
+def _best_chain(hypotheses: list[np.ndarray], supports: list[np.ndarray], extents: np.ndarray) -> np.ndarray:
+    """Return (frames, views) person or -1, the chain of hypotheses with the most support minus jumps (Viterbi)."""
     back = []
     total = supports[0]
-    for t in range(1, len(found)):
-        moves = _moves(found[t - 1], places[t - 1], found[t], places[t])  # (before, now)
-        reached = total[:, None] - _MOVE * moves
+    for t in range(1, len(hypotheses)):
+        jumps = _jumps(hypotheses[t - 1], extents[t - 1], hypotheses[t], extents[t])  # (before, now)
+        reached = total[:, None] - _JUMP_COST * jumps
         back.append(reached.argmax(axis=0))
         total = reached.max(axis=0) + supports[t]
     at = int(total.argmax())
-    chain = [found[-1][at]]
-    for t in range(len(found) - 2, -1, -1):
+    chain = [hypotheses[-1][at]]
+    for t in range(len(hypotheses) - 2, -1, -1):
         at = int(back[t][at])
-        chain.append(found[t][at])
+        chain.append(hypotheses[t][at])
     return np.stack(chain[::-1])
 
 
-def _moves(before: np.ndarray, places_before: np.ndarray, now: np.ndarray, places_now: np.ndarray) -> np.ndarray:
-    """(hypotheses before, hypotheses now): views in which the person jumped, a jump by its own size counting as one."""
+def _jumps(before: np.ndarray, extents_before: np.ndarray, now: np.ndarray, extents_now: np.ndarray) -> np.ndarray:
+    """Return (hypotheses before, hypotheses now), the sum over views of jumps; one by the person's size or more is 1."""
     views = np.arange(before.shape[1])
-    old = np.where((before >= 0)[..., None], places_before[views, before], np.nan)[:, None]
-    new = np.where((now >= 0)[..., None], places_now[views, now], np.nan)[None]
+    old = np.where((before >= 0)[..., None], extents_before[views, before], np.nan)[:, None]
+    new = np.where((now >= 0)[..., None], extents_now[views, now], np.nan)[None]
     jump = np.linalg.norm(new[..., :2] - old[..., :2], axis=-1) / np.maximum(old[..., 2], new[..., 2])
     return np.nansum(np.minimum(jump, 1.0), axis=-1)

@@ -9,7 +9,6 @@ Each frame is searched independently on one thread, so the result does not depen
 pictorial_torch.py is the same search on a GPU.
 """
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from annotated_types import Ge, Gt
 from pipeline import nanstats
 from pipeline.compiled import njit
 from pipeline.geometry.camera import Camera
+from pipeline.processors import num_processors
 
 # Statuses of a joint: the numbers of the enumeration in files/poses.py.
 KNOWN, NO_ROOT, NO_SUPPORT = 0, 5, 6
@@ -160,7 +160,7 @@ def search(
             status[rows],
         )
 
-    workers = threads or len(os.sched_getaffinity(0))
+    workers = threads or num_processors()
     size = max(min(-(-frames // workers), _FRAMES_PER_TASK), 1)
     tasks = range(0, frames, size)
     if workers == 1 or len(tasks) == 1:

@@ -7,7 +7,6 @@ vector instructions without branches: joints differ only in masks. A joint's res
 block, nor on the number of threads.
 """
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ import numpy as np
 from pipeline.compiled import njit
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.thresholds import AgreementThresholds
+from pipeline.processors import num_processors
 
 # Statuses of a joint: the numbers of the enumeration in files/poses.py.
 KNOWN, TOO_FEW_VIEWS, NO_AGREEMENT, RAYS_PARALLEL, BEHIND_CAMERA = range(5)
@@ -119,8 +119,7 @@ def triangulate_ransac(
         )
 
     tasks = range(0, frames, _FRAMES_PER_TASK)
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = min(threads or processors, len(tasks))
+    workers = min(threads or num_processors(), len(tasks))
     if workers < 2:
         for first in tasks:
             triangulate_block(first)

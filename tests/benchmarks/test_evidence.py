@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.evidence import Mistakes, detect, examine, scene, share_right, share_wrong, truly
+from benchmarks.evidence import Mistakes, detect, examine, scene, share_right, share_wrong, true_change
 
 
 def row(gain: float, verdict: str) -> dict:
@@ -10,7 +10,7 @@ def row(gain: float, verdict: str) -> dict:
 
 
 def test_silence_is_neither_right_nor_wrong_where_there_was_something_to_say() -> None:
-    assert [truly(gain) for gain in (0.1, 0.0, -0.1)] == ["better", "the same", "worse"]
+    assert [true_change(gain) for gain in (0.1, 0.0, -0.1)] == ["better", "the same", "worse"]
     rows = [row(0.1, "adopt"), row(0.1, "not_enough_evidence"), row(-0.1, "adopt"), row(0.0, "not_enough_evidence")]
     assert share_right(rows) == 50
     assert share_wrong(rows) == 25
