@@ -20,10 +20,11 @@ from pipeline.rig.check import check
 from pipeline.rig.observations import Observations
 from pipeline.rig.report import RigReport
 from stages import check_rig
-from tests import seen_world
 from tests.pipeline_graph import ROOT
+from tests.worlds import detected_world
 
 Rig = tuple[Camera, ...]
+pytestmark = pytest.mark.slow
 
 
 def good(cameras: int, seed: int = 5) -> tuple[Observations, Rig]:
@@ -243,7 +244,7 @@ def test_the_stage_tells(
 ) -> None:
     observations, rig = four
     flags = write(tmp_path, observations, turned(rig, 2, 5.0))
-    seen_world.runner(monkeypatch, "check_rig")(**flags)
+    detected_world.runner(monkeypatch, "check_rig")(**flags)
     printed = capsys.readouterr().out
     assert f"PROBLEM  {rig[2].name} does not stand as calibrated" in printed
     values = json.loads(flags["metrics"].read_text())

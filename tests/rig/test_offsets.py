@@ -40,6 +40,7 @@ def estimated(keypoints: np.ndarray) -> FrameOffsets:
     return estimate_frame_offsets(observations, CAMERAS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shifts", [(0, 0, 0, 0), (0, 3, 0, 0), (0, 0, -4, 1), (2, 2, 2, 0)])
 def test_the_view_that_is_out_of_step_is_found(shifts):
     estimate = estimated(observed(80, shifts))
@@ -61,6 +62,7 @@ def test_nothing_is_known_where_nothing_is_seen():
     assert np.isnan(estimate.epipolar_px)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("noise_px", "seed"), [(3.0, 500), (8.0, 503)])
 def test_all_programs_find_a_camera_that_is_one_frame_late(noise_px, seed):
     """prepare_target and check_data ask `estimate_frame_offsets`, check_rig asks `check`."""

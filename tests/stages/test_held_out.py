@@ -10,17 +10,17 @@ from ruamel.yaml import YAML
 from pipeline.files.labels import Labels, Reason
 from pipeline.files.poses import Poses
 from pipeline.pseudo.held_out import HeldOut
-from tests import seen_world
 from tests.pipeline_graph import ROOT
+from tests.worlds import detected_world
 
 VIEW = 2
 
 
-def run_all(seen, monkeypatch, view="cam03"):
+def run_all(detected, monkeypatch, view="cam03"):
     """Triangulate, RPSM, labels and quality of r0, with a camera held out; the folder of what they made."""
-    seen.write()
-    world, params = seen.world, seen.world.root / "params.yaml"
-    values = YAML(typ="safe").load(seen_world.PARAMS)
+    detected.write()
+    world, params = detected.world, detected.world.root / "params.yaml"
+    values = YAML(typ="safe").load(detected_world.PARAMS)
     values["held_out"]["view"] = view
     values["quality"] = YAML(typ="safe").load((ROOT / "params.yaml").read_text())["quality"]
     YAML(typ="safe").dump(values, params)
@@ -28,7 +28,7 @@ def run_all(seen, monkeypatch, view="cam03"):
     common = {"heatmaps": data / "heatmaps.h5", "cameras": world.rig, "params": params}
 
     def run(stage, **flags):
-        seen_world.runner(monkeypatch, stage)(**common, **flags, metrics=world.root / f"{stage}.json")
+        detected_world.runner(monkeypatch, stage)(**common, **flags, metrics=world.root / f"{stage}.json")
 
     run("triangulate", out=data / "poses.h5")
     run("rpsm", poses=data / "poses.h5", out=data / "rpsm.h5")
@@ -41,9 +41,9 @@ def run_all(seen, monkeypatch, view="cam03"):
 def test_what_the_held_out_camera_sees_changes_nothing_that_is_learned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     found = []
     for number, off in enumerate((0.0, 40.0)):
-        seen = seen_world.build(tmp_path / str(number))
-        seen.points[:, VIEW] += off
-        found.append(run_all(seen, monkeypatch))
+        detected = detected_world.build(tmp_path / str(number))
+        detected.keypoints[:, VIEW] += off
+        found.append(run_all(detected, monkeypatch))
     for one, other in zip(*found, strict=True):
         for field in ("joints", "inliers") if isinstance(one, Poses) else ("keypoints", "weights", "reason"):
             np.testing.assert_array_equal(getattr(one, field), getattr(other, field))

@@ -23,9 +23,10 @@ from pipeline.heatmaps.compress import peak_patches
 from pipeline.heatmaps.render import render
 from stages import prepare_source
 from tests import h36m_world as worlds
-from tests import raw_world, seen_world
+from tests import raw_world
 from tests.h36m_world import World
-from tests.seen_world import PARAMS
+from tests.worlds import detected_world
+from tests.worlds.detected_world import PARAMS
 
 CHOICE = {"train_subjects": [1], "test_subjects": [9], "train_every": 4, "test_every": 5, "damaged": "included"}
 TARGET = {"layout": "h36m", "h36m": CHOICE, "test_last_frames": 0, "boxes": "volume"}
@@ -300,8 +301,8 @@ def test_from_detections_to_a_metric_that_says_its_recipe(tmp_path, made, monkey
     params = tmp_path / "params.yaml"
     params.write_text(PARAMS + "evaluate:\n  curve_limit: 0.5\n  curve_points: 11\n")
     common = {"heatmaps": out / "heatmaps.h5", "cameras": out / "cameras.toml", "params": params}
-    seen_world.runner(monkeypatch, "triangulate")(**common, out=out / "poses.h5", metrics=out / "triangulate.json")
-    seen_world.runner(monkeypatch, "evaluate")(
+    detected_world.runner(monkeypatch, "triangulate")(**common, out=out / "poses.h5", metrics=out / "triangulate.json")
+    detected_world.runner(monkeypatch, "evaluate")(
         **common,
         poses=out / "poses.h5",
         rpsm=out / "poses.h5",

@@ -12,27 +12,27 @@ from pipeline.files import poses as pose_file
 from pipeline.files.heatmaps import Heatmaps, map_blocks
 from pipeline.files.poses import JointStatus, Poses
 from pipeline.geometry import pictorial
-from tests import seen_world
-from tests.seen_world import PARAMS, Seen
+from tests.worlds import detected_world
+from tests.worlds.detected_world import PARAMS, DetectedWorld
 
 
 @pytest.fixture
-def seen(tmp_path: Path) -> Seen:
-    return seen_world.build(tmp_path)
+def detected(tmp_path: Path) -> DetectedWorld:
+    return detected_world.build(tmp_path)
 
 
 @pytest.fixture
-def rpsm(seen: Seen, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Poses, dict, dict]]:
+def rpsm(detected: DetectedWorld, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Poses, dict, dict]]:
     def run(params: str = PARAMS) -> tuple[Poses, dict, dict]:
-        seen.write()
-        file = seen.world.root / "params.yaml"
+        detected.write()
+        file = detected.world.root / "params.yaml"
         file.write_text(params)
-        data, metrics = seen.world.data("r0"), seen.world.metrics("r0")
-        shared = {"heatmaps": data / "heatmaps.h5", "cameras": seen.world.rig, "params": file}
-        seen_world.runner(monkeypatch, "triangulate")(
+        data, metrics = detected.world.data("r0"), detected.world.metrics("r0")
+        shared = {"heatmaps": data / "heatmaps.h5", "cameras": detected.world.rig, "params": file}
+        detected_world.runner(monkeypatch, "triangulate")(
             **shared, out=data / "poses.h5", metrics=metrics / "triangulate.json"
         )
-        seen_world.runner(monkeypatch, "rpsm")(
+        detected_world.runner(monkeypatch, "rpsm")(
             **shared,
             poses=data / "poses.h5",
             out=data / "rpsm.h5",
@@ -45,16 +45,16 @@ def rpsm(seen: Seen, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Pos
     return run
 
 
-def test_bodies_are_found_in_clean_maps_and_limbs_are_written_down(seen, rpsm):
+def test_bodies_are_found_in_clean_maps_and_limbs_are_written_down(detected, rpsm):
     found, values, limbs = rpsm()
-    assert np.linalg.norm(found.joints - seen.world.joints, axis=-1).mean() < 30  # mm, maps of 32 px
+    assert np.linalg.norm(found.joints - detected.world.joints, axis=-1).mean() < 30  # mm, maps of 32 px
     assert (found.status == JointStatus.KNOWN).all()
     assert values["coverage"] == 100
     assert values["views_mean"] > 3.5
     assert sorted(limbs["people"]) == ["ann", "bob"]
     assert len(limbs["people"]["ann"]) == 15
-    left = np.linalg.norm(seen.world.joints[:6, 5] - seen.world.joints[:6, 4], axis=-1)
-    right = np.linalg.norm(seen.world.joints[:6, 0] - seen.world.joints[:6, 1], axis=-1)
+    left = np.linalg.norm(detected.world.joints[:6, 5] - detected.world.joints[:6, 4], axis=-1)
+    right = np.linalg.norm(detected.world.joints[:6, 0] - detected.world.joints[:6, 1], axis=-1)
     shin = limbs["people"]["ann"]["left_knee-left_ankle"]
     assert shin == limbs["people"]["ann"]["right_knee-right_ankle"]
     assert shin["length_mm"] == pytest.approx(np.median([left, right]), abs=0.01)
@@ -62,28 +62,28 @@ def test_bodies_are_found_in_clean_maps_and_limbs_are_written_down(seen, rpsm):
     assert "No label was read" in limbs["about"]
 
 
-def test_a_joint_that_rays_give_up_on_is_found_by_the_body(seen, rpsm):
-    seen.points[2, :2, 10] += [[50, 0], [0, 60]]  # two of four views are wrong about a wrist
-    seen.scores[2, :2, 10] = 0.5
+def test_a_joint_that_rays_give_up_on_is_found_by_the_body(detected, rpsm):
+    detected.keypoints[2, :2, 10] += [[50, 0], [0, 60]]  # two of four views are wrong about a wrist
+    detected.scores[2, :2, 10] = 0.5
     found, _, _ = rpsm()
-    rays = Poses.read(seen.world.data("r0") / "poses.h5")
+    rays = Poses.read(detected.world.data("r0") / "poses.h5")
     assert np.isnan(rays.joints[2, 10]).all()
-    assert np.linalg.norm(found.joints[2, 10] - seen.world.joints[2, 10]) < 60
+    assert np.linalg.norm(found.joints[2, 10] - detected.world.joints[2, 10]) < 60
     assert found.inliers[2, 2:, 10].all()
     assert not found.inliers[2, :2, 10].any()
 
 
-def test_a_frame_in_which_nobody_is_seen_has_no_pose(seen, rpsm):
-    seen.points[3], seen.scores[3] = np.nan, 0
+def test_a_frame_in_which_nobody_is_seen_has_no_pose(detected, rpsm):
+    detected.keypoints[3], detected.scores[3] = np.nan, 0
     found, values, _ = rpsm()
     assert (found.status[3] == JointStatus.NO_ROOT).all()
     assert np.isnan(found.joints[3]).all()
     assert values["refused"]["no_root"] == pytest.approx(10)
 
 
-def test_maps_are_read_in_blocks_and_the_blocks_are_the_whole(seen):
-    seen.write()
-    path = seen.world.data("r0") / "heatmaps.h5"
+def test_maps_are_read_in_blocks_and_the_blocks_are_the_whole(detected):
+    detected.write()
+    path = detected.world.data("r0") / "heatmaps.h5"
     blocks = list(map_blocks(path, frames=4))
     assert [(rows.start, rows.stop) for rows, _ in blocks] == [(0, 4), (4, 8), (8, 10)]
     whole = Heatmaps.read(path).maps(slice(None))
@@ -122,8 +122,8 @@ def test_a_gpu_that_is_asked_for_has_to_be_there(rpsm, capsys, monkeypatch):
     assert "rpsm.device: cuda was requested, and torch finds no GPU" in capsys.readouterr().err
 
 
-def test_the_published_variant_can_be_chosen(seen, rpsm):
-    seen.points[2, :, 10], seen.scores[2, :, 10] = np.nan, 0  # nobody sees a wrist
+def test_the_published_variant_can_be_chosen(detected, rpsm):
+    detected.keypoints[2, :, 10], detected.scores[2, :, 10] = np.nan, 0  # nobody sees a wrist
     robust, *_ = rpsm()
     assert np.flatnonzero(robust.status[2]).tolist() == [10]
     published, values, _ = rpsm(PARAMS.replace("  min_heat: 0.01\n", "  min_heat: 0.01\n  variant: published\n"))

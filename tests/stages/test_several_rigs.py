@@ -11,8 +11,9 @@ from pipeline.files.labels import Labels, Reason
 from pipeline.files.poses import Poses
 from pipeline.files.tables import read_table
 from pipeline.files.truth import Truth
-from tests import seen_world, tiny_world
+from tests import tiny_world
 from tests.stages.test_report import measure, report, write_params
+from tests.worlds import detected_world
 
 BESIDE = np.array([1000.0, -300.0, 50.0])  # mm
 
@@ -67,17 +68,17 @@ def test_a_recipe_is_part_of_every_metrics_name(tmp_path, monkeypatch):
 def test_joints_are_triangulated_in_their_own_sequences_world(tmp_path, monkeypatch):
     found = []
     for name, changed in (("one", False), ("two", True)):
-        seen = seen_world.build(tmp_path / name)
-        seen.write()
-        moved = move(seen.world) if changed else 0.0
-        (seen.world.root / "params.yaml").write_text(seen_world.PARAMS)
-        data = seen.world.data("r0")
-        seen_world.runner(monkeypatch, "triangulate")(
+        detected = detected_world.build(tmp_path / name)
+        detected.write()
+        moved = move(detected.world) if changed else 0.0
+        (detected.world.root / "params.yaml").write_text(detected_world.PARAMS)
+        data = detected.world.data("r0")
+        detected_world.runner(monkeypatch, "triangulate")(
             heatmaps=data / "heatmaps.h5",
-            cameras=seen.world.rig,
+            cameras=detected.world.rig,
             out=data / "poses.h5",
-            metrics=seen.world.metrics("r0") / "triangulate.json",
-            params=seen.world.root / "params.yaml",
+            metrics=detected.world.metrics("r0") / "triangulate.json",
+            params=detected.world.root / "params.yaml",
         )
         found.append(Poses.read(data / "poses.h5").joints - moved)
     assert np.isfinite(found[0]).any()
@@ -87,25 +88,25 @@ def test_joints_are_triangulated_in_their_own_sequences_world(tmp_path, monkeypa
 def test_labels_are_made_with_the_sequences_own_cameras(tmp_path, monkeypatch):
     made = []
     for name, changed in (("one", False), ("two", True)):
-        seen = seen_world.build(tmp_path / name)
-        seen.write()
+        detected = detected_world.build(tmp_path / name)
+        detected.write()
         if changed:
-            move(seen.world, "s1")
-        params = seen.world.root / "params.yaml"
-        params.write_text(seen_world.PARAMS.replace("  boxes: prepared", "  boxes: poses"))
-        teacher = seen.world.data("r0")
-        seen_world.runner(monkeypatch, "pseudo_labels")(
+            move(detected.world, "s1")
+        params = detected.world.root / "params.yaml"
+        params.write_text(detected_world.PARAMS.replace("  boxes: prepared", "  boxes: poses"))
+        teacher = detected.world.data("r0")
+        detected_world.runner(monkeypatch, "pseudo_labels")(
             heatmaps=teacher / "heatmaps.h5",
             poses=teacher / "poses.h5",
             rpsm=teacher / "rpsm.h5",
-            cameras=seen.world.rig,
-            frames=seen.world.frames,
-            out=seen.world.data("r1") / "labels.h5",
-            metrics=seen.world.metrics("r1") / "pseudo_labels.json",
+            cameras=detected.world.rig,
+            frames=detected.world.frames,
+            out=detected.world.data("r1") / "labels.h5",
+            metrics=detected.world.metrics("r1") / "pseudo_labels.json",
             round="r1",
             params=params,
         )
-        made.append(Labels.read(seen.world.data("r1") / "labels.h5"))
+        made.append(Labels.read(detected.world.data("r1") / "labels.h5"))
     assert (made[0].reason == Reason.ACCEPTED).any()
     np.testing.assert_array_equal(made[1].reason, made[0].reason)
     np.testing.assert_allclose(made[1].keypoints, made[0].keypoints, atol=0.01)  # px

@@ -12,8 +12,8 @@ import pytest
 from pipeline.files.keys import FrameKeys
 from pipeline.files.poses import JointStatus, Poses
 from pipeline.skeleton import get
-from tests import seen_world
-from tests.seen_world import PARAMS
+from tests.worlds import detected_world
+from tests.worlds.detected_world import PARAMS
 
 RATE = 30.0
 SETTINGS = {"source": "rpsm", "frames_per_second": RATE, "cutoff_hz": 4.0, "window_s": 0.5, "max_gap_s": 0.0}
@@ -55,7 +55,7 @@ def smooth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SMOOTH:
         (tmp_path / "params.yaml").write_text(params)
         given.write(tmp_path / "poses.h5")
         replace(given, joints=given.joints + 1000).write(tmp_path / "rpsm.h5")
-        seen_world.runner(monkeypatch, "smooth")(
+        detected_world.runner(monkeypatch, "smooth")(
             poses=tmp_path / "poses.h5",
             rpsm=tmp_path / "rpsm.h5",
             out=tmp_path / "smooth.h5",

@@ -12,34 +12,38 @@ from pipeline.files import heatmaps
 from pipeline.files.cameras import write_cameras, write_rigs
 from pipeline.files.poses import JointStatus, Poses
 from pipeline.geometry import agreement
-from tests import seen_world
-from tests.seen_world import PARAMS, Seen
+from tests.worlds import detected_world
+from tests.worlds.detected_world import PARAMS, DetectedWorld
 
 
 @pytest.fixture
-def seen(tmp_path: Path) -> Seen:
-    return seen_world.build(tmp_path)
+def detected(tmp_path: Path) -> DetectedWorld:
+    return detected_world.build(tmp_path)
 
 
 @pytest.fixture
-def triangulate(seen: Seen, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Poses, dict]]:
+def triangulate(detected: DetectedWorld, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Poses, dict]]:
     def run(params: str = PARAMS, write: bool = True) -> tuple[Poses, dict]:
         if write:
-            seen.write()
-        file = seen.world.root / "params.yaml"
+            detected.write()
+        file = detected.world.root / "params.yaml"
         file.write_text(params)
-        data, metrics = seen.world.data("r0"), seen.world.metrics("r0") / "triangulate.json"
-        seen_world.runner(monkeypatch, "triangulate")(
-            heatmaps=data / "heatmaps.h5", cameras=seen.world.rig, out=data / "poses.h5", metrics=metrics, params=file
+        data, metrics = detected.world.data("r0"), detected.world.metrics("r0") / "triangulate.json"
+        detected_world.runner(monkeypatch, "triangulate")(
+            heatmaps=data / "heatmaps.h5",
+            cameras=detected.world.rig,
+            out=data / "poses.h5",
+            metrics=metrics,
+            params=file,
         )
         return Poses.read(data / "poses.h5"), json.loads(metrics.read_text())
 
     return run
 
 
-def test_what_every_view_sees_is_where_it_was(seen, triangulate):
+def test_what_every_view_sees_is_where_it_was(detected, triangulate):
     poses, values = triangulate()
-    np.testing.assert_allclose(poses.joints, seen.world.joints, atol=1e-3)  # mm
+    np.testing.assert_allclose(poses.joints, detected.world.joints, atol=1e-3)  # mm
     assert values["coverage"] == 100
     assert values["views_mean"] == 4
     assert values["reproj_px_median"] == 0
@@ -47,9 +51,9 @@ def test_what_every_view_sees_is_where_it_was(seen, triangulate):
     assert poses.views == ("cam01", "cam02", "cam03", "cam04")
 
 
-def test_a_joint_that_two_views_miss_is_refused_and_says_why(seen, triangulate):
-    seen.points[0, :2, 5] += [[50, 0], [0, 60]]
-    seen.points[1, 1:, 5] = np.nan
+def test_a_joint_that_two_views_miss_is_refused_and_says_why(detected, triangulate):
+    detected.keypoints[0, :2, 5] += [[50, 0], [0, 60]]
+    detected.keypoints[1, 1:, 5] = np.nan
     poses, values = triangulate()
     assert poses.status[0, 5] == JointStatus.NO_AGREEMENT
     assert poses.status[1, 5] == JointStatus.TOO_FEW_VIEWS
@@ -59,58 +63,58 @@ def test_a_joint_that_two_views_miss_is_refused_and_says_why(seen, triangulate):
     assert values["coverage"] == pytest.approx(100 * 158 / 160)
 
 
-def test_views_find_their_cameras_by_name(seen, triangulate):
-    write_cameras(seen.world.rig, seen.world.cameras[::-1])
+def test_views_find_their_cameras_by_name(detected, triangulate):
+    write_cameras(detected.world.rig, detected.world.cameras[::-1])
     poses, _ = triangulate()
-    np.testing.assert_allclose(poses.joints, seen.world.joints, atol=1e-3)
+    np.testing.assert_allclose(poses.joints, detected.world.joints, atol=1e-3)
 
 
-def test_each_joint_says_how_far_off_it_may_be(seen, triangulate):
+def test_each_joint_says_how_far_off_it_may_be(detected, triangulate):
     rng = np.random.default_rng(0)
-    seen.points[:] += rng.normal(0, 2, seen.points.shape)
-    seen.points[0, 1:, 5] = np.nan
+    detected.keypoints[:] += rng.normal(0, 2, detected.keypoints.shape)
+    detected.keypoints[0, 1:, 5] = np.nan
     poses, values = triangulate()
     np.testing.assert_array_equal(np.isfinite(poses.spread_mm), poses.valid)
-    off = np.linalg.norm(poses.joints - seen.world.joints, axis=-1)[poses.valid]
+    off = np.linalg.norm(poses.joints - detected.world.joints, axis=-1)[poses.valid]
     predicted = poses.spread_mm[poses.valid]
     assert np.sqrt((off**2).mean()) == pytest.approx(np.sqrt((predicted**2).mean()), rel=0.2)
     assert values["spread_mm_median"] == pytest.approx(np.median(predicted), rel=1e-3)
 
 
-def test_blocks_of_frames_change_nothing_but_the_memory(seen, triangulate, monkeypatch):
-    seen.points[:] += np.random.default_rng(0).normal(0, 2, seen.points.shape)
+def test_blocks_of_frames_change_nothing_but_the_memory(detected, triangulate, monkeypatch):
+    detected.keypoints[:] += np.random.default_rng(0).normal(0, 2, detected.keypoints.shape)
     triangulate()
-    path = seen.world.data("r0") / "poses.h5"
+    path = detected.world.data("r0") / "poses.h5"
     whole = path.read_bytes()
     monkeypatch.setattr(heatmaps.keypoint_blocks, "__defaults__", (3,))
     triangulate()
     assert path.read_bytes() == whole
 
 
-def test_a_rig_that_was_calibrated_anew_has_cameras_by_sequence(seen, triangulate):
-    world = seen.world
+def test_a_rig_that_was_calibrated_anew_has_cameras_by_sequence(detected, triangulate):
+    world = detected.world
     moved = tuple(replace(camera, centre=camera.centre + [300, -200, 100]) for camera in world.cameras)
     later = world.keys.sequence == "s2"
-    seen.points[later] = agreement.project(world.joints[later], moved)
-    seen.write()
+    detected.keypoints[later] = agreement.project(world.joints[later], moved)
+    detected.write()
     write_rigs(world.rig, {"s1": world.cameras, "s2": moved})
     poses, values = triangulate(write=False)
     np.testing.assert_allclose(poses.joints, world.joints, atol=1e-3)
     assert values["coverage"] == 100
 
 
-def test_hubers_loss_listens_less_to_a_view_that_is_somewhat_off(seen, triangulate):
-    seen.points[:, 2] += [6, 0]
+def test_hubers_loss_listens_less_to_a_view_that_is_somewhat_off(detected, triangulate):
+    detected.keypoints[:, 2] += [6, 0]
     plain, _ = triangulate()
     robust, _ = triangulate(PARAMS.replace("refine: none\n  huber_px: 5.0", "refine: huber\n  huber_px: 0.5"))
-    off = [np.linalg.norm(poses.joints - seen.world.joints, axis=-1).mean() for poses in (plain, robust)]
+    off = [np.linalg.norm(poses.joints - detected.world.joints, axis=-1).mean() for poses in (plain, robust)]
     assert off[1] < 0.5 * off[0]
 
 
-def test_the_same_detections_give_the_same_bytes(seen, triangulate):
-    seen.points[:] += np.random.default_rng(0).normal(0, 2, seen.points.shape)
+def test_the_same_detections_give_the_same_bytes(detected, triangulate):
+    detected.keypoints[:] += np.random.default_rng(0).normal(0, 2, detected.keypoints.shape)
     triangulate()
-    path = seen.world.data("r0") / "poses.h5"
+    path = detected.world.data("r0") / "poses.h5"
     first = path.read_bytes()
     triangulate()
     assert path.read_bytes() == first
@@ -129,9 +133,9 @@ def test_the_same_detections_give_the_same_bytes(seen, triangulate):
         (("min_inliers: 3", "inliers: 3"), "triangulate.inliers: no such parameter"),
     ],
 )
-def test_mistakes_are_sentences_and_leave_the_earlier_poses_alone(seen, triangulate, capsys, change, sentence):
+def test_mistakes_are_sentences_and_leave_the_earlier_poses_alone(detected, triangulate, capsys, change, sentence):
     triangulate()
-    path = seen.world.data("r0") / "poses.h5"
+    path = detected.world.data("r0") / "poses.h5"
     before = path.read_bytes()
     with pytest.raises(SystemExit) as stopped:
         triangulate(PARAMS.replace(change[0], change[1], 1))
@@ -143,11 +147,11 @@ def test_mistakes_are_sentences_and_leave_the_earlier_poses_alone(seen, triangul
 
 
 def test_one_view_is_refused(tmp_path, monkeypatch, capsys):
-    lonely = seen_world.build(tmp_path, views=1)
+    lonely = detected_world.build(tmp_path, views=1)
     lonely.write()
     (tmp_path / "params.yaml").write_text(PARAMS)
     with pytest.raises(SystemExit):
-        seen_world.runner(monkeypatch, "triangulate")(
+        detected_world.runner(monkeypatch, "triangulate")(
             heatmaps=lonely.world.data("r0") / "heatmaps.h5",
             cameras=lonely.world.rig,
             out=tmp_path / "poses.h5",
@@ -157,8 +161,8 @@ def test_one_view_is_refused(tmp_path, monkeypatch, capsys):
     assert "expected at least two views to triangulate from, got 1" in capsys.readouterr().err
 
 
-def test_a_calibration_without_one_of_the_cameras_is_refused(seen, triangulate, capsys):
-    write_cameras(seen.world.rig, seen.world.cameras[1:])
+def test_a_calibration_without_one_of_the_cameras_is_refused(detected, triangulate, capsys):
+    write_cameras(detected.world.rig, detected.world.cameras[1:])
     with pytest.raises(SystemExit):
         triangulate()
     assert "no camera is called 'cam01'; the calibration has cam02, cam03, cam04" in capsys.readouterr().err

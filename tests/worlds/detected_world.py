@@ -1,4 +1,7 @@
-"""The tiny world as a perfect detector sees it, for the stages from heatmaps to labels; tests spoil what they need to."""
+"""The tiny world with the keypoints of a perfect detector, for the stages from heatmaps to labels.
+
+A test changes the keypoints that it needs to be wrong, in place, and then writes them.
+"""
 
 import runpy
 import sys
@@ -63,39 +66,39 @@ rounds:
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
-    """What the detector says, to be changed in place before `write`.
+class DetectedWorld:
+    """The tiny world with keypoints, to be changed in place before `write`.
 
     Attributes:
-        world: its truth, cameras and frames; 6 frames of the train split, then 4 of the test split.
-        points: (frames, views, joints, 2) px of the full picture.
+        world: ground truth, cameras and frames; 6 frames of the train split, then 4 of the test split.
+        keypoints: (frames, views, joints, 2) px of the full image.
         scores: (frames, views, joints).
     """
 
     world: tiny_world.World
-    points: np.ndarray
+    keypoints: np.ndarray
     scores: np.ndarray
 
     def write(self) -> None:
-        """r0's heatmaps.h5: 32 px maps over the frames' boxes, a peak at every point as high as its score."""
+        """Write r0's heatmaps.h5: 32 px maps over the frames' boxes, with a peak at every keypoint as high as its score."""
         world, skeleton, views = self.world, get("mpii_16"), tuple(camera.name for camera in self.world.cameras)
         map_from_image = crops.crop_from_image(Frames.read(world.frames).box, 32)
-        peaks = crops.transform(map_from_image, self.points)
+        peaks = crops.transform(map_from_image, self.keypoints)
         maps = render(peaks, (32, 32), 1.5) * self.scores[..., None, None]
         windows, corners = peak_patches(maps, heatmap_file.patch_side((32, 32)))
         path = world.data("r0") / "heatmaps.h5"
         with heatmap_file.writing(path, world.keys, views, skeleton, (32, 32)) as writer:
-            writer.append(self.points, self.scores, crops.inverse(map_from_image), (windows, corners))
+            writer.append(self.keypoints, self.scores, crops.inverse(map_from_image), (windows, corners))
 
 
-def build(root: Path, views: int = 4) -> Seen:
+def build(root: Path, views: int = 4) -> DetectedWorld:
     world = tiny_world.build(root, rounds=1, views=views, train=6, test=4)
-    points = agreement.project(world.joints, world.cameras)
-    return Seen(world, points, np.full(points.shape[:-1], 0.9))
+    keypoints = agreement.project(world.joints, world.cameras)
+    return DetectedWorld(world, keypoints, np.full(keypoints.shape[:-1], 0.9))
 
 
 def runner(monkeypatch: pytest.MonkeyPatch, stage: str) -> Callable[..., None]:
-    """Run a stage through its own command line: `run(flag=value, ...)`."""
+    """Return a function that runs a stage through its own command line: `run(flag=value, ...)`."""
 
     def run(**flags: object) -> None:
         given = [str(word) for name, value in flags.items() for word in (f"--{name}", value)]
