@@ -185,7 +185,7 @@ def _moved(folder: Path, data: Path, frames: int) -> list[Row]:
                 seen.image(frame, view),
                 seen.crop_from_image[frame, view],
                 seen.box[frame, view],
-                network.picture_size,
+                network.image_size,
             )
             for view in range(len(head.views))
         ]

@@ -67,7 +67,7 @@ def _input_rows(
             [pool],
             range(count),
             batch_size=settings.batch_size,
-            size=network.picture_size,
+            size=network.image_size,
             sigma=settings.sigma,
             augment=settings.augment,
             seed=seed,

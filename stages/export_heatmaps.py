@@ -78,10 +78,10 @@ def main(
     device = start_torch(runtime)
     net.to(device)
     flipped = names.flipped if export.flip_test else None
-    (width, height), stride = network.picture_size, network.stride
+    (width, height), stride = network.image_size, network.stride
     map_size = (width // stride, height // stride)
     views, joints = len(seen.views), len(names)
-    fused = found is None and build.single_view(net) is not net
+    fused = found is None and net.single_view is not net
     if fused and views != network.fusion_views:
         raise ValueError(f"{model}: fuses {network.fusion_views} views, and {frames} has {views}")
     if fused and export.flip_test:

@@ -14,7 +14,8 @@ import torch
 from pipeline import cli, skeleton
 from pipeline.files import scratch
 from pipeline.files.samples import Samples
-from pipeline.models import build, checkpoints
+from pipeline.models import build
+from pipeline.models.checkpoints.start import brings_fusion, start_from
 from pipeline.models.inference import as_input, predict
 from pipeline.runtime import Runtime, autocast_dtype, has_spare_processor, start_torch
 from pipeline.training import ranks
@@ -54,7 +55,7 @@ def main(
     device = start_torch(runtime)
     ranks.join()
     dtype = autocast_dtype(runtime, device)
-    pretrain.loss.require_for(network.name, network.name in build.REGRESSORS, "pretrain")
+    pretrain.loss.require_for(network.name, build.outputs(network.name).coordinates, "pretrain")
     files = set_files(source, mix)
     sets = {name: Samples.read(file) for name, file in files.items()}
     joints = skeleton.get(network.skeleton)
@@ -68,18 +69,18 @@ def main(
         if views
         else [pool_of_sets(sets, mix, joints, runtime.seed)]
     )
-    fused = init is not None and network.fusion_views > 0 and checkpoints.brings_fusion(init)
+    fused = init is not None and network.fusion_views > 0 and brings_fusion(init)
     whole = build.build(network if fused else replace(network, fusion_views=0))
-    if init is not None and (report := checkpoints.start_from(init, network, whole)):
+    if init is not None and (report := start_from(init, network, whole)):
         print(report)
     if pretrain.fuse:
         whole = build.with_fusion(network, whole)
-    model = whole if pretrain.fuse else build.single_view(whole)
+    model = whole if pretrain.fuse else whole.single_view
     schedule = pretrain.schedule
-    root = joints.index("pelvis") if network.name == "kinematic" else None
+    root = joints.index("pelvis") if build.outputs(network.name).relative else None
 
-    def loss_terms(outputs: list[torch.Tensor], batch: Batch) -> dict[str, torch.Tensor]:
-        return {"heatmap": loss_against_targets(outputs, batch, pretrain.loss, root)}
+    def loss_terms(stacks: list[torch.Tensor], batch: Batch) -> dict[str, torch.Tensor]:
+        return {"heatmap": loss_against_targets(stacks, batch, pretrain.loss, root)}
 
     inputs = [*files.values(), *([init] if init is not None else [])]
     folder = scratch.resumable_folder(__file__, inputs, runtime, network, mix, pretrain, str(device), dtype)
@@ -90,7 +91,7 @@ def main(
                 "pretrain",
                 pools,
                 pretrain,
-                size=network.picture_size,
+                size=network.image_size,
                 stride=network.stride,
                 seed=runtime.seed,
                 prefetch=has_spare_processor(device),
@@ -110,7 +111,7 @@ def main(
             pckh = float("nan")  # for joints without a place in the image
             if root is None:
                 maps_of = partial(predict, model, device=device)
-                pckh = source_pckh(maps_of, sets, joints, InputFormat(size=network.picture_size, stride=network.stride))
+                pckh = source_pckh(maps_of, sets, joints, InputFormat(size=network.image_size, stride=network.stride))
             build.save(out, network, whole.state_dict())
             write_records(curve, metrics, records, pckh, schedule.steps)
             kind = f"{str(dtype or torch.float32).removeprefix('torch.')}, {device}"

@@ -80,17 +80,18 @@ def main(
     fusing = network.fusion_views > 0 and retrain.target_fraction > 0
     if fusing:
         whole = build.with_fusion(network, whole)
-    model = whole if fusing else build.single_view(whole)
+    model = whole if fusing else whole.single_view
     if retrain.consistency_weight > 0 and not fusing:
         raise ValueError(
             "retrain.consistency_weight: compares maps before and after fusion, which needs network.fusion_views and a"
             " retrain.target_fraction above 0"
         )
-    retrain.loss.require_for(network.name, network.name in build.REGRESSORS, "retrain")
-    if retrain.epipolar_weight > 0 and network.name in build.REGRESSORS:
+    outputs = build.outputs(network.name)
+    retrain.loss.require_for(network.name, outputs.coordinates, "retrain")
+    if retrain.epipolar_weight > 0 and outputs.coordinates:
         raise ValueError(f"retrain.epipolar_weight: compares heatmaps, and {network.name} gives coordinates")
     joints = skeleton.get(network.skeleton)
-    root = joints.index("pelvis") if network.name == "kinematic" else None
+    root = joints.index("pelvis") if outputs.relative else None
     files = set_files(source, mix)
     sets = {name: Samples.read(file) for name, file in files.items()}
     schedule = retrain.schedule
@@ -115,13 +116,13 @@ def main(
     if retrain.target_fraction < 1:
         pools.append(pool_of_sets(sets, mix, joints, runtime.seed, 1 - retrain.target_fraction))
 
-    def loss_terms(outputs: list[torch.Tensor], batch: Batch) -> dict[str, torch.Tensor]:
-        terms = {"heatmap": loss_against_targets(outputs, batch, retrain.loss, root)}
+    def loss_terms(stacks: list[torch.Tensor], batch: Batch) -> dict[str, torch.Tensor]:
+        terms = {"heatmap": loss_against_targets(stacks, batch, retrain.loss, root)}
         if epipolar is not None:
-            terms["epipolar"] = retrain.epipolar_weight * epipolar(outputs[-1], batch)
+            terms["epipolar"] = retrain.epipolar_weight * epipolar(stacks[-1], batch)
         if retrain.consistency_weight > 0:
-            rows = torch.from_numpy(complete_frame_groups(batch, network.fusion_views).flatten()).to(outputs[0].device)
-            terms["consistency"] = retrain.consistency_weight * consistency_loss(outputs[0][rows], outputs[1][rows])
+            rows = torch.from_numpy(complete_frame_groups(batch, network.fusion_views).flatten()).to(stacks[0].device)
+            terms["consistency"] = retrain.consistency_weight * consistency_loss(stacks[0][rows], stacks[1][rows])
         return terms
 
     inputs = [init, *files.values(), frames, labels, cameras]
@@ -133,7 +134,7 @@ def main(
                 "retrain",
                 pools,
                 retrain,
-                size=network.picture_size,
+                size=network.image_size,
                 stride=network.stride,
                 seed=runtime.seed,
                 prefetch=has_spare_processor(device),
@@ -153,7 +154,7 @@ def main(
             pckh = float("nan")  # for joints without a place in the image
             if root is None:
                 maps_of = partial(predict, model, device=device)
-                pckh = source_pckh(maps_of, sets, joints, InputFormat(size=network.picture_size, stride=network.stride))
+                pckh = source_pckh(maps_of, sets, joints, InputFormat(size=network.image_size, stride=network.stride))
             build.save(out, network, whole.state_dict())
             write_records(curve, metrics, records, pckh, schedule.steps)
             kind = f"{str(dtype or torch.float32).removeprefix('torch.')}, {device}"

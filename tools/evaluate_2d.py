@@ -24,9 +24,8 @@ from pipeline.files.samples import Samples
 from pipeline.geometry.alignment import align
 from pipeline.heatmaps.decode import DECODERS
 from pipeline.metrics import mpjpe, oks, pck
-from pipeline.models import checkpoints
-from pipeline.models.build import REGRESSORS
-from pipeline.models.inference import predict, predict_places
+from pipeline.models.checkpoints.zoo import load_model
+from pipeline.models.inference import predict, predict_coordinates
 from pipeline.runtime import Runtime, start_torch
 from pipeline.training import occlusion
 from pipeline.training.validation import InputFormat, predict_joints, predict_keypoints
@@ -131,7 +130,7 @@ def main(
     results: Path | None = None,
     zoo: str | None = None,
 ) -> None:
-    loaded = checkpoints.finished(model, zoo)
+    loaded = load_model(model, zoo)
     network, net = loaded.network, loaded.model
     names = skeleton.get(network.skeleton)
     samples = Samples.read(source)
@@ -141,19 +140,19 @@ def main(
     for_coco = annotations is not None or results is not None
     if for_coco and names.name != "coco_17":
         raise ValueError(f"{model}: speaks of the joints {names.name}; COCO's evaluation needs coco_17")
-    if config.shift and network.name in REGRESSORS:
+    if config.shift and net.outputs.coordinates:
         raise ValueError(f"evaluate_2d.shift: moves heatmaps, and {network.name} gives coordinates")
     hide = _hiding(config.occlusion, samples, rows, source)
     device = start_torch(runtime)
     net.to(device).eval()
     flipped = names.flipped if config.flip_test else None
     shift = loaded.shift if config.shift is None else config.shift
-    input_format = InputFormat(size=network.picture_size, stride=network.stride, published=loaded.published)
+    input_format = InputFormat(size=network.image_size, stride=network.stride, published=loaded.published)
     values: dict[str, float] = {}
     tables, by_joint = [], {}
-    relative, flat = hasattr(net, "relative"), network.name == "integral" and network.depth_bins == 0
-    if network.name in REGRESSORS and not flat and samples.space is not None:
-        places_of = partial(predict_places, net, device=device, flipped=flipped)
+    relative = net.outputs.relative
+    if net.outputs.depth and samples.space is not None:
+        places_of = partial(predict_coordinates, net, device=device, flipped=flipped)
         lifted = predict_joints(places_of, samples, rows, input_format, skeleton=names, relative=relative, hide=hide)
         values = _one_picture(lifted, samples.space.take(rows).joints, samples.skeleton)
         tables.append(_table({title: values[name] for title, name in _ONE_PICTURE.items()}, 1))
@@ -164,7 +163,7 @@ def main(
             maps_of, samples, rows, input_format, decode=DECODERS[config.decode], hide=hide
         )
     if for_coco:
-        seen = crops.fitted(samples.person_box[rows], network.picture_size)
+        seen = crops.fitted(samples.person_box[rows], network.image_size)
         area = np.prod(seen[:, 2:] - seen[:, :2], axis=-1)
         found = oks.coco_results(
             np.array([_image_id(key, source) for key in samples.key[rows]]),

@@ -20,7 +20,7 @@ from pipeline.datasets import images, videos
 from pipeline.files.atomic import replacing
 from pipeline.files.tables import write_table
 from pipeline.heatmaps.decode import DECODERS
-from pipeline.models import checkpoints
+from pipeline.models.checkpoints.zoo import load_model
 from pipeline.models.inference import predict as maps_of
 from pipeline.report.overlays import draw_skeleton
 from pipeline.runtime import Runtime, start_torch
@@ -75,7 +75,7 @@ def main(
     overlays: Path | None = None,
     zoo: str | None = None,
 ) -> None:
-    loaded = checkpoints.finished(model, zoo)
+    loaded = load_model(model, zoo)
     network, net = loaded.network, loaded.model
     names = skeleton.get(network.skeleton)
     sources = _sources(pictures)
@@ -83,7 +83,7 @@ def main(
     device = start_torch(runtime)
     net.to(device).eval()
     flipped = names.flipped if predict.flip_test else None
-    size, stride = network.picture_size, network.stride
+    size, stride = network.image_size, network.stride
     found: list[tuple[_Person, np.ndarray, np.ndarray]] = []
 
     def finish(waiting: list[tuple[_Person, np.ndarray, np.ndarray]]) -> None:

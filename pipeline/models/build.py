@@ -1,39 +1,40 @@
-"""From the section `network` of params.yaml to a network, and from a model file back to it."""
+"""Build a network from the section `network` of params.yaml, write it into a model file, and read it back."""
 
 import dataclasses
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from torch import nn
+from annotated_types import Ge
 
 from pipeline import params, skeleton
 from pipeline.files.atomic import replacing
+from pipeline.models.network import Outputs, PoseNetwork
 
 KIND = "pose network"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Network:
-    """Section `network` of params.yaml: everything that is needed to make the network again.
+    """Section `network` of params.yaml: all that is needed to build the network again.
 
     Attributes:
         name: the architecture; integral, direct and kinematic give coordinates, the others heatmaps.
         block, layers: of a ResNet trunk, see models/resnet.py.
         width: channels of a ResNet's first stage (64 in the published ones), or of HRNet's finest branch (32 or 48).
         deconv_channels: of each deconvolution, 256 in the published ones.
-        input_size: px, width of the picture that the network sees; its height too, unless input_height is given.
-        skeleton: what its heatmaps are called, in order.
+        input_size: px, width of the network's input; its height too, unless input_height is given.
+        skeleton: the joints of its outputs, in order.
         input_height: px.
         style: where bottlenecks stride, see models/resnet.py.
         deconv_kernels, final_kernel, deconv_bias: of PoseResNet's head.
         stacks: hourglasses.
         depth_bins: of integral regression's volumes; 0 for two dimensions.
         right_shoulder, learn_bones: of kinematic regression.
-        fusion_views: how many views are fused, see models/fusion.py; 0: none.
-        preprocessing: how pictures become numbers, see models/inference.py.
+        fusion_views: number of views that are fused, see models/fusion.py; 0: none.
+        preprocessing: how images become numbers, see models/inference.py.
     """
 
     name: Literal[
@@ -51,8 +52,8 @@ class Network:
     ]
     block: Literal["basic", "bottleneck"]
     layers: tuple[int, int, int, int]
-    width: int
-    deconv_channels: int
+    width: Annotated[int, Ge(1)]
+    deconv_channels: Annotated[int, Ge(1)]
     input_size: int
     skeleton: str
     input_height: int | None = None
@@ -60,38 +61,33 @@ class Network:
     deconv_kernels: tuple[int, ...] = (4, 4, 4)
     final_kernel: Literal[1, 3] = 1
     deconv_bias: bool = False
-    stacks: int = 8
-    depth_bins: int = 64
+    stacks: Annotated[int, Ge(1)] = 8
+    depth_bins: Annotated[int, Ge(0)] = 64
     right_shoulder: Literal["neck", "torso"] = "neck"
     learn_bones: bool = False
     fusion_views: int = 0
     preprocessing: Literal["centred", "imagenet_bgr", "imagenet_rgb"] = "centred"
 
     def __post_init__(self) -> None:
-        for key in ("width", "deconv_channels", "stacks"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"network.{key}: expected at least 1, got {getattr(self, key)}")
         if min(self.layers) < 1:
             raise ValueError(f"network.layers: expected at least 1 block a stage, got {list(self.layers)}")
         multiple = 64 if self.name == "hourglass" else 32
-        for key, size in (("input_size", self.input_size), ("input_height", self.picture_size[1])):
+        for key, size in (("input_size", self.input_size), ("input_height", self.image_size[1])):
             if size < multiple or size % multiple:
                 raise ValueError(f"network.{key}: expected a multiple of {multiple} px, got {size}")
         if not set(self.deconv_kernels) <= {2, 3, 4}:
             raise ValueError(f"network.deconv_kernels: expected 2, 3 or 4 each, got {list(self.deconv_kernels)}")
         if not 1 <= len(self.deconv_kernels) <= 5:
             raise ValueError(
-                "network.deconv_kernels: expected one to five, which make maps as large as the picture, got"
+                "network.deconv_kernels: expected one to five, which make maps as large as the image, got"
                 f" {list(self.deconv_kernels)}"
             )
-        if self.depth_bins < 0:
-            raise ValueError(f"network.depth_bins: expected 0 or more, got {self.depth_bins}")
         if self.fusion_views == 1 or self.fusion_views < 0:
             raise ValueError(f"network.fusion_views: expected 0 or at least 2, got {self.fusion_views}")
-        if self.fusion_views and self.name in REGRESSORS:
+        if self.fusion_views and outputs(self.name).coordinates:
             raise ValueError(f"network.fusion_views: heatmaps are fused, and {self.name} gives coordinates")
         if self.fusion_views and self.name == "hourglass":
-            raise ValueError("network.fusion_views: one map a joint is fused, and an hourglass learns by several")
+            raise ValueError("network.fusion_views: fuses one map per joint, and an hourglass learns with several")
         if self.style == "caffe" and self.block == "basic":
             raise ValueError(
                 "network.style: caffe differs from pytorch in bottlenecks only, and network.block is basic"
@@ -105,7 +101,7 @@ class Network:
         skeleton.get(self.skeleton)
 
     @property
-    def picture_size(self) -> tuple[int, int]:
+    def image_size(self) -> tuple[int, int]:
         """(width, height) px of the network's input."""
         return self.input_size, self.input_height or self.input_size
 
@@ -116,91 +112,120 @@ class Network:
 
     @property
     def map_size(self) -> int:
-        """px, width of a heatmap; its height too, if the picture is square."""
+        """px, width of a heatmap; its height too, if the image is square."""
         return self.input_size // self.stride
 
 
-REGRESSORS = ("integral", "direct", "kinematic")
+def outputs(name: str) -> Outputs:
+    """Return what the networks of an architecture return."""
+    match name:
+        case "integral":
+            from pipeline.models.integral import IntegralPose
+
+            return IntegralPose.outputs
+        case "direct":
+            from pipeline.models.direct import DirectPose
+
+            return DirectPose.outputs
+        case "kinematic":
+            from pipeline.models.kinematic import KinematicPose
+
+            return KinematicPose.outputs
+    return PoseNetwork.outputs
 
 
-def build(network: Network) -> nn.Module:
-    """A freshly initialised network; draws from torch's global generator.
+def build(network: Network) -> PoseNetwork:
+    """Return a freshly initialised network, drawn from torch's global generator.
 
-    Its attribute `preprocessing` says what `inference.as_input` must do. With fusion, the memory is said before it is taken.
+    The memory of fusion layers is printed before it is allocated.
     """
-    model = _heatmap_network(network)
-    model.preprocessing = network.preprocessing  # type: ignore[assignment]
+    model = _architecture(network)
+    model.preprocessing = network.preprocessing
     return with_fusion(network, model) if network.fusion_views else model
 
 
-def with_fusion(network: Network, model: nn.Module) -> nn.Module:
-    """Put freshly initialised fusion of `network.fusion_views` views around a network that sees one, if there is none."""
+def with_fusion(network: Network, model: PoseNetwork) -> PoseNetwork:
+    """Return the network with freshly initialised fusion of `network.fusion_views` views, or itself if it fuses already."""
     from pipeline.models.fusion import CrossViewFusion, memory
 
     if isinstance(model, CrossViewFusion):
         return model
-    width, height = network.picture_size
+    width, height = network.image_size
     map_size = (width // network.stride, height // network.stride)
     print(memory(network.fusion_views, map_size), file=sys.stderr)
     fused = CrossViewFusion(model, network.fusion_views, map_size)
-    fused.preprocessing = network.preprocessing  # type: ignore[assignment]
+    fused.preprocessing = network.preprocessing
     return fused
 
 
-def single_view(model: nn.Module) -> nn.Module:
-    """The network that sees one view: the model itself, or what is in its fusion."""
-    inner = getattr(model, "resnet", model)
-    assert isinstance(inner, nn.Module)
-    return inner
-
-
-def _heatmap_network(n: Network) -> nn.Module:
-    joints = len(skeleton.get(n.skeleton))
+def _architecture(n: Network) -> PoseNetwork:
+    num_joints = len(skeleton.get(n.skeleton))
     match n.name:
         case "poseresnet":
             from pipeline.models.poseresnet import PoseResNet
 
-            head = (n.style, n.deconv_kernels, n.final_kernel, n.deconv_bias)
-            return PoseResNet(joints, n.block, n.layers, n.width, n.deconv_channels, *head)
+            return PoseResNet(
+                num_joints,
+                n.block,
+                n.layers,
+                width=n.width,
+                deconv_channels=n.deconv_channels,
+                style=n.style,
+                deconv_kernels=n.deconv_kernels,
+                final_kernel=n.final_kernel,
+                deconv_bias=n.deconv_bias,
+            )
         case "mrheat1" | "mrheat2":
             from pipeline.models.mrheat import MRHeatNet
 
-            return MRHeatNet(int(n.name[-1]), joints, n.block, n.layers, n.width, n.deconv_channels, n.style)
+            return MRHeatNet(
+                int(n.name[-1]),
+                num_joints,
+                n.block,
+                n.layers,
+                width=n.width,
+                deconv_channels=n.deconv_channels,
+                style=n.style,
+            )
         case "mrfea1" | "mrfea2":
             from pipeline.models.mrfea import MRFeaNet
 
-            return MRFeaNet(int(n.name[-1]), joints, n.block, n.layers, n.width, n.style)
+            return MRFeaNet(int(n.name[-1]), num_joints, n.block, n.layers, width=n.width, style=n.style)
         case "hrnet":
             from pipeline.models.hrnet import HRNet
 
-            return HRNet(joints, n.width)
+            return HRNet(num_joints, n.width)
         case "hourglass":
             from pipeline.models.hourglass import StackedHourglass
 
-            return StackedHourglass(joints, n.stacks)
+            return StackedHourglass(num_joints, n.stacks)
         case "mobilenetv2":
             from pipeline.models.mobilenetv2 import PoseMobileNetV2
 
-            return PoseMobileNetV2(joints, n.deconv_channels)
+            return PoseMobileNetV2(num_joints, n.deconv_channels)
         case "integral":
             from pipeline.models.integral import IntegralPose
 
-            return IntegralPose(joints, n.depth_bins, n.block, n.layers, n.width, n.deconv_channels)
+            return IntegralPose(
+                num_joints, n.depth_bins, n.block, n.layers, width=n.width, deconv_channels=n.deconv_channels
+            )
         case "direct":
             from pipeline.models.direct import DirectPose
 
-            return DirectPose(joints, n.block, n.layers, n.width)
+            return DirectPose(num_joints, n.block, n.layers, width=n.width)
         case "kinematic":
             from pipeline.models.kinematic import KinematicPose
 
-            return KinematicPose(n.block, n.layers, n.width, n.right_shoulder, n.learn_bones)
+            return KinematicPose(
+                n.block, n.layers, width=n.width, right_shoulder=n.right_shoulder, learn_bones=n.learn_bones
+            )
 
 
 def save(path: Path, network: Network, weights: dict[str, torch.Tensor]) -> None:
-    """Write weights and architecture; loads with `weights_only=True`. The same weights give the same bytes."""
+    """Write weights and architecture into a file for `weights_only=True`. The same weights give the same bytes."""
     content = {
         "kind": KIND,
-        "network": _plain(_told(network)),
+        "network": _plain(_non_default(network)),
         "colour_order": "rgb" if network.preprocessing.endswith("rgb") else "bgr",
         "weights": {key: value.detach().cpu().contiguous() for key, value in weights.items()},
     }
@@ -208,14 +233,14 @@ def save(path: Path, network: Network, weights: dict[str, torch.Tensor]) -> None
         torch.save(content, file)  # to an open file: torch writes a path's stem into the bytes
 
 
-def load(path: Path) -> tuple[Network, nn.Module]:
+def load(path: Path) -> tuple[Network, PoseNetwork]:
     """Read a model file.
 
     Returns:
-        Its `network` section, and the network in evaluation mode: without fusion while that has not been learned.
+        Its `network` section, and the network in evaluation mode, without fusion if the file has no layers for it.
 
     Raises:
-        ValueError: absent, not a model file of ours, or weights that do not fit the architecture exactly.
+        ValueError: the file is absent, is no model file of this project, or has weights that do not fit the architecture exactly.
     """
     if not path.is_file():
         raise ValueError(f"{path}: there is no such file; expected a model")
@@ -238,8 +263,8 @@ def load(path: Path) -> tuple[Network, nn.Module]:
     return network, model.eval()
 
 
-def _told(network: Network) -> dict[str, Any]:
-    """Fields that are not as by default: a file stays the same when an architecture gets an option."""
+def _non_default(network: Network) -> dict[str, Any]:
+    """Return the fields that differ from their defaults: a file stays the same when an architecture gets an option."""
     values = {field.name: (getattr(network, field.name), field.default) for field in dataclasses.fields(network)}
     return {key: value for key, (value, default) in values.items() if value != default}
 

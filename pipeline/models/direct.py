@@ -5,24 +5,27 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from pipeline.models.network import Outputs, PoseNetwork
 from pipeline.models.resnet import ResNet, in_full
 
 
-class DirectPose(nn.Module):
-    """Pictures (batch, 3, height, width) -> coordinates (batch, joints, 3), normalised as those of IntegralPose."""
+class DirectPose(PoseNetwork):
+    """Images (batch, 3, height, width) -> coordinates (batch, joints, 3), normalised as those of IntegralPose."""
 
-    def __init__(self, joints: int, block: str, layers: Sequence[int], width: int = 64) -> None:
+    outputs = Outputs(coordinates=True, depth=True)
+
+    def __init__(self, num_joints: int, block: str, layers: Sequence[int], *, width: int = 64) -> None:
         super().__init__()
-        self.joints = joints
-        self.backbone = ResNet(block, layers, width)
-        self.head = MeanHead(self.backbone.features, 3 * joints)
+        self.num_joints = num_joints
+        self.backbone = ResNet(block, layers, width=width)
+        self.head = MeanHead(self.backbone.features, 3 * num_joints)
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        return self.head(self.backbone(pictures)).reshape(-1, self.joints, 3)
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(self.backbone(images)).reshape(-1, self.num_joints, 3)
 
 
 class MeanHead(nn.Module):
-    """The mean over the picture, and a linear layer: (batch, channels, height, width) -> (batch, outputs)."""
+    """The mean over the image, and a linear layer: (batch, channels, height, width) -> (batch, outputs)."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()

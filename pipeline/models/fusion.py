@@ -1,24 +1,25 @@
 """Cross-view fusion (Qiu et al. 2019, "Cross View Fusion for 3D Human Pose Estimation") around any heatmap network.
 
-It learns one rig: which pixel of a view corresponds to which epipolar line of another. Another rig needs it trained anew.
+It learns one rig: the epipolar line in a view for each pixel of another. Another rig needs another training.
 """
 
 import torch
 from torch import nn
 
+from pipeline.models.network import PoseNetwork
 from pipeline.models.resnet import in_full
 
 
-class CrossViewFusion(nn.Module):
-    """Pictures of all views -> heatmaps of each view alone, and with what the other views see.
+class CrossViewFusion(PoseNetwork):
+    """Images of all views -> heatmaps of each view alone, and heatmaps fused with those of the other views.
 
     Args:
         network: (n, 3, height, width) -> (n, joints, map height, map width); its keys begin with `resnet.`, as published.
-        views: how many, in one order always; at least two.
+        views: how many, always in the same order; at least two.
         map_size: (width, height) px of a heatmap.
     """
 
-    def __init__(self, network: nn.Module, views: int, map_size: tuple[int, int]) -> None:
+    def __init__(self, network: PoseNetwork, views: int, map_size: tuple[int, int]) -> None:
         if views < 2:
             raise ValueError(f"network.fusion_views: fusion needs at least 2 views, got {views}")
         super().__init__()
@@ -26,29 +27,31 @@ class CrossViewFusion(nn.Module):
         self.resnet = network
         self.aggre_layer = Aggregation(views, map_size[0] * map_size[1])
 
-    def forward(
-        self, pictures: torch.Tensor, multiview: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Maps without and with fusion; a loss takes both.
+    @property
+    def single_view(self) -> PoseNetwork:
+        return self.resnet
+
+    def forward(self, images: torch.Tensor, multiview: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return maps without and with fusion; a loss takes both.
 
         Args:
-            pictures: (batch, views, 3, height, width); or (batch, 3, height, width), of which only some are views of moments.
-            multiview: (batch,) bool; where False the "views" are unrelated pictures, whose maps pass by. None: all True.
-                Of pictures without an axis of views: (moments, views) int, the rows of those that belong together; the maps
-                of all others pass by.
+            images: (batch, views, 3, height, width); or (batch, 3, height, width), of which only some belong to frame groups.
+            multiview: (batch,) bool; where False the "views" are unrelated images, whose maps are not fused. None: all True.
+                For images without an axis of views: (frame groups, views) int, the rows that belong together; the maps of all
+                others are not fused.
 
         Returns:
             raw and fused, (batch, views, joints, map height, map width) each, or without the axis of views.
         """
-        if pictures.dim() == 4:
+        if images.dim() == 4:
             assert multiview is not None
             self._require(multiview.shape[1])
-            raw = self.resnet(pictures)
+            raw = self.resnet(images)
             fused = in_full(self.aggre_layer, raw[multiview]).flatten(0, 1)
             return raw, raw.index_copy(0, multiview.flatten(), fused.to(raw.dtype))
-        batch, views = pictures.shape[:2]
+        batch, views = images.shape[:2]
         self._require(views)
-        raw = self.resnet(pictures.flatten(0, 1)).unflatten(0, (batch, views))
+        raw = self.resnet(images.flatten(0, 1)).unflatten(0, (batch, views))
         fused = in_full(self.aggre_layer, raw)
         if multiview is not None:
             fused = torch.where(multiview[:, None, None, None, None], fused, raw)
@@ -60,11 +63,11 @@ class CrossViewFusion(nn.Module):
 
 
 class Aggregation(nn.Module):
-    """0.4 of a view's own map, and 0.6 shared by the others' (0.2 each when there are four views)."""
+    """0.4 of a view's own map plus 0.6 shared by the other views' maps (0.2 each if there are four views)."""
 
     def __init__(self, views: int, pixels: int) -> None:
         super().__init__()
-        # for each view in turn, one layer for each of the others in ascending order
+        # for each view, one layer for each of the others in ascending order
         self.aggre = nn.ModuleList(PixelwiseLinear(pixels) for _ in range(views * (views - 1)))
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
@@ -73,13 +76,13 @@ class Aggregation(nn.Module):
         for i in range(views):
             others = [j for j in range(views) if j != i]
             layers = self.aggre[i * (views - 1) : (i + 1) * (views - 1)]
-            brought = sum(layer(maps[:, j]) for layer, j in zip(layers, others, strict=True))
-            fused.append(0.4 * maps[:, i] + 0.6 / (views - 1) * brought)
+            from_others = sum(layer(maps[:, j]) for layer, j in zip(layers, others, strict=True))
+            fused.append(0.4 * maps[:, i] + 0.6 / (views - 1) * from_others)
         return torch.stack(fused, 1)
 
 
 class PixelwiseLinear(nn.Module):
-    """Every pixel of a map from every pixel of another, the same for all joints."""
+    """A linear layer from every pixel of a map to every pixel of another, the same for all joints."""
 
     def __init__(self, pixels: int) -> None:
         super().__init__()
@@ -90,7 +93,7 @@ class PixelwiseLinear(nn.Module):
 
 
 def memory(views: int, map_size: tuple[int, int]) -> str:
-    """What the fusion layers of these views will take, in a sentence."""
+    """Return a sentence on the memory that the fusion layers of these views take."""
     parameters = views * (views - 1) * (map_size[0] * map_size[1]) ** 2
     gib = parameters * 4 / 2**30
     return (

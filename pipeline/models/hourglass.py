@@ -3,23 +3,24 @@
 import torch
 from torch import nn
 
+from pipeline.models.network import PoseNetwork
 from pipeline.models.resnet import in_full
 
 
-class StackedHourglass(nn.Module):
-    """Pictures (batch, 3, height, width) -> heatmaps (batch, joints, height / 4, width / 4).
+class StackedHourglass(PoseNetwork):
+    """Images (batch, 3, height, width) -> heatmaps (batch, joints, height / 4, width / 4).
 
-    In training mode all stacks' maps come out, (stacks, batch, joints, height / 4, width / 4): each has its loss.
+    In training mode it returns the maps of all stacks, (stacks, batch, joints, height / 4, width / 4): each has its loss.
 
     Args:
-        joints: how many heatmaps.
+        num_joints: how many heatmaps.
         stacks: hourglasses, one after another.
-        blocks: residual units wherever the paper has one.
+        blocks: residual units in the place of each of the paper's.
         features: channels between the hourglasses.
         depth: how often an hourglass halves the size; height and width are multiples of 4 * 2**depth px.
     """
 
-    def __init__(self, joints: int, stacks: int, blocks: int = 1, features: int = 256, depth: int = 4) -> None:
+    def __init__(self, num_joints: int, stacks: int, *, blocks: int = 1, features: int = 256, depth: int = 4) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3)
         self.bn1 = nn.BatchNorm2d(64)
@@ -32,12 +33,12 @@ class StackedHourglass(nn.Module):
             nn.Sequential(nn.Conv2d(features, features, 1), nn.BatchNorm2d(features), nn.ReLU(inplace=True))
             for _ in range(stacks)
         )
-        self.score = nn.ModuleList(nn.Conv2d(features, joints, 1) for _ in range(stacks))
+        self.score = nn.ModuleList(nn.Conv2d(features, num_joints, 1) for _ in range(stacks))
         self.fc_ = nn.ModuleList(nn.Conv2d(features, features, 1) for _ in range(stacks - 1))
-        self.score_ = nn.ModuleList(nn.Conv2d(joints, features, 1) for _ in range(stacks - 1))
+        self.score_ = nn.ModuleList(nn.Conv2d(num_joints, features, 1) for _ in range(stacks - 1))
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        x = self.layer1(torch.relu(self.bn1(self.conv1(pictures))))
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        x = self.layer1(torch.relu(self.bn1(self.conv1(images))))
         x = self.layer3(self.layer2(nn.functional.max_pool2d(x, 2)))
         maps = []
         for i, (hourglass, residual, transform, score) in enumerate(
@@ -51,11 +52,11 @@ class StackedHourglass(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """Down `depth` times and up again, with a branch at each size; level n's residuals are hg[n - 1]."""
+    """Halve the size `depth` times and double it again, with a branch at each size; level n's residuals are hg[n - 1]."""
 
     def __init__(self, features: int, blocks: int, depth: int) -> None:
         super().__init__()
-        # of a level: beside, going down, coming up; and the innermost
+        # per level: the branch, downwards, upwards; the innermost level has one more
         self.hg = nn.ModuleList(
             nn.ModuleList(_residual(features, features, blocks) for _ in range(4 if n == 0 else 3))
             for n in range(depth)

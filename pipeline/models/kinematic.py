@@ -1,4 +1,4 @@
-"""Kinematic regression (Zhou et al. 2016, "Deep Kinematic Pose Regression"): angles, and the joints that follow from them.
+"""Kinematic regression (Zhou et al. 2016, "Deep Kinematic Pose Regression"): angles, and the joints computed from them.
 
 The published chain, computed as it was meant: for a whole batch, differentiable, each bone with its own length.
 """
@@ -10,9 +10,12 @@ import torch
 from torch import nn
 
 from pipeline.models.direct import MeanHead
+from pipeline.models.network import Outputs, PoseNetwork
 from pipeline.models.resnet import ResNet
 
-MOTIONS = 29  # 0-2 move the whole, 3-5 turn it, 6-8 the trunk, then hips, knees, shoulders, elbows, neck; 28 is unused
+MOTIONS = (
+    29  # 0-2 translate the body, 3-5 rotate it, 6-8 the trunk, then hips, knees, shoulders, elbows, neck; 28 is unused
+)
 # mm, in the published order
 BONES = {
     "knee_ankle": 300.0,
@@ -31,21 +34,24 @@ BONES = {
 _UNIT = 300.0  # mm
 
 
-class KinematicPose(nn.Module):
-    """Pictures (batch, 3, height, width) -> coordinates (batch, 18, 3) of h36m_18, relative to the pelvis.
+class KinematicPose(PoseNetwork):
+    """Images (batch, 3, height, width) -> coordinates (batch, 18, 3) of h36m_18, relative to the pelvis.
 
     Args:
         block, layers, width: of the trunk.
         right_shoulder: "neck", or "torso" as the published code has it.
         learn_bones: whether the bones' lengths are parameters.
-        translate: whether the first three motions move the skeleton; the published layer leaves them out.
+        translate: whether the first three motions translate the skeleton; the published layer ignores them.
         outputs: 30 numbers are used, the 29 motions and the scale; the published network has 523, most of them dead.
     """
+
+    outputs = Outputs(coordinates=True, depth=True, relative=True)
 
     def __init__(
         self,
         block: str,
         layers: Sequence[int],
+        *,
         width: int = 64,
         right_shoulder: Literal["neck", "torso"] = "neck",
         learn_bones: bool = False,
@@ -54,16 +60,16 @@ class KinematicPose(nn.Module):
     ) -> None:
         super().__init__()
         self.right_shoulder, self.translate = right_shoulder, translate
-        if not translate:
-            self.relative = True  # its joints have no place in the picture
-        self.backbone = ResNet(block, layers, width)
+        if translate:
+            self.outputs = Outputs(coordinates=True, depth=True)
+        self.backbone = ResNet(block, layers, width=width)
         self.head = MeanHead(self.backbone.features, outputs)
         shape = torch.tensor(list(BONES.values())) / _UNIT
         self.shape = nn.Parameter(shape) if learn_bones else nn.Buffer(shape, persistent=False)
-        nn.init.constant_(self.head.fc.bias[-1:], 1 / 2000)  # coordinates are fractions of a picture 2000 mm wide
+        nn.init.constant_(self.head.fc.bias[-1:], 1 / 2000)  # coordinates are fractions of a image 2000 mm wide
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        x = self.head(self.backbone(pictures))
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        x = self.head(self.backbone(images))
         bones = self.shape * _UNIT
         return forward_kinematics(x[:, :MOTIONS], x[:, -1], bones, self.right_shoulder, self.translate)
 
@@ -75,7 +81,7 @@ def forward_kinematics(
     right_shoulder: str = "neck",
     translate: bool = False,
 ) -> torch.Tensor:
-    """The joints of a skeleton whose bones are turned by these angles.
+    """Return the joints of a skeleton whose bones are rotated by these angles.
 
     Args:
         motions: (batch, 29) radians, but for the first three, which move the whole in units of the output.
@@ -129,7 +135,7 @@ def forward_kinematics(
 
 
 def _rotation(axis: str, angle: torch.Tensor) -> torch.Tensor:
-    """(batch,) radians -> (batch, 3, 3), right-handed."""
+    """Return (batch, 3, 3) right-handed rotations by (batch,) radians."""
     c, s, o, i = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
     rows = {
         "x": (i, o, o, o, c, -s, o, s, c),

@@ -3,24 +3,25 @@
 import torch
 from torch import nn
 
+from pipeline.models.network import PoseNetwork
 from pipeline.models.resnet import deconvolutions, in_full, initialise
 
 # expansion, channels, blocks, stride of the first block
 TABLE = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 
 
-class PoseMobileNetV2(nn.Module):
-    """Pictures (batch, 3, height, width) -> heatmaps (batch, joints, height / 4, width / 4)."""
+class PoseMobileNetV2(PoseNetwork):
+    """Images (batch, 3, height, width) -> heatmaps (batch, joints, height / 4, width / 4)."""
 
-    def __init__(self, joints: int, deconv_channels: int = 256) -> None:
+    def __init__(self, num_joints: int, deconv_channels: int = 256) -> None:
         super().__init__()
         self.mobilenetv2 = Trunk()
         self.deconv_layers = deconvolutions(TABLE[-1][1], [deconv_channels] * 3, [4, 4, 4])
-        self.final_layer = nn.Conv2d(deconv_channels, joints, 1)
+        self.final_layer = nn.Conv2d(deconv_channels, num_joints, 1)
         initialise(self, self.final_layer)
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        return in_full(self.final_layer, self.deconv_layers(self.mobilenetv2(pictures)))
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return in_full(self.final_layer, self.deconv_layers(self.mobilenetv2(images)))
 
 
 class Trunk(nn.Module):
@@ -42,7 +43,7 @@ class Trunk(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """1x1 to more channels, 3x3 in each channel, 1x1 to fewer; a shortcut where the shape stays."""
+    """1x1 to more channels, 3x3 within each channel, 1x1 to fewer channels; a shortcut if the shape stays."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
         super().__init__()

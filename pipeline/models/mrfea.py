@@ -5,23 +5,25 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from pipeline.models.network import PoseNetwork
 from pipeline.models.resnet import ResNet, deconvolutions, in_full, initialise
 
 
-class MRFeaNet(ResNet):
-    """Pictures (batch, 3, height, width) -> heatmaps (batch, joints, height / 4, width / 4).
+class MRFeaNet(ResNet, PoseNetwork):
+    """Images (batch, 3, height, width) -> heatmaps (batch, joints, height / 4, width / 4).
 
     Args:
-        variant: 1 brings all to 256 channels at once; 2 halves them with every doubling of the size.
-        joints, block, layers, width, style: as PoseResNet's; bottlenecks only, whose first stage has 4 * width channels.
+        variant: 1 reduces all features to 256 channels at once; 2 halves the channels with every doubling of the size.
+        num_joints, block, layers, width, style: as PoseResNet's; bottlenecks only, whose first stage has 4 * width channels.
     """
 
     def __init__(
         self,
         variant: int,
-        joints: int,
+        num_joints: int,
         block: str,
         layers: Sequence[int],
+        *,
         width: int = 64,
         style: str = "pytorch",
     ) -> None:
@@ -29,7 +31,7 @@ class MRFeaNet(ResNet):
             raise ValueError(
                 "network.block: MRFeaNet adds up features of bottlenecks; basic ones have too few channels"
             )
-        super().__init__(block, layers, width, style)
+        super().__init__(block, layers, width=width, style=style)
         c = 4 * width
         self.deconv11 = deconvolutions(8 * c, [4 * c if variant == 2 else c], [4])
         self.deconv12 = deconvolutions(4 * c if variant == 2 else c, [2 * c if variant == 2 else c], [4])
@@ -37,11 +39,11 @@ class MRFeaNet(ResNet):
         self.deconv21 = deconvolutions(4 * c, [2 * c if variant == 2 else c], [4])
         self.deconv22 = deconvolutions(2 * c if variant == 2 else c, [c], [4])
         self.deconv3 = deconvolutions(2 * c, [c], [4])
-        self.final_layer = nn.Conv2d(c, joints, 1)
+        self.final_layer = nn.Conv2d(c, num_joints, 1)
         initialise(self, self.final_layer)
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        x1, x2, x3, x4 = self.pyramid(pictures)
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        x1, x2, x3, x4 = self.pyramid(images)
         x2 = self.deconv3(x2)
         x3 = self.deconv22(self.deconv21(x3))
         x4 = self.deconv13(self.deconv12(self.deconv11(x4)))

@@ -9,14 +9,15 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from pipeline.models.network import PoseNetwork
 from pipeline.models.resnet import ResNet, deconvolutions, in_full, initialise
 
 
-class PoseResNet(ResNet):
-    """Pictures (batch, 3, height, width) -> heatmaps (batch, joints, height / 4, width / 4), raw values, no activation.
+class PoseResNet(ResNet, PoseNetwork):
+    """Images (batch, 3, height, width) -> heatmaps (batch, joints, height / 4, width / 4), raw values, no activation.
 
     Args:
-        joints: how many heatmaps.
+        num_joints: how many heatmaps.
         block: "basic" or "bottleneck".
         layers: blocks in each of the four stages; [2, 2, 2, 2] with "basic" is ResNet-18.
         width: channels of the first stage; each next one has twice as many.
@@ -29,9 +30,10 @@ class PoseResNet(ResNet):
 
     def __init__(
         self,
-        joints: int,
+        num_joints: int,
         block: str,
         layers: Sequence[int],
+        *,
         width: int = 64,
         deconv_channels: int = 256,
         style: str = "pytorch",
@@ -39,11 +41,11 @@ class PoseResNet(ResNet):
         final_kernel: int = 1,
         deconv_bias: bool = False,
     ) -> None:
-        super().__init__(block, layers, width, style)
+        super().__init__(block, layers, width=width, style=style)
         channels = [deconv_channels] * len(deconv_kernels)
         self.deconv_layers = deconvolutions(self.features, channels, deconv_kernels, deconv_bias)
-        self.final_layer = nn.Conv2d(deconv_channels, joints, final_kernel, padding=final_kernel // 2)
+        self.final_layer = nn.Conv2d(deconv_channels, num_joints, final_kernel, padding=final_kernel // 2)
         initialise(self, self.final_layer)
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        return in_full(self.final_layer, self.deconv_layers(super().forward(pictures)))
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return in_full(self.final_layer, self.deconv_layers(super().forward(images)))

@@ -1,4 +1,8 @@
-"""The ResNet trunk (He et al. 2016) that most pose networks here stand on; keys as torchvision's, without `fc`."""
+"""The ResNet trunk (He et al. 2016) of most pose networks here; its keys are torchvision's, without `fc`.
+
+Its blocks equal torchvision's, which a test checks. They are not imported from there because `import torchvision` takes as long
+as `import torch`, in every process that loads a network.
+"""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -60,7 +64,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Pictures (batch, 3, height, width) -> features of stride 32.
+    """Images (batch, 3, height, width) -> features of stride 32.
 
     Args:
         block: "basic" or "bottleneck".
@@ -69,7 +73,7 @@ class ResNet(nn.Module):
         style: where a bottleneck strides: "pytorch" or "caffe".
     """
 
-    def __init__(self, block: str, layers: Sequence[int], width: int = 64, style: str = "pytorch") -> None:
+    def __init__(self, block: str, layers: Sequence[int], *, width: int = 64, style: str = "pytorch") -> None:
         super().__init__()
         if style == "caffe" and block != "bottleneck":
             raise ValueError(
@@ -95,34 +99,34 @@ class ResNet(nn.Module):
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
         self.features = channels
 
-    def pyramid(self, pictures: torch.Tensor) -> list[torch.Tensor]:
-        """Features of strides 4, 8, 16 and 32."""
-        x = self.maxpool(torch.relu(self.bn1(self.conv1(pictures))))
-        found = []
+    def pyramid(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Return features of strides 4, 8, 16 and 32."""
+        x = self.maxpool(torch.relu(self.bn1(self.conv1(images))))
+        features = []
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             x = stage(x)
-            found.append(x)
-        return found
+            features.append(x)
+        return features
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        return self.pyramid(pictures)[-1]
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.pyramid(images)[-1]
 
 
 def deconvolutions(inputs: int, channels: Sequence[int], kernels: Sequence[int], bias: bool = False) -> nn.Sequential:
-    """A chain of stride-2 deconvolution, batch norm, ReLU, each of which doubles the size."""
-    found: list[nn.Module] = []
+    """Return a chain of stride-2 deconvolution, batch norm and ReLU, each of which doubles the size."""
+    layers: list[nn.Module] = []
     for (before, after), kernel in zip(pairwise((inputs, *channels)), kernels, strict=True):
         padding, more = {4: (1, 0), 3: (1, 1), 2: (0, 0)}[kernel]
-        found += [
+        layers += [
             nn.ConvTranspose2d(before, after, kernel, 2, padding, more, bias=bias),
             nn.BatchNorm2d(after),
             nn.ReLU(inplace=True),
         ]
-    return nn.Sequential(*found)
+    return nn.Sequential(*layers)
 
 
 def initialise(model: nn.Module, last: nn.Conv2d) -> None:
-    """He's initialisation, and a last layer near zero."""
+    """Initialise all layers as He proposed, and the last one near zero."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -137,7 +141,7 @@ def initialise(model: nn.Module, last: nn.Conv2d) -> None:
 
 
 def in_full(last: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """The last layer in float32 under autocast too: sub-pixel peaks need more than bfloat16's 8 bits."""
+    """Return the last layer's result in float32, under autocast too: sub-pixel peaks need more than bfloat16's 8 bits."""
     with torch.autocast(x.device.type, enabled=False):
         return last(x if x.dtype == torch.float64 else x.float())
 

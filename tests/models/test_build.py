@@ -4,9 +4,18 @@ import re
 import pytest
 import torch
 
+from pipeline import params
 from pipeline.models import build
 
-SMALL = build.Network("poseresnet", "basic", (1, 1, 1, 1), 8, 16, 64, "mpii_16")
+SMALL = build.Network(
+    name="poseresnet",
+    block="basic",
+    layers=(1, 1, 1, 1),
+    width=8,
+    deconv_channels=16,
+    input_size=64,
+    skeleton="mpii_16",
+)
 
 
 def test_a_network_makes_one_map_a_joint_a_quarter_of_its_input():
@@ -76,4 +85,4 @@ def test_weights_of_another_architecture_are_refused(tmp_path):
 )
 def test_a_network_that_cannot_be_is_named(key, value):
     with pytest.raises(ValueError, match=re.escape(str(value))):
-        dataclasses.replace(SMALL, **{key: value})
+        params.build(build.Network, build._plain(build._non_default(SMALL)) | {key: value}, "network")

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from pipeline.models import build
-from pipeline.models.checkpoints import ZOO, Entry, brings_fusion, entry, load_checkpoint, read, start_from
+from pipeline.models.checkpoints.load import load_checkpoint, read_tensors
+from pipeline.models.checkpoints.start import brings_fusion, start_from
+from pipeline.models.checkpoints.zoo import ZOO, ZooEntry, zoo_entry
 from pipeline.models.hrnet import HRNet
 from pipeline.models.integral import IntegralPose
 from pipeline.models.mobilenetv2 import PoseMobileNetV2
@@ -20,7 +22,7 @@ LAYERS = (1, 1, 1, 1)
 
 
 def thin(joints=17, block="bottleneck", style="pytorch"):
-    return PoseResNet(joints, block, LAYERS, 8, 16, style)
+    return PoseResNet(joints, block, LAYERS, width=8, deconv_channels=16, style=style)
 
 
 def same(one, other):
@@ -53,7 +55,7 @@ def test_a_checkpoint_cannot_run_code(tmp_path, monkeypatch):
     for zipped in (True, False):
         torch.save({"state_dict": _Malice()}, tmp_path / "evil.pth", _use_new_zipfile_serialization=zipped)
         with pytest.raises(ValueError, match=r"evil\.pth: not readable"):
-            read(tmp_path / "evil.pth")
+            read_tensors(tmp_path / "evil.pth")
     assert not (tmp_path / "should_not_exist").exists()
 
 
@@ -99,7 +101,7 @@ def test_an_imagenet_file_only_starts_a_training(tmp_path):
     assert report.dropped == ("fc.bias", "fc.weight")
     assert {key.split(".")[0] for key in report.kept} == {"deconv_layers", "final_layer"}
     assert torch.equal(ours.layer4[0].conv3.weight, theirs.layer4[0].conv3.weight)
-    volume = IntegralPose(18, 4, "bottleneck", LAYERS, 8, 16)
+    volume = IntegralPose(18, 4, "bottleneck", LAYERS, width=8, deconv_channels=16)
     load_checkpoint(tmp_path / "resnet.pth", volume, start=True)
     assert torch.equal(volume.backbone.conv1.weight, theirs.conv1.weight)
 
@@ -110,7 +112,7 @@ def test_a_pose_network_starts_one_of_other_joints_or_of_more_resolutions(tmp_pa
     report = load_checkpoint(tmp_path / "coco.pth", thin(20), start=True)
     assert report.kept == ("final_layer.bias", "final_layer.weight")
     assert "newly initialised: final_layer" in str(report)
-    more = MRHeatNet(1, 17, "bottleneck", LAYERS, 8, 16)
+    more = MRHeatNet(1, 17, "bottleneck", LAYERS, width=8, deconv_channels=16)
     load_checkpoint(tmp_path / "coco.pth", more, start=True)
     assert torch.equal(more.state_dict()["deconv3.0.weight"], theirs.state_dict()["deconv_layers.6.weight"])
     with pytest.raises(ValueError, match="can only start"):
@@ -118,7 +120,7 @@ def test_a_pose_network_starts_one_of_other_joints_or_of_more_resolutions(tmp_pa
 
 
 def test_the_published_integral_layout_is_renamed(tmp_path):
-    theirs, ours = (IntegralPose(18, 4, "bottleneck", LAYERS, 8, 16) for _ in range(2))
+    theirs, ours = (IntegralPose(18, 4, "bottleneck", LAYERS, width=8, deconv_channels=16) for _ in range(2))
     state = {
         "module." + key.replace("final_layer", "features.9").replace("deconv_layers", "features"): value
         for key, value in theirs.state_dict().items()
@@ -163,15 +165,15 @@ def test_every_zoo_entry_is_a_network_that_can_be_built():
                 build.build(each.network)
 
 
-def test_an_entry_knows_what_its_pictures_look_like():
-    found = entry("models/pytorch/pose_coco/pose_hrnet_w32_256x192.pth")
-    assert found.network.picture_size == (192, 256)
-    assert found.network.preprocessing == "imagenet_rgb"
-    assert found.shift and found.sigma == 2
-    assert entry("pose_mpii/pose_resnet_50_256x192.pth.tar").network.picture_size == (256, 256)
-    assert entry("pose_coco/pose_resnet_50_384x288.pth").network.preprocessing == "imagenet_bgr"
+def test_an_entry_has_the_preprocessing_of_its_images():
+    entry = zoo_entry("models/pytorch/pose_coco/pose_hrnet_w32_256x192.pth")
+    assert entry.network.image_size == (192, 256)
+    assert entry.network.preprocessing == "imagenet_rgb"
+    assert entry.shift and entry.sigma == 2
+    assert zoo_entry("pose_mpii/pose_resnet_50_256x192.pth.tar").network.image_size == (256, 256)
+    assert zoo_entry("pose_coco/pose_resnet_50_384x288.pth").network.preprocessing == "imagenet_bgr"
     with pytest.raises(ValueError, match="no published checkpoint"):
-        entry("pose_coco/unheard_of.pth")
+        zoo_entry("pose_coco/unheard_of.pth")
 
 
 def section(**changes):
@@ -261,12 +263,12 @@ def test_fusion_starts_from_a_network_of_single_views_and_the_other_way_round(tm
     assert same(begun(tmp_path / "fused.pt")[2], both.resnet)
 
 
-def test_a_public_file_of_as_many_other_joints_leaves_the_last_layer_and_tells_of_its_colours(tmp_path, monkeypatch):
+def test_a_public_file_of_as_many_other_joints_leaves_the_last_layer_and_warns_of_its_colours(tmp_path, monkeypatch):
     network, theirs = saved(tmp_path / "ours.pt", preprocessing="imagenet_rgb", skeleton="h36m_17")
-    monkeypatch.setitem(ZOO, "pose_mpii/known.pth", Entry("pose_mpii/known.pth", network))
+    monkeypatch.setitem(ZOO, "pose_mpii/known.pth", ZooEntry(path="pose_mpii/known.pth", network=network))
     (tmp_path / "pose_mpii").mkdir()
     torch.save(theirs.state_dict(), tmp_path / "pose_mpii" / "known.pth")
     sentence, fresh, model = begun(tmp_path / "pose_mpii" / "known.pth", skeleton="coco_17")
-    assert "saw pictures as imagenet_rgb, and network.preprocessing is centred" in sentence
+    assert "saw images as imagenet_rgb, and network.preprocessing is centred" in sentence
     assert torch.equal(model.final_layer.weight, fresh.final_layer.weight)
     assert torch.equal(model.conv1.weight, theirs.conv1.weight)

@@ -16,12 +16,20 @@ from pipeline.models.kinematic import BONES, KinematicPose, forward_kinematics
 from pipeline.models.mobilenetv2 import PoseMobileNetV2
 from pipeline.models.mrfea import MRFeaNet
 from pipeline.models.mrheat import MRHeatNet
+from pipeline.models.network import PoseNetwork
 from pipeline.models.poseresnet import PoseResNet
 from pipeline.models.resnet import DEPTHS
 
 
+class Same(PoseNetwork):
+    """A network whose heatmaps are its input."""
+
+    def forward(self, images):
+        return images
+
+
 def fill(model, published=lambda key: key):
-    """Weights that everybody can make again: normal numbers seeded by the key that the published code gives them."""
+    """Fill a network with reproducible weights: normal numbers seeded by the key of the published code."""
     state = {}
     for key, value in model.state_dict().items():
         name, shape = published(key), tuple(value.shape)
@@ -41,7 +49,7 @@ def fill(model, published=lambda key: key):
     return model.eval()
 
 
-def pictures(height, width):
+def images(height, width):
     return torch.from_numpy(np.random.RandomState(20240607).standard_normal((2, 3, height, width)))
 
 
@@ -77,7 +85,7 @@ ROWS = {
 @torch.inference_mode()
 def test_heatmaps_are_the_published_networks(name):
     make, width, mean, deviation, first, inner, peaks = ROWS[name]
-    maps = fill(make())(pictures(256, width))
+    maps = fill(make())(images(256, width))
     height, width = maps.shape[2:]
     found = [maps.mean(), maps.std(correction=0), maps[0, 0, 0, 0], maps[1, -1, height // 2, width // 3]]
     # 1e-9 of the deviation; the table has eleven digits
@@ -93,7 +101,7 @@ def test_integral_regression_gives_the_published_volume_and_coordinates():
         return key.replace("head.deconv_layers", "head.features")
 
     model = fill(IntegralPose(18, 64, *DEPTHS[50]), published)
-    volume = model.volume(pictures(256, 256))
+    volume = model.volume(images(256, 256))
     found = [volume.mean(), volume.std(correction=0), volume[0, 0, 0, 0], volume[1, -1, 32, 21]]
     np.testing.assert_allclose(
         found, [1.7325584082, 155.35896343, -8.0927131183, -193.76917382], rtol=1e-10, atol=1.5e-7
@@ -108,7 +116,7 @@ def test_integral_regression_gives_the_published_volume_and_coordinates():
 
 @torch.inference_mode()
 def test_direct_regression_gives_the_published_coordinates():
-    found = fill(DirectPose(18, *DEPTHS[50]))(pictures(256, 256)).flatten(1)
+    found = fill(DirectPose(18, *DEPTHS[50]))(images(256, 256)).flatten(1)
     values = [found.mean(), found.std(correction=0), found[0, 0], found[1, -1]]
     np.testing.assert_allclose(
         values, [58.309042688, 421.78287724, 469.56694601, 277.52629751], rtol=1e-10, atol=4.2e-7
@@ -226,8 +234,8 @@ def test_bones_keep_their_length_and_the_right_arm_hangs_on_the_neck():
 
 
 @pytest.mark.parametrize("views", [2, 3, 4])
-def test_fusion_weighs_a_view_against_the_others_and_lets_single_pictures_pass(views):
-    model = CrossViewFusion(torch.nn.Identity(), views, (3, 2)).double()
+def test_fusion_weighs_a_view_against_the_others_and_does_not_fuse_single_images(views):
+    model = CrossViewFusion(Same(), views, (3, 2)).double()
     for layer in model.aggre_layer.aggre:
         layer.weight.data = torch.eye(6, dtype=torch.float64)
     maps = torch.rand(2, views, 3, 2, 3, dtype=torch.float64)
@@ -237,8 +245,8 @@ def test_fusion_weighs_a_view_against_the_others_and_lets_single_pictures_pass(v
     assert torch.equal(fused[1], maps[1]) and torch.equal(raw, maps)
 
 
-def test_fusion_brings_the_right_view_through_the_right_layer():
-    model = CrossViewFusion(torch.nn.Identity(), 3, (2, 1)).double()
+def test_fusion_takes_each_view_through_its_own_layer():
+    model = CrossViewFusion(Same(), 3, (2, 1)).double()
     for layer in model.aggre_layer.aggre:
         layer.weight.data.zero_()
     model.aggre_layer.aggre[3].weight.data[1, 0] = 1.0  # of view 1, from view 2: pixel 0 from pixel 1
@@ -247,5 +255,5 @@ def test_fusion_brings_the_right_view_through_the_right_layer():
     torch.testing.assert_close(fused[0, 1, 0, 0, 0], 0.4 * maps[0, 1, 0, 0, 0] + 0.3 * maps[0, 2, 0, 0, 1])
 
 
-def test_the_memory_of_fusion_is_said():
+def test_the_memory_of_fusion_is_stated():
     assert "201,326,592 parameters, 0.75 GiB" in memory(4, (64, 64))

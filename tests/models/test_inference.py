@@ -8,10 +8,19 @@ import torch
 from pipeline.heatmaps.decode import decode_dark
 from pipeline.models import build
 from pipeline.models.inference import as_input, predict
+from pipeline.models.network import PoseNetwork
 
 CPU = torch.device("cpu")
 BLUE = np.zeros((1, 2, 2, 3), np.uint8) + np.array([255, 0, 0], np.uint8)  # BGR
-SMALL = build.Network("poseresnet", "basic", (1, 1, 1, 1), 8, 16, 64, "mpii_16")
+SMALL = build.Network(
+    name="poseresnet",
+    block="basic",
+    layers=(1, 1, 1, 1),
+    width=8,
+    deconv_channels=16,
+    input_size=64,
+    skeleton="mpii_16",
+)
 
 
 def test_blue_is_the_last_channel_of_rgb_and_the_first_of_bgr():
@@ -33,13 +42,13 @@ def test_a_saved_network_remembers_how_it_sees_pictures(tmp_path):
 
 
 def test_mirrored_maps_are_moved_a_pixel_if_asked():
-    class Picture(torch.nn.Module):
+    class FirstChannel(PoseNetwork):
         def forward(self, x):
             return x[:, :1]
 
     pictures = np.arange(12, dtype=np.uint8).reshape(1, 1, 4, 3)
-    plain = predict(Picture(), pictures, CPU)[0, 0, 0]
-    moved = predict(Picture(), pictures, CPU, [0], shift=True)[0, 0, 0]
+    plain = predict(FirstChannel(), pictures, CPU)[0, 0, 0]
+    moved = predict(FirstChannel(), pictures, CPU, [0], shift=True)[0, 0, 0]
     np.testing.assert_allclose(moved, (plain + plain[[0, 0, 1, 2]]) / 2)
 
 

@@ -297,7 +297,7 @@ def of_network(name, steps=3, loss="joints_mse", **changes):
         for section in ("pretrain", "retrain"):
             values[section]["schedule"].update(steps=steps, learning_rate=0.002)
         values["training"]["schedule"]["warmup_fraction"] = 0.0
-        coordinates = name in build.REGRESSORS
+        coordinates = build.outputs(name).coordinates
         values["training"]["loss"]["name"] = "integral_l1" if coordinates else loss
 
     return edit
@@ -318,7 +318,7 @@ def test_every_architecture_learns_again_and_writes_heatmaps_or_says_why_not(wor
         found = run_export(world, student)
         assert found.map_size == (16, 16)
         assert np.isfinite(found.scores).all()
-        assert found.scores.max() <= (1.01 if name in build.REGRESSORS else np.inf)
+        assert found.scores.max() <= (1.01 if build.outputs(name).coordinates else np.inf)
 
 
 @pytest.mark.parametrize(("name", "kernels"), [("poseresnet", [4, 4]), ("poseresnet", [4, 4, 4]), ("hrnet", [4, 4, 4])])
@@ -411,7 +411,7 @@ def test_fusion_begins_in_the_first_round_is_exported_and_kept_by_the_next(world
     assert (world.root / "retrain.csv").read_text().splitlines()[0] == "step,loss,heatmap,consistency"
     together = run_export(world, student, "fused.h5")
     network, model = build.load(student)
-    build.save(world.root / "alone.pt", network, build.single_view(model).state_dict())
+    build.save(world.root / "alone.pt", network, model.single_view.state_dict())
     alone = run_export(world, world.root / "alone.pt", "alone.h5")
     assert not np.array_equal(together.keypoints, alone.keypoints)
     assert run_retrain(world, student, "second.pt").read_bytes() != student.read_bytes()
@@ -433,7 +433,7 @@ def test_a_frame_that_lacks_a_view_is_not_fused(world):
     dataclasses.replace(labels, person_box=box).write(world.root / "lacking.h5")
     part = run_export(world, student, "part.h5", "--labels", "lacking.h5")
     network, model = build.load(student)
-    build.save(world.root / "alone.pt", network, build.single_view(model).state_dict())
+    build.save(world.root / "alone.pt", network, model.single_view.state_dict())
     alone = run_export(world, world.root / "alone.pt", "alone.h5", "--labels", str(world.data("r1") / "labels.h5"))
     np.testing.assert_array_equal(part.keypoints[[0, 2, 3, 4]], whole.keypoints[[0, 2, 3, 4]])
     np.testing.assert_allclose(part.keypoints[1, [0, 1, 3]], alone.keypoints[1, [0, 1, 3]], atol=0.05)  # px

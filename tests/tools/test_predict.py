@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from pipeline import cli, params
-from pipeline.models import build, checkpoints
+from pipeline.models import build
+from pipeline.models.checkpoints.zoo import ZOO, ZooEntry
 from tests.pipeline_graph import ROOT
 from tools import predict
 
@@ -52,7 +53,7 @@ def test_a_public_checkpoint_is_known_by_its_place_or_by_what_is_said_of_it(fold
     values = params.read(ROOT / "params.yaml")["network"]
     values |= {"input_size": 64, "input_height": 96, "width": 8, "deconv_channels": 8, "skeleton": "coco_17"}
     network = params.build(build.Network, values | {"preprocessing": "imagenet_rgb"}, "network")
-    monkeypatch.setitem(checkpoints.ZOO, "pose_coco/tiny.pth", checkpoints.Entry("pose_coco/tiny.pth", network))
+    monkeypatch.setitem(ZOO, "pose_coco/tiny.pth", ZooEntry(path="pose_coco/tiny.pth", network=network))
     torch.manual_seed(0)
     (folder / "pose_coco").mkdir()
     weights = {f"module.{key}": value for key, value in build.build(network).state_dict().items()}

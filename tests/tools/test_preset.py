@@ -6,7 +6,7 @@ import pytest
 
 from pipeline import params
 from pipeline.datasets.labelled import LabelledSet
-from pipeline.models.build import REGRESSORS, Network
+from pipeline.models.build import Network, outputs
 from pipeline.training.pools import Mix
 from stages.export_heatmaps import Export
 from stages.prepare_source import SourceCache
@@ -103,7 +103,7 @@ def test_each_preset_and_variant_fits_the_params(path: Path, variants: tuple[str
         params.build(LabelledSet, each, f"sources.{name}")
     network = params.build(Network, values["network"], "network")
     pretrain = params.select(Pretrain, values, "pretrain")
-    pretrain.loss.require_for(network.name, network.name in REGRESSORS, "pretrain")
+    pretrain.loss.require_for(network.name, outputs(network.name).coordinates, "pretrain")
     if path.name.startswith("multiview"):
         assert pretrain.sigma == 2
     if path.name == "regression_h36m.yaml":
@@ -115,8 +115,8 @@ def test_each_preset_and_variant_fits_the_params(path: Path, variants: tuple[str
         assert epochs in (140, 170, 210)
         for share in pretrain.schedule.milestones:
             assert abs(share * epochs / 10 - round(share * epochs / 10)) < 0.01  # whole tens of epochs
-        assert values["source_cache"]["cache_size"] == 1.5 * max(network.picture_size)
-        assert pretrain.sigma == (3 if max(network.picture_size) == 384 else 2)
+        assert values["source_cache"]["cache_size"] == 1.5 * max(network.image_size)
+        assert pretrain.sigma == (3 if max(network.image_size) == 384 else 2)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "presets").glob("*_*.yaml")), ids=_called)

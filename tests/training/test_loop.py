@@ -10,6 +10,7 @@ from torch import nn
 from pipeline import params
 from pipeline.models.fusion import CrossViewFusion
 from pipeline.models.inference import as_input
+from pipeline.models.network import PoseNetwork
 from pipeline.runtime import Runtime, autocast_dtype
 from pipeline.training.batches import Batch, complete_frame_groups
 from pipeline.training.loop import Schedule, train
@@ -19,7 +20,7 @@ SCHEDULE = Schedule(steps=12, learning_rate=0.01, warmup_fraction=0.2, weight_de
 CPU = torch.device("cpu")
 
 
-class Dots(nn.Module):
+class Dots(PoseNetwork):
     """Find bright dots: one convolution, batch statistics, a map a quarter of the image's size."""
 
     def __init__(self):
