@@ -1,13 +1,14 @@
-"""Where and how learning runs: seed, threads, device, deterministic kernels. Imports torch only when asked to."""
+"""Set up torch for learning: seed, threads, device, deterministic kernels. torch is imported inside the functions."""
 
 import ctypes
 import os
 import random
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
+from annotated_types import Ge
 
 if TYPE_CHECKING:
     import torch
@@ -17,34 +18,28 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's numbers of mallopt's parame
 
 @dataclass(frozen=True)
 class Runtime:
-    """Section `runtime` of params.yaml: what changes the bytes of a trained network without being about learning.
+    """Section `runtime` of params.yaml: settings that change the bytes of a trained network, but not the method.
 
     Attributes:
         seed: of initialisation, order and augmentation.
-        threads: CPU threads of a training; another number gives other bytes, so it is pinned here.
-        precision: of the convolutions while training; "auto" is bfloat16 on processors and GPUs that compute in it (about
-            1.8 times as fast), else float32. "float16" is for GPUs that have no bfloat16; its gradients are scaled. Weights,
-            loss and inference are float32 always.
-        compile: whether the network is compiled before it is trained (torch.compile): minutes first, then faster steps with
-            a large network on a GPU. Other bytes, the same within rounding.
+        threads: CPU threads of a training; another number gives other bytes.
+        precision: of the convolutions in training; "auto" is bfloat16 on processors and GPUs that compute in it (about 1.8
+            times as fast), else float32. "float16" is for GPUs without bfloat16; its gradients are scaled. Weights, loss and
+            inference are always float32.
+        compile: whether torch.compile compiles the network before training: it takes minutes, and makes the steps of a large
+            network on a GPU faster. The bytes differ, the results are equal within rounding.
     """
 
-    seed: int
-    threads: int
+    seed: Annotated[int, Ge(0)]
+    threads: Annotated[int, Ge(1)]
     precision: Literal["auto", "float32", "bfloat16", "float16"]
     compile: bool = False
 
-    def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise ValueError(f"runtime.seed: expected 0 or more, got {self.seed}")
-        if self.threads < 1:
-            raise ValueError(f"runtime.threads: expected at least 1, got {self.threads}")
-
 
 def start_torch(runtime: Runtime) -> "torch.device":
-    """Seed every generator, pin threads, forbid kernels that differ from run to run, choose the device.
+    """Return the device, after seeding every generator, pinning threads and forbidding kernels that differ between runs.
 
-    The device is the environment's affair (`POSE_DEVICE`, e.g. `cuda:0`; by default a GPU where there is one).
+    The environment variable `POSE_DEVICE` names the device, such as `cuda:0`; by default it is a GPU if there is one.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products on CUDA
     _keep_freed_memory()
@@ -53,11 +48,11 @@ def start_torch(runtime: Runtime) -> "torch.device":
 
     cv2.setNumThreads(1)
     random.seed(runtime.seed)
-    np.random.seed(runtime.seed % 2**32)  # noqa: NPY002 - for libraries that draw from it; our code never does
+    np.random.seed(runtime.seed % 2**32)  # noqa: NPY002 - for libraries that draw from it; this project does not
     torch.manual_seed(runtime.seed)
     torch.set_num_threads(runtime.threads)
     torch.use_deterministic_algorithms(True)
-    # to fill memory before it is written takes a quarter of a step's time, and nothing reads it before
+    # Filling memory before it is written takes a quarter of a step's time, and nothing reads it before.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"  # torchrun gives every process of a machine its GPU
@@ -66,9 +61,10 @@ def start_torch(runtime: Runtime) -> "torch.device":
 
 
 def _keep_freed_memory() -> None:
-    """Let glibc's malloc keep what is freed for the next step, which asks for the same blocks again.
+    """Let glibc's malloc keep freed memory for the next step, which allocates the same blocks again.
 
-    Else every step takes its activations from the kernel page by page, thousands of page faults: up to a fifth of its time.
+    Otherwise every step gets its activations from the kernel page by page, with thousands of page faults: up to a fifth of its
+    time. Nothing is done where malloc is another one: on macOS, Windows, or with musl.
     """
     if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
         library.mallopt(_MMAP_THRESHOLD, 1 << 30)
@@ -76,7 +72,7 @@ def _keep_freed_memory() -> None:
 
 
 def has_spare_processor(device: "torch.device") -> bool:
-    """Whether a training leaves a processor to prepare its batches on."""
+    """Return whether a training leaves a processor free to prepare its batches."""
     import torch
 
     own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -84,10 +80,10 @@ def has_spare_processor(device: "torch.device") -> bool:
 
 
 def autocast_dtype(runtime: Runtime, device: "torch.device") -> "torch.dtype | None":
-    """In what to train on this device, if not in float32.
+    """Return the type to train in on this device; None for float32.
 
     Raises:
-        ValueError: float16 on a processor, which computes faster in any other.
+        ValueError: float16 on a processor, which is slower than every other type.
     """
     import torch
 

@@ -52,6 +52,15 @@ def main(
     pretrain: Pretrain,
     init: Path | None = None,
 ) -> None:
+    """Train the network of round 0.
+
+    Args:
+        source: the folder of labelled sets, or the file of one.
+        out: the model.
+        metrics: loss, PCKh on the validation part of the source, and steps.
+        curve: the loss by step.
+        init: a checkpoint to start from; without it, random weights.
+    """
     device = start_torch(runtime)
     ranks.join()
     dtype = autocast_dtype(runtime, device)

@@ -73,6 +73,18 @@ def main(
     mix: Mix,
     retrain: Retrain,
 ) -> None:
+    """Train the student of a round.
+
+    Args:
+        init: the teacher's network.
+        source: the folder of labelled sets, or the file of one.
+        frames: the target's frames.
+        labels: the pseudo labels of the round.
+        cameras: the target's rig.
+        out: the student's model.
+        metrics: loss, PCKh on the validation part of the source, and steps.
+        curve: the loss by step.
+    """
     device = start_torch(runtime)
     ranks.join()
     dtype = autocast_dtype(runtime, device)

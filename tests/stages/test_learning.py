@@ -509,3 +509,36 @@ def test_pictures_that_are_not_square_are_learned_and_found_by_every_kind(world,
     found = run_export(world, run_retrain(world, run_pretrain(world)))
     assert found.map_size == (16, height // 4)
     assert np.isfinite(found.scores).all()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_exports_the_heatmaps_of_the_processor(world, monkeypatch):
+    model = run_pretrain(world)
+    on_processor = run_export(world, model, "cpu.h5")
+    monkeypatch.setenv("POSE_DEVICE", "cuda")
+    on_gpu = run_export(world, model, "cuda.h5")
+    np.testing.assert_allclose(on_gpu.scores, on_processor.scores, atol=1e-3)
+    difference = np.abs(on_gpu.maps(slice(None)) - on_processor.maps(slice(None)))
+    assert difference.max() < 0.01  # of a peak of 1
+    np.testing.assert_array_equal(on_gpu.image_from_map, on_processor.image_from_map)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two GPUs")
+def test_two_gpus_learn_what_one_does(world, monkeypatch):
+    def edit(values):
+        values["pretrain"]["schedule"].update(steps=4)
+        values["runtime"]["precision"] = "float32"
+
+    change(world, edit)
+    monkeypatch.setenv("POSE_DEVICE", "cuda:0")
+    alone = build.load(run_pretrain(world, "alone.pt"))[1].state_dict()
+    flags = ["--source", "source.h5", "--out", "two.pt", "--metrics", "two.json", "--curve", "two.csv"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "--no-python"]
+    environment = {key: value for key, value in os.environ.items() if key != "POSE_DEVICE"} | {"PYTHONPATH": str(ROOT)}
+    subprocess.run([*launch, sys.executable, "-m", "stages.pretrain", *flags], check=True, env=environment, timeout=300)
+    together = build.load(world.root / "two.pt")[1].state_dict()
+    for key, value in alone.items():
+        if value.dtype.is_floating_point:
+            torch.testing.assert_close(together[key], value, rtol=0.01, atol=0.01)
