@@ -36,7 +36,7 @@ def on_the_processor(monkeypatch):
 
 @pytest.fixture
 def world(tmp_path, monkeypatch):
-    """Twelve frames of four cameras with pseudo labels, ten labelled pictures, a network of 64 px, eight steps."""
+    """Twelve frames of four cameras with pseudo labels, ten labelled images, a network of 64 px, eight steps."""
     monkeypatch.chdir(tmp_path)
     made = tiny_world.build(tmp_path, rounds=1, train=3, test=2)
     rng = np.random.default_rng(3)
@@ -110,7 +110,7 @@ def test_every_frame_and_view_gets_maps_and_peaks_that_lie_in_its_box(world):
     assert ((found.scores > 0) == seen).all()
 
 
-def test_the_flip_test_changes_maps_but_not_their_meaning(world):
+def test_the_flip_test_changes_maps_but_not_their_affines(world):
     model = run_pretrain(world)
     plain = run_export(world, model, "plain.h5")
     change(world, lambda values: values["export"].update(flip_test=True))
@@ -119,7 +119,7 @@ def test_the_flip_test_changes_maps_but_not_their_meaning(world):
     np.testing.assert_array_equal(plain.image_from_map, flipped.image_from_map)
 
 
-def test_a_rounds_boxes_move_what_the_network_sees(world):
+def test_a_rounds_boxes_move_the_input_of_the_network(world):
     model = run_pretrain(world)
     path = world.data("r1") / "labels.h5"
     labels = Labels.read(path)
@@ -130,7 +130,7 @@ def test_a_rounds_boxes_move_what_the_network_sees(world):
     np.testing.assert_allclose(other.image_from_map[..., 0, 2] - one.image_from_map[..., 0, 2], 5.0, atol=1e-3)  # px
 
 
-def test_foreign_detections_stand_in_for_the_first_teacher_by_name(world):
+def test_foreign_detections_replace_the_first_teacher_by_name(world):
     frames = Frames.read(world.frames)
     foreign = get("body_25b")
     points = np.full((len(frames), 4, len(foreign), 2), np.nan)
@@ -149,7 +149,7 @@ def test_foreign_detections_stand_in_for_the_first_teacher_by_name(world):
     assert found.maps(slice(0, 1))[0, 0, ours].max() == pytest.approx(0.8, abs=0.1)
 
 
-def test_detections_that_were_asked_for_and_are_not_there_are_an_error(world, capsys):
+def test_missing_detections_are_an_error(world, capsys):
     frames = Frames.read(world.frames)
     skeleton = get("mpii_16")
     nothing = np.full((len(frames), 4, 16, 2), np.nan)
@@ -168,7 +168,7 @@ def test_detections_that_were_asked_for_and_are_not_there_are_an_error(world, ca
     assert not Path("heatmaps.h5").exists()
 
 
-def test_a_student_learns_from_pseudo_labels_and_the_control_does_not_see_them(world):
+def test_a_student_learns_from_pseudo_labels_and_the_control_does_not(world):
     model = run_pretrain(world)
     student = run_retrain(world, model).read_bytes()
     change(world, lambda values: values["retrain"].update(target_fraction=0.0))
@@ -210,7 +210,7 @@ def test_a_saved_model_keeps_its_architecture(world):
     assert network.skeleton == "mpii_16"
 
 
-def test_the_epipolar_loss_teaches_something_else_and_its_course_is_written(world):
+def test_the_epipolar_loss_changes_the_training_and_its_curve_is_written(world):
     model = run_pretrain(world)
     plain = run_retrain(world, model).read_bytes()
     change(world, lambda values: values["retrain"].update(epipolar_weight=0.01, epipolar_joints="all"))
@@ -255,7 +255,7 @@ def test_a_training_starts_from_a_file_and_another_file_is_another_training(worl
     assert (world.root / "on.pt").read_bytes() == plain
 
 
-def test_a_training_from_another_file_does_not_go_on_with_the_first_ones_checkpoints(world):
+def test_a_training_from_another_file_does_not_resume_from_the_first_ones_checkpoints(world):
     network = build.load(run_pretrain(world))[0]
     init = world.root / "init.pt"
     folders = []
@@ -304,7 +304,7 @@ def of_network(name, steps=3, loss="joints_mse", **changes):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_architecture_learns_again_and_writes_heatmaps_or_says_why_not(world, capsys, name):
+def test_every_architecture_trains_twice_and_writes_heatmaps_or_names_the_reason(world, capsys, name):
     change(world, of_network(name))
     model = run_pretrain(world)
     student = run_retrain(world, model)
@@ -322,7 +322,7 @@ def test_every_architecture_learns_again_and_writes_heatmaps_or_says_why_not(wor
 
 
 @pytest.mark.parametrize(("name", "kernels"), [("poseresnet", [4, 4]), ("poseresnet", [4, 4, 4]), ("hrnet", [4, 4, 4])])
-def test_a_network_of_another_shape_goes_from_pictures_to_joints_in_space(world, name, kernels):
+def test_a_network_of_another_shape_goes_from_images_to_joints(world, name, kernels):
     def edit(values):
         values["network"].update(
             name=name, input_size=64, input_height=96, deconv_kernels=kernels, preprocessing="imagenet_rgb"
@@ -367,7 +367,7 @@ def test_the_loss_on_coordinates_falls(world, name, loss):
 
 
 @pytest.mark.parametrize(("name", "loss"), [("direct", "foreground"), ("poseresnet", "integral_l2")])
-def test_a_loss_that_is_not_for_the_network_is_refused_before_anything_is_read(world, capsys, name, loss):
+def test_a_loss_that_does_not_fit_the_network_is_refused_before_any_file_is_read(world, capsys, name, loss):
     def edit(values):
         values["network"]["name"] = name
         values["training"]["loss"]["name"] = loss
@@ -380,7 +380,7 @@ def test_a_loss_that_is_not_for_the_network_is_refused_before_anything_is_read(w
     assert f"got {loss}" in error
 
 
-def test_a_network_learns_from_pictures_as_it_will_see_them(world):
+def test_a_network_trains_with_its_own_preprocessing(world):
     plain = run_pretrain(world, "centred.pt")
     change(world, lambda values: values["network"].update(preprocessing="imagenet_rgb"))
     rgb = run_pretrain(world, "rgb.pt")
@@ -401,7 +401,7 @@ def keys_of(model):
     return set(torch.load(model, weights_only=True)["weights"])
 
 
-def test_fusion_begins_in_the_first_round_is_exported_and_kept_by_the_next(world):
+def test_fusion_starts_in_the_first_round_is_exported_and_kept_by_the_next(world):
     fused(world, consistency_weight=0.01)
     first = run_pretrain(world)
     assert not any(key.startswith("aggre_layer") for key in keys_of(first))
@@ -463,7 +463,7 @@ def test_fusion_of_another_number_of_views_than_the_rig_has_is_refused(world, ca
     assert "fuses 3 views, and" in capsys.readouterr().err
 
 
-def test_fusion_cannot_learn_a_view_without_labels_nor_mirror_views_nor_be_consistent_with_nothing(world, capsys):
+def test_fusion_refuses_a_view_without_labels_mirrored_views_and_consistency_without_fusion(world, capsys):
     fused(world, views=0, consistency_weight=0.1)
     plain = run_pretrain(world)
     with pytest.raises(SystemExit, match="1"):
@@ -496,7 +496,7 @@ def test_fusion_cannot_learn_a_view_without_labels_nor_mirror_views_nor_be_consi
 
 
 @pytest.mark.parametrize(("name", "height"), [("integral", 96), ("direct", 96), ("hourglass", 128), ("poseresnet", 96)])
-def test_pictures_that_are_not_square_are_learned_and_found_by_every_kind(world, name, height):
+def test_images_that_are_not_square_train_and_export_with_every_kind(world, name, height):
     def edit(values):
         if name in NETWORKS:
             of_network(name)(values)

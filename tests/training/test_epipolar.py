@@ -1,4 +1,4 @@
-"""Four cameras see one person; each picture is cut, turned and mirrored in its own way."""
+"""Four cameras record one person; each image is cut, rotated and mirrored in its own way."""
 
 import numpy as np
 import pytest
@@ -18,10 +18,10 @@ MAP = 48
 RIG = camera_ring(4)
 
 
-def _seen(joints, shift=0.0):
-    """Maps that peak where the views see the joints, and their batch; view 2's peaks are moved by `shift` px."""
-    points = np.stack([camera.project(joints) for camera in RIG])  # (views, joints, 2) px
-    points[2, :, 1] += shift
+def _projected(joints, shift=0.0):
+    """Return maps that peak at the projected joints, their keypoints and their batch; view 2's are moved by `shift` px."""
+    keypoints = np.stack([camera.project(joints) for camera in RIG])  # (views, joints, 2) px
+    keypoints[2, :, 1] += shift
     map_from_image = np.stack(
         [
             crops.crop_from_image(np.array([76.0, 76, 436, 436]), MAP, rotation=10.0 * view, flip=view % 2 == 1)
@@ -29,14 +29,14 @@ def _seen(joints, shift=0.0):
         ]
     )
     mirrored = np.arange(4) % 2 == 1
-    on_map = crops.transform(map_from_image, points)
+    on_map = crops.transform(map_from_image, keypoints)
     on_map[mirrored] = on_map[mirrored][:, list(NAMES.flipped)]
     maps = torch.from_numpy(render(on_map, (MAP, MAP), 1.5)).double().requires_grad_()
     weights = np.ones((4, len(NAMES)), dtype=np.float32)
     empty = np.zeros(0)
     return (
         maps,
-        points,
+        keypoints,
         Batch(
             images=empty,
             targets=empty,
@@ -66,14 +66,14 @@ def test_soft_argmax_is_that_of_the_decoder():
     np.testing.assert_allclose(soft_argmax(torch.from_numpy(maps)).numpy(), expected, atol=1e-5)
 
 
-def test_views_that_see_one_point_lose_nothing_however_their_pictures_are_cut_turned_and_mirrored(joints):
-    maps, _, batch = _seen(joints)
+def test_views_of_one_point_have_no_loss_however_their_images_are_cut_rotated_and_mirrored(joints):
+    maps, _, batch = _projected(joints)
     assert _loss()(maps, batch).item() < 0.05  # px, of 360 px wide crops with maps of 48
 
 
 def test_the_distance_is_that_of_the_geometry_and_the_same_for_every_pair(joints):
-    maps, points, batch = _seen(joints, shift=40.0)
-    undistorted = np.stack([camera.undistort(seen) for camera, seen in zip(RIG, points, strict=True)])
+    maps, keypoints, batch = _projected(joints, shift=40.0)
+    undistorted = np.stack([camera.undistort(each) for camera, each in zip(RIG, keypoints, strict=True)])
     expected = []
     for a in range(4):
         for b in range(a + 1, 4):
@@ -84,8 +84,8 @@ def test_the_distance_is_that_of_the_geometry_and_the_same_for_every_pair(joints
     assert np.mean(expected) > 5
 
 
-def test_a_step_against_the_gradient_brings_the_views_together(joints):
-    maps, _, batch = _seen(joints, shift=20.0)
+def test_a_step_against_the_gradient_lowers_the_loss(joints):
+    maps, _, batch = _projected(joints, shift=20.0)
     loss = _loss()(maps, batch)
     loss.backward()
     assert torch.isfinite(maps.grad).all()
@@ -93,8 +93,8 @@ def test_a_step_against_the_gradient_brings_the_views_together(joints):
     assert _loss()(moved, batch) < loss
 
 
-def test_only_labelled_joints_count_if_so_asked(joints):
-    maps, _, batch = _seen(joints, shift=40.0)
+def test_only_labelled_joints_count_if_configured(joints):
+    maps, _, batch = _projected(joints, shift=40.0)
     batch.weights[:, 1:] = 0
     mirrored_first = NAMES.flipped[0]
     batch.weights[batch.mirrored] = 0
@@ -104,12 +104,12 @@ def test_only_labelled_joints_count_if_so_asked(joints):
         maps.data[np.arange(4), own] = torch.rand(4, MAP, MAP, dtype=torch.float64)
     alone = joints.copy()
     alone[1:] = joints[0]
-    other, _, same = _seen(alone, shift=40.0)
+    other, _, same = _projected(alone, shift=40.0)
     assert _loss(labelled_only=True)(maps, batch).item() == pytest.approx(_loss()(other, same).item(), rel=1e-6)
 
 
-def test_pictures_that_stand_alone_are_compared_with_nobody(joints):
-    maps, _, batch = _seen(joints, shift=40.0)
+def test_images_that_stand_alone_are_not_compared(joints):
+    maps, _, batch = _projected(joints, shift=40.0)
     batch.frame_group[:] = [-1, 0, -1, 3]
     loss = _loss()(maps, batch)
     assert loss.item() == 0

@@ -18,7 +18,7 @@ BOTH = {"mpii": 1.0, "coco": 1.0}
 
 
 def write_set(path: Path, skeleton: Skeleton, grey: list[int]) -> Samples:
-    """A person a picture, plain grey, so that a batch tells who is in it; the joints are where their number is."""
+    """Write one person per image, in plain grey, so that a batch shows whose it is; each keypoint is at the joint's number."""
     count = len(grey)
     joints = np.tile(np.arange(len(skeleton))[None, :, None] + 10.0, (count, 1, 2))
     samples.write(
@@ -57,7 +57,7 @@ def test_every_epoch_has_each_set_as_often_as_its_weight_says(weights, expected)
         assert (sum(row < 6 for row in rows), sum(row >= 6 for row in rows)) == expected
 
 
-def test_nobody_of_a_set_comes_again_before_all_of_it_came():
+def test_no_person_of_a_set_repeats_before_all_of_it_came():
     order = MixedOrder([6, 30], (1, 1), 20, seed=1)
     rows = rows_of(order, range(400))
     for number, (first, size) in enumerate(((0, 6), (6, 30))):
@@ -83,7 +83,7 @@ def test_threads_that_are_far_apart_do_not_take_an_order_from_each_other():
     assert [found[place] for place in places] == expected
 
 
-def test_a_share_of_nobody_is_refused():
+def test_a_share_of_zero_persons_is_refused():
     with pytest.raises(ValueError, match=r"mix: an epoch of 10 persons has none of a set with weight 0\.1"):
         MixedOrder([6, 30], (0.1, 5), 10, seed=1)
 
@@ -95,7 +95,7 @@ def test_an_order_is_known_from_the_place_alone():
     assert rows_of(MixedOrder([6, 30], (2, 1), 25, seed=4), range(200)) != rows_of(one, range(200))
 
 
-def test_batches_show_the_right_person_with_the_right_joints(sets):
+def test_batches_have_the_right_person_with_the_right_joints(sets):
     names = get("union_20")
     pool = pool_of_sets(sets, Mix(BOTH, 12), names, seed=5)
     shown: Counter[bool] = Counter()
@@ -108,7 +108,7 @@ def test_batches_show_the_right_person_with_the_right_joints(sets):
     assert shown == {True: 24, False: 24}
 
 
-def test_one_set_alone_is_drawn_as_ever(sets):
+def test_one_set_alone_is_drawn_without_a_mix(sets):
     names = get("mpii_16")
     alone = {"mpii": sets["mpii"]}
     plain = pool_of_samples(sets["mpii"], "train", names)
@@ -130,7 +130,7 @@ def test_one_set_alone_is_drawn_as_ever(sets):
             np.testing.assert_array_equal(one.targets, other.targets)
 
 
-def test_the_sets_that_the_mix_names_are_read_and_no_other(sets, tmp_path):
+def test_only_the_sets_that_the_mix_names_are_read(sets, tmp_path):
     assert set_files(tmp_path, Mix({"coco": 1.0}, None)) == {"coco": tmp_path / "coco.h5"}
     assert set_files(tmp_path, Mix({"coco": 1.0, "mpii": 0.0}, None)) == {"coco": tmp_path / "coco.h5"}
     assert set_files(tmp_path / "mpii.h5", Mix({"coco": 1.0}, None)) == {"mpii": tmp_path / "mpii.h5"}
@@ -152,7 +152,7 @@ def test_mixes_that_cannot_be_right(weights, epoch, sentence):
         Mix(weights, epoch)
 
 
-def test_what_is_kept_apart_is_said(sets, tmp_path):
+def test_joints_that_differ_are_named(sets, tmp_path):
     h36m = {"h36m": write_set(tmp_path / "h36m.h5", get("h36m_17"), [1, 2])}
     assert joint_notes(sets, get("mpii_16")) == []
     (kept,) = [note for note in joint_notes(h36m, get("mpii_16")) if "head_top" in note]
