@@ -42,8 +42,8 @@ def test_a_saved_network_comes_back_equal_and_the_same_weights_give_the_same_byt
     assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "another_name.pt").read_bytes()
     network, again = build.load(tmp_path / "a.pt")
     assert network == SMALL
-    picture = torch.rand(1, 3, 64, 64)
-    assert torch.equal(model.eval()(picture), again(picture))
+    image = torch.rand(1, 3, 64, 64)
+    assert torch.equal(model.eval()(image), again(image))
 
 
 def test_what_is_no_model_is_refused_in_a_sentence(tmp_path):

@@ -135,8 +135,8 @@ def test_torchvisions_mobilenet_starts_ours(tmp_path):
     theirs, ours = models.mobilenet_v2().eval(), PoseMobileNetV2(17).eval()
     torch.save(theirs.state_dict(), tmp_path / "mobilenet_v2-b0353104.pth")
     load_checkpoint(tmp_path / "mobilenet_v2-b0353104.pth", ours, start=True)
-    picture = torch.rand(1, 3, 64, 64)
-    torch.testing.assert_close(ours.mobilenetv2(picture), theirs.features[:18](picture))
+    image = torch.rand(1, 3, 64, 64)
+    torch.testing.assert_close(ours.mobilenetv2(image), theirs.features[:18](image))
 
 
 def test_the_older_mobilenet_layout_starts_ours(tmp_path):

@@ -168,10 +168,10 @@ def test_a_trunk_is_torchvisions(depth):
     left = ours.load_state_dict(theirs.state_dict(), strict=False)
     assert set(left.unexpected_keys) == {"fc.weight", "fc.bias"}
     assert {key.split(".")[0] for key in left.missing_keys} == {"deconv_layers", "final_layer"}
-    picture = torch.rand(1, 3, 64, 64)
-    x = theirs.maxpool(theirs.relu(theirs.bn1(theirs.conv1(picture))))
+    image = torch.rand(1, 3, 64, 64)
+    x = theirs.maxpool(theirs.relu(theirs.bn1(theirs.conv1(image))))
     x = theirs.layer4(theirs.layer3(theirs.layer2(theirs.layer1(x))))
-    torch.testing.assert_close(ours.pyramid(picture)[-1], x)
+    torch.testing.assert_close(ours.pyramid(image)[-1], x)
 
 
 @torch.inference_mode()
@@ -181,10 +181,10 @@ def test_hrnet_is_timms():
     state = {key: value for key, value in theirs.state_dict().items() if key in ours.state_dict()}
     assert len({key for key in state if not key.startswith("final_layer")}) == 1752
     ours.load_state_dict({**state, **{f"final_layer.{k}": v for k, v in ours.final_layer.state_dict().items()}})
-    picture = torch.rand(1, 3, 64, 64)
-    x = theirs.act1(theirs.bn1(theirs.conv1(picture)))
+    image = torch.rand(1, 3, 64, 64)
+    x = theirs.act1(theirs.bn1(theirs.conv1(image)))
     x = theirs.act2(theirs.bn2(theirs.conv2(x)))
-    assert torch.equal(ours(picture), ours.final_layer(theirs.stages(x)[0]))
+    assert torch.equal(ours(image), ours.final_layer(theirs.stages(x)[0]))
 
 
 # right leg, left leg, spine neck nose head, left arm, right arm, thorax; mm

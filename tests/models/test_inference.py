@@ -35,10 +35,10 @@ def test_a_saved_network_remembers_how_it_sees_pictures(tmp_path):
     build.save(tmp_path / "model.pt", network, model.state_dict())
     found, again = build.load(tmp_path / "model.pt")
     assert found == network
-    pictures = np.random.default_rng(0).integers(0, 256, (1, 96, 64, 3), np.uint8)
-    maps = predict(again, pictures, CPU)
+    images = np.random.default_rng(0).integers(0, 256, (1, 96, 64, 3), np.uint8)
+    maps = predict(again, images, CPU)
     assert maps.shape == (1, 16, 24, 16)
-    np.testing.assert_array_equal(maps, model(as_input(pictures, CPU, "imagenet_rgb")).detach().numpy())
+    np.testing.assert_array_equal(maps, model(as_input(images, CPU, "imagenet_rgb")).detach().numpy())
 
 
 def test_mirrored_maps_are_moved_a_pixel_if_asked():
@@ -46,9 +46,9 @@ def test_mirrored_maps_are_moved_a_pixel_if_asked():
         def forward(self, x):
             return x[:, :1]
 
-    pictures = np.arange(12, dtype=np.uint8).reshape(1, 1, 4, 3)
-    plain = predict(FirstChannel(), pictures, CPU)[0, 0, 0]
-    moved = predict(FirstChannel(), pictures, CPU, [0], shift=True)[0, 0, 0]
+    images = np.arange(12, dtype=np.uint8).reshape(1, 1, 4, 3)
+    plain = predict(FirstChannel(), images, CPU)[0, 0, 0]
+    moved = predict(FirstChannel(), images, CPU, [0], shift=True)[0, 0, 0]
     np.testing.assert_allclose(moved, (plain + plain[[0, 0, 1, 2]]) / 2)
 
 
@@ -59,7 +59,7 @@ def test_maps_of_integral_regression_peak_at_its_coordinates_as_high_as_its_mass
     network = dataclasses.replace(SMALL, name="integral", depth_bins=depth_bins, input_height=96)
     model: Any = build.build(network).eval()
 
-    def volume(tensor):  # two px wide a spot for each joint, mirrored where the picture is
+    def volume(tensor):  # two px wide a spot for each joint, mirrored where the image is
         bins = max(1, depth_bins)
         found = torch.zeros(1, 16, bins, 24, 16)
         for joint in range(16):
@@ -68,21 +68,21 @@ def test_maps_of_integral_regression_peak_at_its_coordinates_as_high_as_its_mass
         return found.flatten(1, 2)
 
     model.volume = volume
-    pictures = np.zeros((1, 96, 64, 3), np.uint8)
-    pictures[:, :, -1] = 255
-    maps = predict(model, pictures, CPU, list(range(16)) if flip else None)
+    images = np.zeros((1, 96, 64, 3), np.uint8)
+    images[:, :, -1] = 255
+    maps = predict(model, images, CPU, list(range(16)) if flip else None)
     peaks, scores = decode_dark(maps)
     np.testing.assert_allclose(peaks[0, 2:14], [(j, 5 + j) for j in range(2, 14)], atol=0.02)  # px
     np.testing.assert_allclose(scores, 1, atol=0.01)
 
 
 def test_direct_regression_is_drawn_and_kinematic_has_no_place():
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
     model = build.build(dataclasses.replace(SMALL, name="direct")).eval()
-    maps = predict(model, pictures, CPU)
+    maps = predict(model, images, CPU)
     assert maps.shape == (2, 16, 16, 16)
-    points = (model(as_input(pictures, CPU)).detach().numpy()[..., :2] + 0.5) * 16
+    points = (model(as_input(images, CPU)).detach().numpy()[..., :2] + 0.5) * 16
     inside = ((points > 2) & (points < 13)).all(-1)
     np.testing.assert_allclose(decode_dark(maps)[0][inside], points[inside], atol=0.02)  # px
     with pytest.raises(ValueError, match="kinematic regression gives joints around the pelvis"):
-        predict(build.build(dataclasses.replace(SMALL, name="kinematic", skeleton="h36m_18")).eval(), pictures, CPU)
+        predict(build.build(dataclasses.replace(SMALL, name="kinematic", skeleton="h36m_18")).eval(), images, CPU)

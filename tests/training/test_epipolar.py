@@ -98,7 +98,7 @@ def test_only_labelled_joints_count_if_configured(joints):
     batch.weights[:, 1:] = 0
     mirrored_first = NAMES.flipped[0]
     batch.weights[batch.mirrored] = 0
-    batch.weights[batch.mirrored, mirrored_first] = 1  # joint 0 of the person, in a mirrored picture
+    batch.weights[batch.mirrored, mirrored_first] = 1  # joint 0 of the person, in a mirrored image
     for joint in range(1, len(NAMES)):  # other joints may be anywhere
         own = np.where(batch.mirrored, NAMES.flipped[joint], joint)
         maps.data[np.arange(4), own] = torch.rand(4, MAP, MAP, dtype=torch.float64)

@@ -24,7 +24,7 @@ def batch_of(**fields):
 
 @pytest.fixture
 def published():
-    """The golden case of HRNet's losses: four pictures of 17 joints, 48 of the 68 count."""
+    """The golden case of HRNet's losses: four images of 17 joints, 48 of the 68 count."""
     rng = np.random.RandomState(11)
     maps, targets, weights = rng.rand(4, 17, 64, 48), rng.rand(4, 17, 64, 48), rng.rand(4, 17, 1) > 0.3
     assert weights.sum() == 48
