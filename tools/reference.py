@@ -73,7 +73,7 @@ def params_page() -> str:
             lines += [_PLAIN[name], ""]
         if name in known:
             lines += ["| key | default | values | meaning |", "| --- | --- | --- | --- |"]
-            lines += _rows(known[name], section, name)
+            lines += _rows(known[name], section, name, partial=hasattr(known[name], "shared_section"))
     return "\n".join(lines) + "\n"
 
 
@@ -96,6 +96,9 @@ def sections() -> dict[str, type]:
             for hint in typing.get_type_hints(main).values() if main else ():
                 if isinstance(hint, type) and dataclasses.is_dataclass(hint):
                     known.setdefault(params.snake(hint.__name__), hint)
+                    for base in hint.__mro__:  # the section whose keys several share, see `params.select`
+                        if "shared_section" in vars(base):
+                            known.setdefault(vars(base)["shared_section"], base)
     return known
 
 
@@ -109,10 +112,13 @@ def _users(section: str) -> list[str]:
     return users
 
 
-def _rows(section: type, values: Mapping[str, Any], name: str) -> Iterator[str]:
+def _rows(section: type, values: Mapping[str, Any], name: str, partial: bool = False) -> Iterator[str]:
+    """Yield a row per key; with `partial` only those that the values have, because another section has the rest."""
     meaning = field_docs(section)
     hints = typing.get_type_hints(section, include_extras=True)
     for field in dataclasses.fields(section):
+        if partial and field.name not in values:
+            continue
         hint, key = hints[field.name], f"{name}.{field.name}"
         nested = next((each for each in (hint, *typing.get_args(hint)) if dataclasses.is_dataclass(each)), None)
         value = values.get(field.name) if isinstance(values, Mapping) else None
@@ -120,7 +126,7 @@ def _rows(section: type, values: Mapping[str, Any], name: str) -> Iterator[str]:
             about = meaning.get(field.name, "")
             if about:
                 yield f"| `{key}` | | | {_cell(about)} |"
-            yield from _rows(nested, value if isinstance(value, Mapping) else {}, key)
+            yield from _rows(nested, value if isinstance(value, Mapping) else {}, key, partial)
             continue
         default = value if isinstance(values, Mapping) and field.name in values else _default(field)
         yield f"| `{key}` | {_literal(default)} | {_cell(_accepted(hint))} | {_cell(meaning.get(field.name, ''))} |"

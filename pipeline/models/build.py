@@ -22,17 +22,21 @@ class Network:
 
     Attributes:
         name: the architecture; integral, direct and kinematic give coordinates, the others heatmaps.
-        block, layers: of a ResNet trunk, see models/resnet.py.
+        block: of a ResNet trunk, see models/resnet.py.
+        layers: blocks in each of the four stages of a ResNet trunk.
         width: channels of a ResNet's first stage (64 in the published ones), or of HRNet's finest branch (32 or 48).
         deconv_channels: of each deconvolution, 256 in the published ones.
         input_size: px, width of the network's input; its height too, unless input_height is given.
         skeleton: the joints of its outputs, in order.
         input_height: px.
         style: where bottlenecks stride, see models/resnet.py.
-        deconv_kernels, final_kernel, deconv_bias: of PoseResNet's head.
+        deconv_kernels: 4, 3 or 2, of each deconvolution of PoseResNet; each doubles the size of the heatmap.
+        final_kernel: of PoseResNet's last convolution.
+        deconv_bias: whether PoseResNet's deconvolutions have a bias.
         stacks: hourglasses.
         depth_bins: of integral regression's volumes; 0 for two dimensions.
-        right_shoulder, learn_bones: of kinematic regression.
+        right_shoulder: of kinematic regression; "torso" as in the published code.
+        learn_bones: whether kinematic regression learns the lengths of the bones.
         fusion_views: number of views that are fused, see models/fusion.py; 0: none.
         preprocessing: how images become numbers, see models/inference.py.
     """

@@ -30,7 +30,9 @@ class Occlusion:
     """How often joints and parts are hidden. With zeros everywhere nothing is hidden.
 
     Attributes:
-        blur, cutout, cutmix: probabilities per image.
+        blur: probability that a joint or part is blurred.
+        cutout: probability that a joint or part is painted over.
+        cutmix: probability that a part is replaced by one of another person.
         multiple: probability that a further joint is blurred or cut out, tried `rounds` times.
         rounds: see `multiple`.
         target: blur and cutout hide a "joint" (a disc), a "part" (a rectangle), or "any" of both.
