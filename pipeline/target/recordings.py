@@ -278,7 +278,7 @@ def calibrated_from_image(image: np.ndarray, calibrated_size: tuple[int, int], p
     if any(edge.size for edge in edges) and all(edge.mean() < _BLACK for edge in edges if edge.size):
         shrunk = crops.crop_from_image(np.array([-0.5, -0.5, *(expected - 0.5)]), tuple((scale * expected).tolist()))
         shrunk[:, 2] += bars
-        return crops.inverse(shrunk), sentence + f"; its black bars show that it is the whole image, {scale:.4f} times"
+        return crops.inverse(shrunk), sentence + f"; black bars show that it is the whole image, {scale:.4f} times"
     return identity, sentence + "; taken to be cropped at the right and below"
 
 
