@@ -98,7 +98,7 @@ def test_blocks_of_frames_and_torch_change_no_pose(rpsm, monkeypatch):
     monkeypatch.setattr(heatmap_file, "blocks", lambda path, _: heatmap_blocks(path, 4))
     monkeypatch.setattr(pose_file, "joint_blocks", lambda path, _=None: joint_blocks(path, 4))
     small, *others = rpsm()
-    for name in ("joints", "status", "inliers", "error"):
+    for name in ("joints", "status", "inliers", "error_px"):
         np.testing.assert_array_equal(getattr(small, name), getattr(plain, name))
     assert others == [values, limbs]
 
