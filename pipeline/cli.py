@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import getpass
 import hashlib
 import inspect
 import os
@@ -90,7 +91,8 @@ def _alone(main: Callable[..., None], arguments: Sequence[str]) -> AbstractConte
         return nullcontext()
     what = [os.getcwd(), main.__globals__.get("__file__", ""), main.__qualname__, *arguments]
     name = hashlib.sha256("\0".join(what).encode()).hexdigest()[:16]
-    return locks.held(Path(tempfile.gettempdir(), f"rigpose-{os.getuid()}-{name}.lock"))
+    user = os.getuid() if hasattr(os, "getuid") else getpass.getuser()  # Windows has names only
+    return locks.held(Path(tempfile.gettempdir(), f"rigpose-{user}-{name}.lock"))
 
 
 def _sentence(error: ValueError | OSError) -> str:

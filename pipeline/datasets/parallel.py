@@ -8,6 +8,8 @@ from typing import TypeVar
 
 import cv2
 
+from pipeline.processors import num_processors
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -19,7 +21,7 @@ def workers() -> int:
         if not asked.isdecimal() or int(asked) < 1:
             raise ValueError(f"POSE_WORKERS: expected a whole number from 1, got '{asked}'")
         return int(asked)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return num_processors()
 
 
 def in_order(function: Callable[[Item], Result], items: Iterable[Item], threads: int | None = None) -> Iterator[Result]:
