@@ -1,26 +1,28 @@
-"""Does self-training help, and is it the geometry that helps? Seeds, controls, spread.
+"""Self-training study: does self-training help, and is it the geometry that helps? Seeds, controls, spread.
 
-Every method gets the same pictures, the same first network, the same number of steps in as many rounds, the same
+Every method gets the same images, the same first network, the same number of steps in as many rounds, the same
 augmentation, and its 3D joints by the same robust triangulation. What differs is where the labels come from:
 
-- source only: more training on the source, no target picture at all
+- source only: more training on the source, no target image at all
 - argmax: the teacher's own peaks in each view, all of them
 - argmax, confident: those of them with a score above 0.7, about as often right as the accepted labels of self-training
-- triangulated, unfiltered: the peaks of all views made one 3D joint by RANSAC, reprojected, none refused
+- triangulated, unfiltered: RANSAC makes one 3D joint of the peaks of all views, which is reprojected; none is refused
 - self-training: the pipeline as params.yaml describes it
-- oracle: the truth (only here; no stage of the pipeline can see it)
+- oracle: the ground truth (only here; no stage of the pipeline can read it)
 
 Run by hand, on an idle machine:
 
     python -m benchmarks.self_training --seeds 11 12 13
+    python -m benchmarks.self_training --quick    # one seed, one round, tiny sizes: it runs, and its numbers mean nothing
 
 Seeds decide generation (people, rig, cameras, trouble), initialisation and order. A finished part is kept under
-data/studies and not repeated. The table goes to benchmarks/results/self_training.json.
+data/studies and not repeated; the quick form keeps nothing. The table goes to benchmarks/results/self_training.json.
 """
 
 import argparse
 import copy
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,17 @@ from stages import (
     synthesize,
     triangulate,
 )
+from tools import preset
+
+_ROOT = Path(__file__).resolve().parents[1]
+_QUICK = {  # beyond presets/small.yaml
+    "synthesize": {"people": {"train": 24, "valid": 6}, "rig": {"train_subjects": 1, "test_subjects": 1}},
+    "target": {"rig": {"test_sequences": ["s2"]}},
+    "pretrain": {"schedule": {"steps": 8}},
+    "retrain": {"schedule": {"steps": 4}},
+    "rpsm": {"coarse_bins": 8, "refine_steps": 3},
+    "rounds": {"r1": {"teacher": "r0"}},
+}
 
 METHODS: dict[str, dict[str, Any]] = {
     "self-training": {},
@@ -81,7 +94,7 @@ class Study:
         return params.select(kind, values or self.values, name)
 
     def prepare(self) -> None:
-        """Pictures, caches, and the network of round 0."""
+        """Make the images, the caches, and the network of round 0."""
         people, rig, truth = self.folder / "people", self.folder / "rig", self.folder / "truth"
         if not rig.exists():
             synthesize.main(
@@ -122,7 +135,7 @@ class Study:
             )
 
     def measure(self, folder: Path, labels: Path | None) -> dict[str, Any]:
-        """What the pipeline does with every model: heatmaps, robust triangulation, RPSM, evaluation."""
+        """Run what the pipeline runs with every model, and return its metrics: heatmaps, triangulation, RPSM, evaluation."""
         if not (folder / "evaluate.json").exists():
             export_heatmaps.main(
                 model=folder / "model.pt",
@@ -164,7 +177,7 @@ class Study:
         return dict(json.loads((folder / "evaluate.json").read_text()))
 
     def run(self, method: str) -> list[dict[str, Any]]:
-        """All rounds of one method; a row of figures each."""
+        """Run all rounds of one method, and return one row of metrics per round."""
         values = copy.deepcopy(self.values)
         for section, changes in METHODS[method].items():
             values[section].update(changes)
@@ -226,7 +239,7 @@ class Study:
 
 
 def true_labels(frames: Path, cameras: Path, truth: Path) -> Labels:
-    """The oracle's labels: the true joints of the train split, as every lens shows them."""
+    """Return the oracle's labels: the ground-truth joints of the train split, projected into every view."""
     seen, true = Frames.read(frames), Truth.read(truth)
     seen.keys.require_same(true.keys, str(truth))
     points = np.stack([camera.project(true.joints) for camera in read_cameras(cameras)], axis=1)
@@ -245,7 +258,7 @@ def true_labels(frames: Path, cameras: Path, truth: Path) -> Labels:
 
 
 def _figures(row: dict[str, Any]) -> dict[str, Any]:
-    """A row without what only a single run is looked at for; the labels' figures beside the model's."""
+    """Return a row's plain numbers, with the labels' own beside the model's."""
     labels = {f"label_{key}": row["labels"][key] for key in ("coverage", "pckh_50") if "labels" in row}
     if row["method"] in _NO_TEACHER:
         labels = {}
@@ -253,7 +266,7 @@ def _figures(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown: each method's last round, mean over the seeds (lowest to highest)."""
+    """Return Markdown: each method's last round, mean over the seeds (lowest to highest)."""
     columns = {
         "pckh_50": "PCKh@0.5 %",
         "pckh_25": "PCKh@0.25 %",
@@ -280,8 +293,18 @@ def _line(row: dict[str, Any]) -> str:
     return ", ".join(f"{name} {row[name]:.1f}" for name in names if name in row) + f"; labels {row.get('labels')}"
 
 
+def quick_values(values: dict[str, Any]) -> dict[str, Any]:
+    """Return params of tiny sizes and one round."""
+    values = copy.deepcopy(values)
+    values["rounds"] = {}
+    for change in (preset.read(_ROOT / "presets" / "small.yaml"), _QUICK):
+        preset.apply(change, values)
+    return values
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one seed, one round, tiny sizes; nothing is kept")
     parser.add_argument("--seeds", type=int, nargs="+", default=[11, 12, 13])
     parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
@@ -289,16 +312,27 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/self_training.json"))
     flags = parser.parse_args()
     values = params.read(flags.params)
+    if flags.quick:
+        with tempfile.TemporaryDirectory(prefix="study-") as scratch:
+            study(
+                quick_values(values), flags.seeds[:1], flags.methods, work=Path(scratch), out=Path(scratch, "rows.json")
+            )
+    else:
+        study(values, flags.seeds, flags.methods, work=flags.work, out=flags.out)
+
+
+def study(values: dict[str, Any], seeds: list[int], methods: list[str], *, work: Path, out: Path) -> None:
+    """Run the study, print its table and write its rows."""
     rows: list[dict[str, Any]] = []
-    for seed in flags.seeds:
-        study = Study(values, flags.work / f"seed{seed}", seed)
-        study.prepare()
-        first = {"method": "pretrained", "seed": seed, "round": "r0"} | study.measure(study.folder / "r0", None)
+    for seed in seeds:
+        one = Study(values, work / f"seed{seed}", seed)
+        one.prepare()
+        first = {"method": "pretrained", "seed": seed, "round": "r0"} | one.measure(one.folder / "r0", None)
         print(f"seed {seed}, pretrained, r0: {_line(first)}", flush=True)
         rows.append(first)
-        for method in flags.methods:
-            rows += study.run(method)
-            write_json(flags.out, {"rows": [_figures(row) for row in rows], "params": values})
+        for method in methods:
+            rows += one.run(method)
+            write_json(out, {"rows": [_figures(row) for row in rows], "params": values})
     print(table([_figures(row) for row in rows]))
 
 

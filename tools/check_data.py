@@ -1,12 +1,12 @@
-"""Check data: what lies there, told in words, before anything is prepared. No stage of the pipeline; run it by hand.
+"""Check data: report what is there and what is wrong, before anything is prepared. This tool is not part of the pipeline's graph.
 
     python -m tools.check_data                                    # all that params.yaml names
     python -m tools.check_data --source data/raw/mpii --sheet sheet.png
     python -m tools.check_data --target data/raw/rig/views --calibration Calib.toml --detections data/raw/rig/openpose
 
-A labelled set: what is there and missing beside what is published, damaged pictures, colours. A rig: what its calibration means,
-frames that do not belong together, who is seen. The contact sheet shows persons with their joints. Exit status 1 where something
-cannot be used.
+A labelled set: its counts beside the published ones, absent and damaged images, swapped colours. A rig: what its calibration
+means, views that are out of step, the person of interest. The contact sheet shows persons with their keypoints. The exit
+status is 1 if something cannot be used.
 """
 
 import dataclasses
@@ -40,27 +40,27 @@ from pipeline.target.recordings import Recording, Timing, calibrated_from_image
 
 Section = TypeVar("Section")
 
-# Persons of the published splits, and pictures of Human3.6M: its own module has the sentence.
+# Persons of the published splits; Human3.6M's module has its own sentences.
 PUBLISHED = {
     ("mpii", "train"): 22246,
     ("mpii", "valid"): 2958,
     ("coco", "train"): 149813,
     ("coco", "valid"): 6352,
 }
-_LOOKED_INTO = 400  # pictures of a set, unless --pictures says otherwise
-_SHOWN, _TILE = 18, 220  # persons of a labelled set on the sheet, and px of one
+_DECODED = 400  # images of a set, unless --images says otherwise
+_SHEET_PERSONS, _TILE = 18, 220  # persons of a labelled set on the sheet, and px of one
 _ROWS = 30  # of the sheet, spread over all there are
-_SKIN_PX, _SKIN_PLACES = 2, 30  # half a patch's side, and how many of them are needed to tell
+_SKIN_PX, _MIN_SKIN_SPOTS = 2, 30  # half a patch's side, and how many patches a judgement needs
 _SIDES = {"left": (255, 120, 0), "right": (0, 140, 255)}  # BGR
 
 
 @dataclass
-class Told:
-    """What was found: sentences as they come, and how many of them are problems."""
+class Findings:
+    """Prints sentences as they come, and counts those that are problems."""
 
     problems: int = 0
 
-    def say(self, sentence: str) -> None:
+    def note(self, sentence: str) -> None:
         print(sentence)
 
     def problem(self, sentence: str) -> None:
@@ -77,50 +77,63 @@ def main(
     detections: Path | None = None,
     sheet: Path | None = None,
     layout: str | None = None,
-    pictures: str | None = None,
+    images: str | None = None,
 ) -> None:
-    """`layout` is the source's, by default found by its files; `pictures` is how many of a set are decoded, or `all`."""
+    """Check a labelled set, a rig, or all that params.yaml names.
+
+    Args:
+        params: params.yaml.
+        source: the folder of a labelled set.
+        target: the folder of a rig's recordings; needs `calibration`.
+        calibration: the rig's calibration.
+        detections: the folder of a detector's files.
+        sheet: the contact sheet to write, PNG.
+        layout: of the labelled set; by default recognised by its files.
+        images: how many of a set are decoded, or `all`.
+    """
     read = params_file.read(params)
-    most = _how_many(pictures)
-    told = Told()
+    max_images = _max_images(images)
+    findings = Findings()
     rows: list[np.ndarray] = []
     if source is None and target is None and calibration is None:
         for name, values in read.get("sources", {}).items():
             labelled = params_file.build(LabelledSet, values, f"sources.{name}")
-            rows += _source(Path(labelled.path), labelled, most, told)
+            rows += _source(Path(labelled.path), labelled, max_images, findings)
         data = read.get("data", {})
         target, calibration, detections = (Path(data[key]) for key in ("target", "calibration", "detections"))
     elif source is not None:
-        rows += _source(source, _labelled(source, layout, read), most, told)
+        rows += _source(source, _labelled(source, layout, read), max_images, findings)
     if target is not None and calibration is not None:
-        rows += _target(target, calibration, detections, read.get("target", {}), most, told)
+        rows += _target(
+            target, calibration, detections, read.get("target", {}), max_images=max_images, findings=findings
+        )
     elif target is not None or calibration is not None:
         raise ValueError("expected --target with --calibration; one alone cannot be checked")
     if sheet is not None:
         _write_sheet(sheet, rows)
-        print(f"{sheet}: look at it")
-    if told.problems:
-        raise ValueError(f"{told.problems} problems, see above")
-    print("nothing is wrong that could be seen")
+        print(f"{sheet}: the contact sheet")
+    if findings.problems:
+        raise ValueError(f"{findings.problems} problems, see above")
+    print("no problem was found")
 
 
-def _how_many(pictures: str | None) -> int | None:
-    if pictures is None:
-        return _LOOKED_INTO
-    if pictures != "all" and not (pictures.isdecimal() and int(pictures) > 0):
-        raise ValueError(f"--pictures: expected a number or all, got '{pictures}'")
-    return None if pictures == "all" else int(pictures)
+def _max_images(images: str | None) -> int | None:
+    if images is None:
+        return _DECODED
+    if images != "all" and not (images.isdecimal() and int(images) > 0):
+        raise ValueError(f"--images: expected a number or all, got '{images}'")
+    return None if images == "all" else int(images)
 
 
 # --- a labelled set -------------------------------------------------------------------------------------------------
 
 
 def _labelled(folder: Path, layout: str | None, read: dict[str, Any]) -> LabelledSet:
-    """As params.yaml has it, where it has it; else by its files."""
+    """Return the set as params.yaml describes it; else by its files."""
     for name, values in read.get("sources", {}).items():
-        found = params_file.build(LabelledSet, values, f"sources.{name}")
-        if Path(found.path).resolve() == folder.resolve() and layout in (None, found.layout):
-            return found
+        labelled = params_file.build(LabelledSet, values, f"sources.{name}")
+        if Path(labelled.path).resolve() == folder.resolve() and layout in (None, labelled.layout):
+            return labelled
     return params_file.build(LabelledSet, {"path": str(folder), "layout": layout or _layout(folder)}, "sources")
 
 
@@ -137,15 +150,15 @@ def _layout(folder: Path) -> str:
     return "mpii"
 
 
-def _source(folder: Path, labelled: LabelledSet, most: int | None, told: Told) -> list[np.ndarray]:
-    told.say(f"{folder}: a labelled set, read as {labelled.layout}")
+def _source(folder: Path, labelled: LabelledSet, max_images: int | None, findings: Findings) -> list[np.ndarray]:
+    findings.note(f"{folder}: a labelled set, read as {labelled.layout}")
     try:
         records = labelled.read(folder)
     except ValueError as error:
-        told.problem(str(error))
+        findings.problem(str(error))
         return []
     for note in records.notes:
-        told.say(note)
+        findings.note(note)
     counted = census(records)
     for split, persons in counted.persons.items():
         joints = counted.labelled[split]
@@ -154,104 +167,112 @@ def _source(folder: Path, labelled: LabelledSet, most: int | None, told: Told) -
         beside = ""
         if published is not None:
             beside = ", as published" if persons == published else f"; the published split has {published:,}"
-        told.say(
-            f"{split}: {persons:,} persons in {counted.images[split]:,} pictures{beside}"
+        findings.note(
+            f"{split}: {persons:,} persons in {counted.images[split]:,} images{beside}"
             + (f"; never labelled: {rare}" if rare else "")
         )
         if counted.absent_images[split]:
-            told.problem(f"{split}: {counted.absent_images[split]:,} of its pictures are not there")
+            findings.problem(f"{split}: {counted.absent_images[split]:,} of its images are absent")
     if counted.shared_images:
-        told.say(
-            f"{counted.shared_images} pictures show persons of both splits: what is measured on was partly learned"
+        findings.note(
+            f"{counted.shared_images} images show persons of both splits: training has seen part of what is measured"
         )
     if labelled.layout.startswith("h36m"):
         for sentence in selection.PUBLISHED:
-            told.say(sentence)
+            findings.note(sentence)
     if labelled.layout == "h36m":
         with layouts.open_takes(folder, None, labelled.h36m.subjects) as (takes, _):
             for sentence in selection.facts(takes):
                 if sentence not in selection.PUBLISHED:
-                    told.say(sentence)
-    return _look_into(records, most, told)
+                    findings.note(sentence)
+    return _check_images(records, max_images, findings)
 
 
-def _look_into(records: Records, most: int | None, told: Told) -> list[np.ndarray]:
-    """Decode pictures, spread over the set; rows of the sheet."""
+def _check_images(records: Records, max_images: int | None, findings: Findings) -> list[np.ndarray]:
+    """Decode images spread over the set, and return rows of the sheet."""
     _, first = np.unique(records.image_name, return_index=True)
     first = np.sort(first)
-    some = first if most is None else first[np.unique(np.linspace(0, len(first) - 1, most).astype(int))]
-    shown = set(some[np.unique(np.linspace(0, len(some) - 1, _SHOWN).astype(int))].tolist())
-    damaged, redder, tiles = [], [], []
+    some = first if max_images is None else first[np.unique(np.linspace(0, len(first) - 1, max_images).astype(int))]
+    on_sheet = set(some[np.unique(np.linspace(0, len(some) - 1, _SHEET_PERSONS).astype(int))].tolist())
+    damaged, red_minus_blue, tiles = [], [], []
 
-    def look(row: int) -> tuple[int, np.ndarray | None, str, np.ndarray | None]:
+    def decode_one(row: int) -> tuple[int, np.ndarray | None, str, np.ndarray | None]:
         try:
-            picture = records.read_image(row)
+            image = records.read_image(row)
         except ValueError as error:
             return row, None, str(error), None
-        red = _redder(picture, records.keypoints[row], records.skeleton)
-        tile = _tile(picture, records.box[row], records.keypoints[row], records.skeleton, str(records.key[row]))
-        return row, red, "", tile if row in shown else None
+        red = _red_minus_blue(image, records.keypoints[row], records.skeleton)
+        tile = _tile(image, records.box[row], records.keypoints[row], records.skeleton, str(records.key[row]))
+        return row, red, "", tile if row in on_sheet else None
 
     for _, red, error, tile in tqdm(
-        parallel.in_order(look, some.tolist()), total=len(some), unit="picture", disable=None
+        parallel.in_order(decode_one, some.tolist()), total=len(some), unit="image", disable=None
     ):
         if error:
             damaged.append(error)
         else:
-            redder.append(red)
+            red_minus_blue.append(red)
         tiles += [tile] if tile is not None else []
-    told.say(
-        f"{len(some):,} of {len(first):,} pictures were decoded"
-        + ("" if most is None else " (--pictures all: every one)")
+    findings.note(
+        f"{len(some):,} of {len(first):,} images were decoded"
+        + ("" if max_images is None else " (--images all: every one)")
     )
     for error in damaged[:5]:
-        told.problem(error)
+        findings.problem(error)
     if len(damaged) > 5:
-        told.problem(f"and {len(damaged) - 5} more pictures like these")
-    _say_colours(np.concatenate([red for red in redder if red is not None] or [np.zeros(0)]), told)
+        findings.problem(f"and {len(damaged) - 5} more images like these")
+    _check_colours(np.concatenate([red for red in red_minus_blue if red is not None] or [np.zeros(0)]), findings)
     return _rows(tiles)
 
 
-def _redder(picture: np.ndarray, joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
-    """(places,) how much more red than blue is at wrists and face, where skin shows; grey values."""
+def _red_minus_blue(image: np.ndarray, keypoints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """Return (spots,) red minus blue, grey values, at wrists and face, where skin shows."""
     names = [name for name in ("left_wrist", "right_wrist", "nose") if name in skeleton.joint_names]
-    places = [joints[skeleton.index(name)] for name in names]
+    spots = [keypoints[skeleton.index(name)] for name in names]
     if {"upper_neck", "head_top"} <= set(skeleton.joint_names):  # the middle of the head, which shows hair or a face
-        places.append((joints[skeleton.index("upper_neck")] + joints[skeleton.index("head_top")]) / 2)
-    found = []
-    for x, y in places:
-        if np.isfinite(x + y) and 0 <= x < picture.shape[1] and 0 <= y < picture.shape[0]:
+        spots.append((keypoints[skeleton.index("upper_neck")] + keypoints[skeleton.index("head_top")]) / 2)
+    differences = []
+    for x, y in spots:
+        if np.isfinite(x + y) and 0 <= x < image.shape[1] and 0 <= y < image.shape[0]:
             column, row = round(float(x)), round(float(y))
-            patch = picture[
+            patch = image[
                 max(row - _SKIN_PX, 0) : row + _SKIN_PX + 1, max(column - _SKIN_PX, 0) : column + _SKIN_PX + 1
             ]
             blue, _, red = np.median(patch.reshape(-1, 3).astype(float), axis=0) if patch.size else (0, 0, 0)
-            found.append(red - blue)
-    return np.array(found, dtype=float)
+            differences.append(red - blue)
+    return np.array(differences, dtype=float)
 
 
-def _say_colours(redder: np.ndarray, told: Told) -> None:
+def _check_colours(red_minus_blue: np.ndarray, findings: Findings) -> None:
     """Skin of every colour is redder than it is blue; where most wrists and faces are bluer, two channels are swapped."""
-    clear = redder[np.abs(redder) > 3]
-    if len(clear) < _SKIN_PLACES:
-        told.say("colours: too few wrists and faces with a colour to tell whether red and blue are swapped")
+    clear = red_minus_blue[np.abs(red_minus_blue) > 3]
+    if len(clear) < _MIN_SKIN_SPOTS:
+        findings.note("colours: too few wrists and faces with a clear colour to judge whether red and blue are swapped")
     elif (clear > 0).mean() < 0.35:
-        told.problem(
+        findings.problem(
             f"red and blue seem to be swapped: {(clear > 0).mean():.0%} of {len(clear)} wrists and faces are redder than blue"
         )
     else:
-        told.say(f"colours: {(clear > 0).mean():.0%} of {len(clear)} wrists and faces are redder than blue, as skin is")
+        findings.note(
+            f"colours: {(clear > 0).mean():.0%} of {len(clear)} wrists and faces are redder than blue, as skin is"
+        )
 
 
 # --- a rig ----------------------------------------------------------------------------------------------------------
 
 
 def _target(
-    folder: Path, calibration: Path, detections: Path | None, values: dict[str, Any], most: int | None, told: Told
+    folder: Path,
+    calibration: Path,
+    detections: Path | None,
+    values: dict[str, Any],
+    *,
+    max_images: int | None,
+    findings: Findings,
 ) -> list[np.ndarray]:
     if values.get("layout", "rig") == "h36m":
-        return _human36m(calibration, folder, told)
-    told.say(f"{folder}: a rig's recordings, calibrated by {calibration}")
+        return _human36m(calibration, folder, findings)
+    findings.note(f"{folder}: a rig's recordings, calibrated by {calibration}")
     try:
         rigs, recordings = raw.open_rig(
             calibration,
@@ -261,42 +282,42 @@ def _target(
             _part(Timing, values.get("rig", {})),
         )
     except ValueError as error:
-        told.problem(str(error))
+        findings.problem(str(error))
         return []
-    for found in rigs.values():
-        for note in found.notes:
-            told.say(note)
-        for doubt in found.doubts:
-            told.problem(doubt)
-        _say_cameras(found, told)
+    for calibrated in rigs.values():
+        for note in calibrated.notes:
+            findings.note(note)
+        for doubt in calibrated.doubts:
+            findings.problem(doubt)
+        _note_cameras(calibrated, findings)
     rows = []
     for recording in recordings:
-        _look_into_views(recording, most, told)
-        found = rigs[""] if "" in rigs else rigs[recording.name]
-        told.say(
-            f"{recording.name}: {len(recording.numbers)} moments, {recording.numbers[0]} to {recording.numbers[-1]}, in "
+        _check_views(recording, max_images, findings)
+        calibrated = rigs[""] if "" in rigs else rigs[recording.name]
+        findings.note(
+            f"{recording.name}: {len(recording.numbers)} frame groups, {recording.numbers[0]} to {recording.numbers[-1]}, in "
             f"{len(recording.views)} views"
         )
         for note in recording.notes:
-            told.say(note)
-        if told.problems:
-            continue  # what is shown needs whole pictures
+            findings.note(note)
+        if findings.problems:
+            continue  # the sheet needs whole images
         try:
-            rows += _recording(recording, found, detections, values, told)
+            rows += _recording(recording, calibrated, detections, values, findings)
         except ValueError as error:
-            told.problem(str(error))
+            findings.problem(str(error))
     if any(view.is_video for recording in recordings for view in recording.views):
-        told.say(f"videos are decoded by {videos.decoder()}")
+        findings.note(f"videos are decoded by {videos.decoder()}")
     return rows
 
 
-def _look_into_views(recording: Recording, most: int | None, told: Told) -> None:
-    """Decode pictures of folders, spread over the recording. Videos have been decoded to count their frames."""
+def _check_views(recording: Recording, max_images: int | None, findings: Findings) -> None:
+    """Decode images of folders, spread over the recording; videos are decoded when their frames are counted."""
     count = len(recording.numbers)
     some = (
         range(count)
-        if most is None
-        else np.unique(np.linspace(0, count - 1, most // len(recording.views) + 1).astype(int))
+        if max_images is None
+        else np.unique(np.linspace(0, count - 1, max_images // len(recording.views) + 1).astype(int))
     )
     numbers = recording.frame_numbers()
     files = [
@@ -306,7 +327,7 @@ def _look_into_views(recording: Recording, most: int | None, told: Told) -> None
         for at in some
     ]
 
-    def look(path: Path) -> str:
+    def decode_one(path: Path) -> str:
         try:
             images.read(path)
         except ValueError as error:
@@ -314,28 +335,30 @@ def _look_into_views(recording: Recording, most: int | None, told: Told) -> None
         return ""
 
     errors = [
-        error for error in tqdm(parallel.in_order(look, files), total=len(files), unit="picture", disable=None) if error
+        error
+        for error in tqdm(parallel.in_order(decode_one, files), total=len(files), unit="image", disable=None)
+        if error
     ]
     if files:
-        told.say(f"{recording.name}: {len(files):,} of {numbers.size:,} pictures were decoded")
+        findings.note(f"{recording.name}: {len(files):,} of {numbers.size:,} images were decoded")
     for error in errors[:5]:
-        told.problem(error)
+        findings.problem(error)
     if len(errors) > 5:
-        told.problem(f"and {len(errors) - 5} more pictures like these")
+        findings.problem(f"and {len(errors) - 5} more images like these")
 
 
-def _human36m(annotations: Path, place: Path, told: Told) -> list[np.ndarray]:
-    """Its records are checked against their own reprojection while they are read."""
-    told.say(f"{annotations}: Human3.6M, pictures in {place}")
+def _human36m(annotations: Path, place: Path, findings: Findings) -> list[np.ndarray]:
+    """Report on Human3.6M; its records are checked against their own reprojection while they are read."""
+    findings.note(f"{annotations}: Human3.6M, images in {place}")
     try:
         with layouts.open_takes(annotations, place, selection.TRAIN_SUBJECTS + selection.TEST_SUBJECTS) as (
             takes,
             notes,
         ):
             for sentence in (*notes, *selection.facts(takes)):
-                told.say(sentence)
+                findings.note(sentence)
     except ValueError as error:
-        told.problem(str(error))
+        findings.problem(str(error))
     return []
 
 
@@ -345,124 +368,140 @@ def _part(section: type[Section], values: dict[str, Any]) -> Section:
     return params_file.build(section, {key: value for key, value in values.items() if key in names}, "target.rig")
 
 
-def _say_cameras(found: Calibration, told: Told) -> None:
-    place, seen = convergence_point(found.cameras)
-    for camera in found.cameras:
+def _note_cameras(calibrated: Calibration, findings: Findings) -> None:
+    place, seen = convergence_point(calibrated.cameras)
+    for camera in calibrated.cameras:
         x, y, z = camera.centre / 1000
-        told.say(
+        findings.note(
             f"  {camera.name}: {camera.size[0]}x{camera.size[1]} px, at ({x:.2f}, {y:.2f}, {z:.2f}) m"
-            + (f", {np.linalg.norm(camera.centre - place) / 1000:.2f} m from what it looks at" if seen.any() else "")
+            + (
+                f", {np.linalg.norm(camera.centre - place) / 1000:.2f} m from the point that the cameras look at"
+                if seen.any()
+                else ""
+            )
         )
         if z < 0:
-            told.say(
+            findings.note(
                 f"  {camera.name} stands below the floor, z = 0: give target.volume_mm if boxes come from a volume"
             )
 
 
 def _recording(
-    recording: Recording, found: Calibration, detections: Path | None, values: dict[str, Any], told: Told
+    recording: Recording, calibrated: Calibration, detections: Path | None, values: dict[str, Any], findings: Findings
 ) -> list[np.ndarray]:
-    """Pictures of the first, middle and last moment in every view; who is seen there."""
+    """Return rows of the sheet: the first, middle and last frame group in every view."""
     count = len(recording.numbers)
     name = np.full(count, recording.name)
     keys = FrameKeys(name, np.array(recording.numbers), np.full(count, "train"), name)
     numbers = recording.frame_numbers() - int(values.get("detections_offset", 0))
     views = [view.camera.name for view in recording.views]
-    points, box, skeleton = None, None, None
+    person_keypoints, box, skeleton = None, None, None
     detections_format = values.get("detections_format", "none")
     if detections is not None and detections_format != "none":
         skeleton = get(str(detections_format).removeprefix("openpose_"))
-        points, scores = keypoints.read(detections, keys, numbers, views, skeleton)
-        points, box = _person(points, scores, recording, found, detections, told, skeleton=skeleton)
+        person_keypoints, scores = keypoints.read(detections, keys, numbers, views, skeleton)
+        person_keypoints, box = _person(
+            person_keypoints, scores, recording, calibrated, detections=detections, findings=findings, skeleton=skeleton
+        )
     elif detections is not None and (detections / "boxes.json").is_file():
         people, _ = boxes.read_coco(
             detections / "boxes.json", keys, views, float(values.get("min_box_score", 0)), numbers
         )
         box = people[:, :, 0]
-        told.say(f"{detections}: {np.isfinite(box[..., 0]).mean():.0%} of the views of a moment have a box")
+        findings.note(f"{detections}: {np.isfinite(box[..., 0]).mean():.0%} of the views have a box (all frames)")
     if box is not None and np.isfinite(box).any():
-        tall = check_person_height(box, found.cameras, detections or recording.views[0].path)
-        told.say(f"{detections}: by their boxes the person is {tall / 1000:.2f} m tall (median)")
-    rows, redder = [], []
+        tall = check_person_height(box, calibrated.cameras, detections or recording.views[0].path)
+        findings.note(f"{detections}: by their boxes the person is {tall / 1000:.2f} m tall (median)")
+    rows, red_minus_blue = [], []
     some = sorted({0, count // 2, count - 1})
     for at, decoders in zip(some, recording.decoders([recording.numbers[at] for at in some]), strict=True):
         tiles = []
         for view, decode in enumerate(decoders):
-            picture = decode()
-            undistortion = found.undistortions.get(views[view])
-            size = undistortion.lens.size if undistortion else found.cameras[view].size
-            affine, note = calibrated_from_image(picture, size, recording.views[view].path)
+            image = decode()
+            undistortion = calibrated.undistortions.get(views[view])
+            size = undistortion.lens.size if undistortion else calibrated.cameras[view].size
+            affine, note = calibrated_from_image(image, size, recording.views[view].path)
             if note and at == 0:
-                told.say(note)
-            whole = np.array([-0.5, -0.5, found.cameras[view].size[0] - 0.5, found.cameras[view].size[1] - 0.5])
-            shown = box[at, view] if box is not None and np.isfinite(box[at, view]).all() else whole
-            joints = points[at, view] if points is not None else np.full((1, 2), np.nan)
-            square = crops.square(shown, 0.3 if shown is not whole else 0.0)
-            to_tile = crops.crop_from_image(square, _TILE)
+                findings.note(note)
+            whole = np.array(
+                [-0.5, -0.5, calibrated.cameras[view].size[0] - 0.5, calibrated.cameras[view].size[1] - 0.5]
+            )
+            person_box = box[at, view] if box is not None and np.isfinite(box[at, view]).all() else whole
+            frame_keypoints = person_keypoints[at, view] if person_keypoints is not None else np.full((1, 2), np.nan)
+            square = crops.square(person_box, 0.3 if person_box is not whole else 0.0)
+            tile_from_image = crops.crop_from_image(square, _TILE)
             tile = (
-                undistortion.cut(picture, to_tile, affine, _TILE)
+                undistortion.cut(image, tile_from_image, affine, _TILE)
                 if undistortion
-                else crops.warp(picture, crops.compose(to_tile, affine), _TILE)
+                else crops.warp(image, crops.compose(tile_from_image, affine), _TILE)
             )
             tiles.append(
-                _drawn(
+                _draw(
                     tile,
-                    to_tile,
-                    joints,
+                    tile_from_image,
+                    frame_keypoints,
                     skeleton,
                     f"{views[view]} {recording.views[view].frame_number(recording.numbers[at])}",
                 )
             )
-            if points is not None and skeleton is not None:
-                own = crops.transform(crops.inverse(affine), joints)
-                redder.append(_redder(picture, own, skeleton))
+            if person_keypoints is not None and skeleton is not None:
+                own = crops.transform(crops.inverse(affine), frame_keypoints)
+                red_minus_blue.append(_red_minus_blue(image, own, skeleton))
         rows.append(np.hstack(tiles))
-    if redder:
-        _say_colours(np.concatenate(redder), told)
+    if red_minus_blue:
+        _check_colours(np.concatenate(red_minus_blue), findings)
     return rows
 
 
 def _person(
-    points: np.ndarray,
+    person_keypoints: np.ndarray,
     scores: np.ndarray,
     recording: Recording,
-    found: Calibration,
-    detections: Path,
-    told: Told,
+    calibrated: Calibration,
     *,
+    detections: Path,
+    findings: Findings,
     skeleton: Skeleton,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The person of interest: (frames, views, joints, 2) and (frames, views, 4) px; tells how well the views agree."""
+    """Return the person of interest's keypoints, (frames, views, joints, 2) px, and boxes, (frames, views, 4) px.
+
+    Reports how well the views agree.
+    """
     names = [view.camera.name for view in recording.views]
     for column, name in enumerate(names):
-        if name in found.undistortions:
-            points[:, column] = found.undistortions[name].undistorted_from_image(points[:, column])
-    person = associate(points, scores, found.cameras)
+        if name in calibrated.undistortions:
+            person_keypoints[:, column] = calibrated.undistortions[name].undistorted_from_image(
+                person_keypoints[:, column]
+            )
+    person = associate(person_keypoints, scores, calibrated.cameras)
     index = np.maximum(person, 0)[..., None, None, None]
-    chosen = np.take_along_axis(points, index, axis=2)[:, :, 0]
+    chosen = np.take_along_axis(person_keypoints, index, axis=2)[:, :, 0]
     chosen[person < 0] = np.nan
     seen = (person >= 0).mean(axis=0)
-    shares = ", ".join(f"{name} {share:.0%}" for name, share in zip(names, seen, strict=True))
-    told.say(f"{detections}: the same person is found in {shares} of the moments")
-    some = np.unique(np.linspace(0, len(points) - 1, 60).astype(int))
-    agrees = epipolar_agreement(points[some], scores[some], found.cameras)
-    told.say(f"{detections}: what the views see agrees at {agrees:.0%} with the calibration (100 %: to the pixel)")
-    if agrees < 0.2:
-        told.problem(f"{detections}: the views hardly agree: is it this rig's calibration, and are the views in step?")
-    surest, surest_scores = person_or_surest(points, scores, person)
+    percents = ", ".join(f"{name} {share:.0%}" for name, share in zip(names, seen, strict=True))
+    findings.note(f"{detections}: the same person is visible in {percents} of the frames")
+    some = np.unique(np.linspace(0, len(person_keypoints) - 1, 60).astype(int))
+    agreement = epipolar_agreement(person_keypoints[some], scores[some], calibrated.cameras)
+    findings.note(f"{detections}: the views agree at {agreement:.0%} with the calibration (100 %: to the pixel)")
+    if agreement < 0.2:
+        findings.problem(
+            f"{detections}: the views hardly agree: is it this rig's calibration, and are the views in step?"
+        )
+    surest, surest_scores = person_or_surest(person_keypoints, scores, person)
     observations = Observations(
         keypoints=surest,
         scores=surest_scores,
-        sequence=np.full(len(points), recording.name),
+        sequence=np.full(len(person_keypoints), recording.name),
         number=np.array(recording.numbers),
         skeleton=skeleton,
     )
-    estimate = estimate_frame_offsets(observations, found.cameras)
-    for sentence in estimate.sentences(found.cameras):
-        told.problem(f"{recording.name}: {sentence}")
+    estimate = estimate_frame_offsets(observations, calibrated.cameras)
+    for sentence in estimate.sentences(calibrated.cameras):
+        findings.problem(f"{recording.name}: {sentence}")
     if np.isfinite(estimate.epipolar_px) and not estimate.frames.any():
-        told.say(
-            f"{recording.name}: the views are in step; joints are {estimate.epipolar_px:.1f} px off each other's epipolar lines"
+        findings.note(
+            f"{recording.name}: the views are in step; keypoints are "
+            f"{estimate.epipolar_px:.1f} px from each other's epipolar lines"
         )
     return chosen, boxes.around(chosen)
 
@@ -470,26 +509,26 @@ def _person(
 # --- the sheet ------------------------------------------------------------------------------------------------------
 
 
-def _tile(picture: np.ndarray, box: np.ndarray, joints: np.ndarray, skeleton: Skeleton, title: str) -> np.ndarray:
-    to_tile = crops.crop_from_image(crops.square(box, 0.2), _TILE)
-    return _drawn(crops.warp(picture, to_tile, _TILE), to_tile, joints, skeleton, title)
+def _tile(image: np.ndarray, box: np.ndarray, keypoints: np.ndarray, skeleton: Skeleton, title: str) -> np.ndarray:
+    tile_from_image = crops.crop_from_image(crops.square(box, 0.2), _TILE)
+    return _draw(crops.warp(image, tile_from_image, _TILE), tile_from_image, keypoints, skeleton, title)
 
 
-def _drawn(
-    tile: np.ndarray, to_tile: np.ndarray, joints: np.ndarray, skeleton: Skeleton | None, title: str
+def _draw(
+    tile: np.ndarray, tile_from_image: np.ndarray, keypoints: np.ndarray, skeleton: Skeleton | None, title: str
 ) -> np.ndarray:
-    """The person's joints and limbs on their crop: left blue, right orange."""
+    """Return the crop with the person's keypoints and limbs: left blue, right orange."""
     tile = np.ascontiguousarray(tile)
     if skeleton is not None:
-        shown = crops.transform(to_tile, joints)
-        known = np.isfinite(shown).all(axis=-1) & (np.abs(shown) < 10 * _TILE).all(axis=-1)
+        in_tile = crops.transform(tile_from_image, keypoints)
+        visible = np.isfinite(in_tile).all(axis=-1) & (np.abs(in_tile) < 10 * _TILE).all(axis=-1)
         colours = [_SIDES.get(name.split("_")[0], (80, 200, 80)) for name in skeleton.joint_names]
         for parent, child in skeleton.limbs:
-            if known[parent] and known[child]:
-                ends = np.rint(shown[[parent, child]]).astype(int).tolist()
+            if visible[parent] and visible[child]:
+                ends = np.rint(in_tile[[parent, child]]).astype(int).tolist()
                 cv2.line(tile, ends[0], ends[1], colours[child], 2, cv2.LINE_AA)
-        for (x, y), colour, there in zip(shown, colours, known, strict=True):
-            if there:
+        for (x, y), colour, drawn in zip(in_tile, colours, visible, strict=True):
+            if drawn:
                 cv2.circle(tile, (round(float(x)), round(float(y))), 3, colour, -1, cv2.LINE_AA)
     text = title if len(title) <= 32 else f"...{title[-29:]}"
     cv2.putText(tile, text, (4, _TILE - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (0, 0, 0), 3, cv2.LINE_AA)
@@ -507,7 +546,7 @@ def _rows(tiles: Sequence[np.ndarray], across: int = 6) -> list[np.ndarray]:
 
 def _write_sheet(path: Path, rows: Sequence[np.ndarray]) -> None:
     if not rows:
-        raise ValueError(f"{path}: there is nothing to show")
+        raise ValueError(f"{path}: there is nothing to draw")
     rows = [rows[at] for at in np.unique(np.linspace(0, len(rows) - 1, _ROWS).astype(int))]
     width = max(row.shape[1] for row in rows)
     padded = [np.pad(row, [(0, 0), (0, width - row.shape[1]), (0, 0)], constant_values=255) for row in rows]

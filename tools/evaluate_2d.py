@@ -1,12 +1,12 @@
-"""Evaluate in 2D: any model on a prepared labelled set, by MPII's or COCO's own protocol, as the published tables have it.
+"""Evaluate in 2D: any model on a prepared labelled set, by MPII's or COCO's own protocol, as in the published tables.
 
-The model is a file of this project, or a public checkpoint that is known by its folder and name, or by `--zoo`; the latter sees
-its pictures, and its maps are read, as in its own code; a set prepared with a `source_cache.cache_size` beyond all boxes and a
-`source_cache.jpeg_quality` of 100 comes nearest to their pixels. Not a part of the pipeline's graph.
+The model is a file of this project, or a public checkpoint that its folder and name identify, or `--zoo`. A public checkpoint
+sees its images, and its heatmaps are read, as in its own code. A set prepared with a `source_cache.cache_size` beyond all boxes
+and a `source_cache.jpeg_quality` of 100 comes nearest to its pixels. This tool is not part of the pipeline's graph.
 
-MPII: PCKh by joint and both published means. COCO (`--annotations`, the set's person_keypoints json): the ten numbers of
+MPII: PCKh per joint and both published means. COCO (`--annotations`, the set's person_keypoints json): the ten numbers of
 pycocotools, on annotated or detected boxes, whichever the set was prepared with; with `--results` alone, only the file that
-COCO's server takes (test-dev2017). With `evaluate_2d.occlusion` a joint or a part of everybody is hidden first.
+COCO's server takes (test-dev2017). With `evaluate_2d.occlusion` a joint or a part of every person is hidden first.
 """
 
 import json
@@ -14,11 +14,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Gt, Unit
 
-from pipeline import cli, crops, nanstats, skeleton
+from pipeline import cli, crops, nanstats
+from pipeline import skeleton as skeletons
 from pipeline.files.atomic import replacing, write_json
 from pipeline.files.samples import Samples
 from pipeline.geometry.alignment import align
@@ -27,8 +29,11 @@ from pipeline.metrics import mpjpe, oks, pck
 from pipeline.models.checkpoints.zoo import load_model
 from pipeline.models.inference import predict, predict_coordinates
 from pipeline.runtime import Runtime, start_torch
+from pipeline.skeleton import Skeleton
 from pipeline.training import occlusion
 from pipeline.training.validation import InputFormat, predict_joints, predict_keypoints
+
+Measures = tuple[dict[str, float], list[str]]  # metrics by name, and tables in Markdown
 
 # The columns of the published tables.
 _MPII = {
@@ -55,68 +60,65 @@ _COCO = {
     "AR (L)": "ARl",
 }
 
-
-# Of networks that give depth, on sets that were measured in 3D; the first as published.
-_ONE_PICTURE = {
+# Of networks that give depth, on sets with joints measured in 3D; the first as published.
+_ONE_IMAGE = {
     "MPJPE": "mpjpe_one_picture_root_counted",
     "without root": "mpjpe_one_picture_root_left_out",
     "rigid": "mpjpe_one_picture_pa_noscale_root_counted",
     "PA-MPJPE": "mpjpe_one_picture_pa",
     "challenge": "mpjpe_one_picture_challenge",
 }
-_CHALLENGE_MM = 4502.881  # the mean total length of the limbs of the challenge's labels
+_CHALLENGE_MM = 4502.881  # the mean sum of limb lengths in the challenge's labels
 
 
-@dataclass(frozen=True)
-class Hidden:
-    """What nobody's picture shows, on purpose: the test of "Tilting at windmills", see training/occlusion.py.
+@dataclass(frozen=True, kw_only=True)
+class HiddenPart:
+    """Section `evaluate_2d.occlusion`: what is hidden in every image, the test of "Tilting at windmills" (training/occlusion.py).
 
     Attributes:
         how: "none", "blur" or "cutout".
         what: the name of a joint of the labelled set, or of a part: head, left_arm, hip, corpus, ...
         radius_px: of a joint's disc, px of the network's input.
         fill: of cutout.
-        swapped_axes: the published defect, by which joints far to the right or low down stay visible.
+        published_axis_bug: spare joints whose x exceeds the height or whose y exceeds the width, as the published code does.
     """
 
     how: Literal["none", "blur", "cutout"] = "none"
     what: str | None = None
-    radius_px: float = 6.0
+    radius_px: Annotated[float, Gt(0), Unit("px")] = 6.0
     fill: Literal["mean", "black"] = "black"
-    swapped_axes: bool = False
+    published_axis_bug: bool = False
 
     def __post_init__(self) -> None:
         if (self.how == "none") != (self.what is None):
             raise ValueError(
                 f"evaluate_2d.occlusion: expected both `how` and `what`, or neither, got {self.how} and {self.what}"
             )
-        if self.radius_px <= 0:
-            raise ValueError(f"evaluate_2d.occlusion.radius_px: expected more than 0 px, got {self.radius_px}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Evaluate2D:
     """Section `evaluate_2d` of params.yaml.
 
     Attributes:
         split: of the set.
-        flip_test: average with the mirrored picture's maps.
+        flip_test: average the heatmaps with those of the mirrored image.
         decode: how a peak becomes a position: "dark", "quarter" or "soft", see pipeline/heatmaps/decode.py.
-        least_joint_score: for COCO; joints below it have no say in a person's score.
-        suppression: for COCO; of people in one picture who are more alike than this, the best stays.
-        shift: move the mirrored maps of the flip test by a px; null: as it is published for the checkpoint.
-        by_joint: the measure of each joint alone, too; for COCO it takes as long as 17 evaluations.
+        min_joint_score: for COCO; a person's score is the mean over the joints that score more.
+        oks_nms_threshold: for COCO; of people in one image whose OKS exceeds it, the one with the best score stays.
+        shift_flipped: shift the mirrored image's heatmaps by one px; null: as published for the checkpoint.
+        by_joint: each joint's own metric, too; for COCO it takes as long as 17 evaluations.
         occlusion: what is hidden.
     """
 
     split: Literal["train", "valid"]
     flip_test: bool
     decode: Literal["dark", "quarter", "soft"]
-    least_joint_score: float
-    suppression: float
-    shift: bool | None = None
+    min_joint_score: float
+    oks_nms_threshold: float
+    shift_flipped: bool | None = None
     by_joint: bool = False
-    occlusion: Hidden = field(default_factory=Hidden)
+    occlusion: HiddenPart = field(default_factory=HiddenPart)
 
 
 def main(
@@ -130,140 +132,188 @@ def main(
     results: Path | None = None,
     zoo: str | None = None,
 ) -> None:
+    """Measure a model and write and print its metrics.
+
+    Args:
+        model: the network: a file of this project, or a public checkpoint.
+        source: a prepared labelled set, HDF5.
+        metrics: the JSON file to write.
+        annotations: COCO's person_keypoints json of the set; asks for COCO's metrics.
+        results: the COCO results to write, JSON.
+        zoo: the public checkpoint's folder and name, where its path does not have them.
+    """
     loaded = load_model(model, zoo)
     network, net = loaded.network, loaded.model
-    names = skeleton.get(network.skeleton)
+    skeleton = skeletons.get(network.skeleton)
     samples = Samples.read(source)
     rows = np.flatnonzero(samples.split == config.split)
     if len(rows) == 0:
-        raise ValueError(f"{source}: nobody in the split '{config.split}'")
+        raise ValueError(f"{source}: no person in the split '{config.split}'")
     for_coco = annotations is not None or results is not None
-    if for_coco and names.name != "coco_17":
-        raise ValueError(f"{model}: speaks of the joints {names.name}; COCO's evaluation needs coco_17")
-    if config.shift and net.outputs.coordinates:
-        raise ValueError(f"evaluate_2d.shift: moves heatmaps, and {network.name} gives coordinates")
+    if for_coco and skeleton.name != "coco_17":
+        raise ValueError(f"{model}: predicts the joints {skeleton.name}; COCO's evaluation needs coco_17")
+    if config.shift_flipped and net.outputs.coordinates:
+        raise ValueError(f"evaluate_2d.shift_flipped: shifts heatmaps, and {network.name} gives coordinates")
     hide = _hiding(config.occlusion, samples, rows, source)
     device = start_torch(runtime)
     net.to(device).eval()
-    flipped = names.flipped if config.flip_test else None
-    shift = loaded.shift if config.shift is None else config.shift
+    flipped = skeleton.flipped if config.flip_test else None
+    shift = loaded.shift if config.shift_flipped is None else config.shift_flipped
     input_format = InputFormat(size=network.image_size, stride=network.stride, published=loaded.published)
-    values: dict[str, float] = {}
-    tables, by_joint = [], {}
-    relative = net.outputs.relative
-    if net.outputs.depth and samples.space is not None:
-        places_of = partial(predict_coordinates, net, device=device, flipped=flipped)
-        lifted = predict_joints(places_of, samples, rows, input_format, skeleton=names, relative=relative, hide=hide)
-        values = _one_picture(lifted, samples.space.take(rows).joints, samples.skeleton)
-        tables.append(_table({title: values[name] for title, name in _ONE_PICTURE.items()}, 1))
-    in_picture = not (relative and values)  # else joints have no place in it, and nothing more can be measured
-    if in_picture:
-        maps_of = partial(predict, net, device=device, flipped=flipped, shift=shift)
-        points, scores = predict_keypoints(
-            maps_of, samples, rows, input_format, decode=DECODERS[config.decode], hide=hide
-        )
-    if for_coco:
-        seen = crops.fitted(samples.person_box[rows], network.image_size)
-        area = np.prod(seen[:, 2:] - seen[:, :2], axis=-1)
-        found = oks.coco_results(
-            np.array([_image_id(key, source) for key in samples.key[rows]]),
-            np.nan_to_num(points),
-            scores,
-            samples.score[rows],
-            area,
-            min_joint_score=config.least_joint_score,
-            threshold=config.suppression,
-        )
-        if results is not None:
-            with replacing(results) as scratch:
-                scratch.write_text(json.dumps(found) + "\n", encoding="utf-8")
-        if annotations is not None:
-            numbers = {name: 100 * value for name, value in oks.coco_ap(annotations, found).items()}
-            values |= {f"coco_{name}": value for name, value in numbers.items()}
-            tables.append(_table({title: numbers[name] for title, name in _COCO.items()}, 1))
-            if config.by_joint:
-                by_joint = {
-                    name: 100 * value for name, value in oks.coco_ap_by_joint(annotations, found, names).items()
-                }
-                values |= {f"coco_AP_{name}": value for name, value in by_joint.items()}
-                tables.append(_table(by_joint, 1))
-    if in_picture and np.isfinite(samples.head[rows]).any():
-        truth = skeleton.reorder(samples.keypoints[rows], names, samples.skeleton)
-        if {"head_top", "left_ankle", "right_ankle"} <= {*names.joint_names}:
-            table = pck.mpii_table(points, truth, samples.head[rows], names)
-            tables.append(_table({title: table[name] for title, name in _MPII.items()}, 3))
-        else:
-            table = {"pckh_50": pck.mpii_pckh(points, truth, samples.head[rows], names)[0]}
-            tables.append(_table({"PCKh@0.5": table["pckh_50"]}, 3))
-        if config.by_joint:
-            each = pck.mpii_pckh(points, truth, samples.head[rows], names)[1]
-            by_joint = {name: float(value) for name, value in zip(names.joint_names, each, strict=True)}
-            table |= {f"pckh_50_{name}": value for name, value in by_joint.items()}
-            tables.append(_table(by_joint, 3))
-        values |= {f"mpii_{name}": value for name, value in table.items()}
-    if not values and not for_coco:
+    measured: list[Measures] = []
+    relative, with_depth = net.outputs.relative, net.outputs.depth and samples.space is not None
+    if with_depth and samples.space is not None:
+        joints = predict_joints(
+            partial(predict_coordinates, net, device=device, flipped=flipped),
+            samples, rows, input_format, skeleton=skeleton, relative=relative, hide=hide,
+        )  # fmt: skip
+        measured.append(_depth_measures(joints, samples.space.take(rows).joints, samples.skeleton))
+    if not (with_depth and relative):  # else joints have no position in the image
+        keypoints, scores = predict_keypoints(
+            partial(predict, net, device=device, flipped=flipped, shift=shift),
+            samples, rows, input_format, decode=DECODERS[config.decode], hide=hide,
+        )  # fmt: skip
+        if for_coco:
+            found = _coco_results(
+                keypoints, scores, samples, rows, source=source, size=network.image_size, config=config
+            )
+            if results is not None:
+                with replacing(results) as scratch:
+                    scratch.write_text(json.dumps(found) + "\n", encoding="utf-8")
+            if annotations is not None:
+                measured.append(_coco_measures(annotations, found, skeleton, config.by_joint))
+        if np.isfinite(samples.head[rows]).any():
+            ground_truth = skeletons.reorder(samples.keypoints[rows], skeleton, samples.skeleton)
+            measured.append(_mpii_measures(keypoints, ground_truth, samples.head[rows], skeleton, config.by_joint))
+    if not measured and not for_coco:
         raise ValueError(f"{source}: has no head sizes for PCKh; for COCO's evaluation give --annotations")
+    values = {name: value for numbers, _ in measured for name, value in numbers.items()}
     write_json(metrics, {**values, "persons": len(rows)})
     print(f"{metrics}: {len(rows)} persons of {source}, split {config.split}, flip test {config.flip_test}")
     if config.occlusion.what is not None:
-        print(f"{config.occlusion.how} of everybody's {config.occlusion.what}")
-    print(*tables, sep="\n\n")
+        print(f"{config.occlusion.how} of every person's {config.occlusion.what}")
+    print(*(table for _, tables in measured for table in tables), sep="\n\n")
     if loaded.score is not None:
         print(f"published: {loaded.score}")
 
 
-def _one_picture(found: np.ndarray, truth: np.ndarray, names: skeleton.Skeleton) -> dict[str, float]:
-    """MPJPE of single pictures, mm, in the ways that are published.
+def _depth_measures(predicted: np.ndarray, ground_truth: np.ndarray, skeleton: Skeleton) -> Measures:
+    """Return MPJPE of single images, mm, in the ways that are published.
 
-    Roots together, whose zero counts (integral regression's "17j") or does not; the same after a rigid motion, roots together
-    again (its "17j_align", there fitted on the thorax as well); after a similarity (PA-MPJPE); and the ECCV'18 challenge's,
-    limbs scaled to the challenge's total length first, which needs no distance of the root.
+    The variants: roots aligned, where the root's zero counts (integral regression's "17j") or does not; the same after a rigid
+    motion, roots aligned again (its "17j_align", which there is fitted on the thorax as well); after a similarity (PA-MPJPE); and
+    the ECCV'18 challenge's, which first scales the limbs to the challenge's total length and needs no distance of the root.
 
     Args:
-        found, truth: (persons, joints, 3) mm in the camera's frame.
-        names: the set's joints.
+        predicted, ground_truth: (persons, joints, 3) mm in the camera's frame.
+        skeleton: of the set.
     """
-    root = names.root
-    distances = mpjpe.relative_distances(found, truth, root)
-    rigid = mpjpe.relative_distances(align(found, truth, scale=False), truth, root)
-    counted = [np.where(np.arange(len(names)) == root, 0.0, each) for each in (distances, rigid)]
-    known = np.isfinite(truth[:, root]).all(axis=-1)
-    challenge = mpjpe.challenge_distances(found, truth, root, names.parents, _CHALLENGE_MM)
-    values = {
-        "root_counted": counted[0][known],
+    root = skeleton.root
+    distances = mpjpe.relative_distances(predicted, ground_truth, root)
+    rigid = mpjpe.relative_distances(align(predicted, ground_truth, scale=False), ground_truth, root)
+    counted = [np.where(np.arange(len(skeleton)) == root, 0.0, each) for each in (distances, rigid)]
+    valid = np.isfinite(ground_truth[:, root]).all(axis=-1)
+    challenge = mpjpe.challenge_distances(predicted, ground_truth, root, skeleton.parents, _CHALLENGE_MM)
+    distances_mm = {
+        "root_counted": counted[0][valid],
         "root_left_out": distances,
-        "pa_noscale_root_counted": counted[1][known],
-        "pa": mpjpe.aligned_distances(found, truth),
+        "pa_noscale_root_counted": counted[1][valid],
+        "pa": mpjpe.aligned_distances(predicted, ground_truth),
         "challenge": challenge,
     }
-    return {f"mpjpe_one_picture_{name}": nanstats.mean(each) for name, each in values.items()}
+    values = {f"mpjpe_one_picture_{name}": nanstats.mean(each) for name, each in distances_mm.items()}
+    return values, [_table({title: values[name] for title, name in _ONE_IMAGE.items()}, 1)]
+
+
+def _coco_results(
+    keypoints: np.ndarray,
+    scores: np.ndarray,
+    samples: Samples,
+    rows: np.ndarray,
+    *,
+    source: Path,
+    size: tuple[int, int],
+    config: Evaluate2D,
+) -> list[dict[str, object]]:
+    """Return COCO results of the predicted keypoints, (rows, joints, 2) px; `size` is the network's input's, px."""
+    box = crops.fitted(samples.person_box[rows], size)
+    return oks.coco_results(
+        np.array([_image_id(key, source) for key in samples.key[rows]]),
+        np.nan_to_num(keypoints),
+        scores,
+        samples.score[rows],
+        np.prod(box[:, 2:] - box[:, :2], axis=-1),
+        min_joint_score=config.min_joint_score,
+        threshold=config.oks_nms_threshold,
+    )
+
+
+def _coco_measures(annotations: Path, results: list[dict[str, object]], skeleton: Skeleton, by_joint: bool) -> Measures:
+    """Return pycocotools' numbers, percent."""
+    numbers = {name: 100 * value for name, value in oks.coco_ap(annotations, results).items()}
+    values = {f"coco_{name}": value for name, value in numbers.items()}
+    tables = [_table({title: numbers[name] for title, name in _COCO.items()}, 1)]
+    if by_joint:
+        per_joint = {name: 100 * value for name, value in oks.coco_ap_by_joint(annotations, results, skeleton).items()}
+        values |= {f"coco_AP_{name}": value for name, value in per_joint.items()}
+        tables.append(_table(per_joint, 1))
+    return values, tables
+
+
+def _mpii_measures(
+    predicted: np.ndarray, ground_truth: np.ndarray, head_px: np.ndarray, skeleton: Skeleton, by_joint: bool
+) -> Measures:
+    """Return PCKh, percent: MPII's own table where the skeleton has its joints, else the mean over all joints.
+
+    Args:
+        predicted, ground_truth: (persons, joints, 2) px of the full image.
+        head_px: (persons,) sizes of the heads.
+        skeleton: of both.
+        by_joint: each joint's PCKh as well.
+    """
+    if {"head_top", "left_ankle", "right_ankle"} <= {*skeleton.joint_names}:
+        numbers = pck.mpii_table(predicted, ground_truth, head_px, skeleton)
+        tables = [_table({title: numbers[name] for title, name in _MPII.items()}, 3)]
+    else:
+        numbers = {"pckh_50": pck.mpii_pckh(predicted, ground_truth, head_px, skeleton)[0]}
+        tables = [_table({"PCKh@0.5": numbers["pckh_50"]}, 3)]
+    if by_joint:
+        each = pck.mpii_pckh(predicted, ground_truth, head_px, skeleton)[1]
+        per_joint = {name: float(value) for name, value in zip(skeleton.joint_names, each, strict=True)}
+        numbers |= {f"pckh_50_{name}": value for name, value in per_joint.items()}
+        tables.append(_table(per_joint, 3))
+    return {f"mpii_{name}": value for name, value in numbers.items()}, tables
 
 
 def _hiding(
-    hidden: Hidden, samples: Samples, rows: np.ndarray, source: Path
+    hidden: HiddenPart, samples: Samples, rows: np.ndarray, source: Path
 ) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
-    """What is done to a picture and its joints, (joints, 2) px of it, before the network sees it."""
-    names, what = samples.skeleton, hidden.what
+    """Return the function that hides the part in an image, given its keypoints, (joints, 2) px; None if nothing is hidden."""
+    skeleton, what = samples.skeleton, hidden.what
     if hidden.how == "none" or what is None:
         return None
-    if what not in names.joint_names and (what not in occlusion.PARTS or len(occlusion.part_joints(what, names)) < 2):
-        known = ", ".join((*names.joint_names, *occlusion.PARTS))
+    if what not in skeleton.joint_names and (
+        what not in occlusion.PARTS or len(occlusion.part_joints(what, skeleton)) < 2
+    ):
+        known = ", ".join((*skeleton.joint_names, *occlusion.PARTS))
         raise ValueError(f"evaluate_2d.occlusion.what: {source} has no '{what}'; there are {known}")
     if not np.isfinite(samples.keypoints[rows]).any():
         raise ValueError(
             f"evaluate_2d.occlusion: the persons of {source} are boxes without joints: nothing can be hidden"
         )
     how: Literal["blur", "cutout"] = "blur" if hidden.how == "blur" else "cutout"
-    settings = occlusion.Occlusion(radius_px=hidden.radius_px, fill=hidden.fill, published_axis_bug=hidden.swapped_axes)
+    settings = occlusion.Occlusion(
+        radius_px=hidden.radius_px, fill=hidden.fill, published_axis_bug=hidden.published_axis_bug
+    )
 
-    def hide(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
-        return occlusion.hide(picture, points, names, what, how=how, settings=settings)
+    def hide(image: np.ndarray, keypoints: np.ndarray) -> np.ndarray:
+        return occlusion.hide(image, keypoints, skeleton, what, how=how, settings=settings)
 
     return hide
 
 
 def _table(numbers: Mapping[str, float], digits: int) -> str:
-    """One row in Markdown, as the published tables are."""
+    """Return one row in Markdown, in the columns of the published tables."""
     cells = {title: f"{value:.{digits}f}" for title, value in numbers.items()}
     widths = [max(len(title), len(text)) for title, text in cells.items()]
     rows = [list(cells), ["-" * width for width in widths], list(cells.values())]
@@ -273,10 +323,10 @@ def _table(numbers: Mapping[str, float], digits: int) -> str:
 
 
 def _image_id(key: str, source: Path) -> int:
-    """The number in the name of a COCO picture: `val2017/000000000785.jpg#12` is 785."""
+    """Return the number in a COCO image's name: 785 of `val2017/000000000785.jpg#12`."""
     stem = Path(key.split("#")[0]).stem.split("_")[-1]  # COCO_val2014_000000000785 of older sets
     if not stem.isdigit():
-        raise ValueError(f"{source}: the picture of '{key}' is not called by a number, as COCO's are")
+        raise ValueError(f"{source}: the image of '{key}' has no number as its name, unlike COCO's")
     return int(stem)
 
 

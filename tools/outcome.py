@@ -1,12 +1,12 @@
-"""What a run of the pipeline brought, in a few lines: the first model against the last, and where to read more."""
+"""Outcome: print the first model's metrics against the last model's, the verdict, and the report's path."""
 
 import csv
 import json
 import sys
 from pathlib import Path
 
-# column of plots/rounds.csv, what it is, unit
-_SHOWN = (
+# column of plots/rounds.csv, name, unit
+_METRICS = (
     ("pckh_50", "PCKh@0.5", "%"),
     ("pckh_25", "PCKh@0.25", "%"),
     ("mpjpe_abs_mm", "MPJPE", "mm"),
@@ -17,26 +17,26 @@ _SHOWN = (
 
 
 def lines(table: Path, page: Path) -> list[str]:
-    """Sentences about the table's first and last row."""
+    """Return lines that compare the table's first and last row."""
     with table.open(encoding="utf-8", newline="") as file:
         first, *_, last = csv.DictReader(file)
-    said = [f"On the held-out frames, model {first['round']} -> model {last['round']}:"]
-    for key, name, unit in _SHOWN:
+    text = [f"On the held-out frames, model {first['round']} -> model {last['round']}:"]
+    for key, name, unit in _METRICS:
         if first.get(key) and last.get(key):
-            said.append(f"  {name:<28} {float(first[key]):7.1f} -> {float(last[key]):6.1f} {unit}")
-    return [*said, f"Report: {page.resolve()}"]
+            text.append(f"  {name:<28} {float(first[key]):7.1f} -> {float(last[key]):6.1f} {unit}")
+    return [*text, f"Report: {page.resolve()}"]
 
 
 def verdict(path: Path) -> str:
-    """What label-free evidence says, in a line."""
-    found = json.loads(path.read_text(encoding="utf-8"))
-    return f"Verdict without any label: {found['verdict'].replace('_', ' ')} {found['model']} in place of {found['against']}"
+    """Return the verdict of the label-free evidence in one line."""
+    judged = json.loads(path.read_text(encoding="utf-8"))
+    return f"Verdict without any label: {judged['verdict'].replace('_', ' ')} {judged['model']} in place of {judged['against']}"
 
 
 if __name__ == "__main__":
     try:
-        said = lines(Path("plots/rounds.csv"), Path("plots/report.html"))
-        print("", *said[:-1], verdict(Path("metrics/verdict.json")), said[-1], sep="\n")
+        text = lines(Path("plots/rounds.csv"), Path("plots/report.html"))
+        print("", *text[:-1], verdict(Path("metrics/verdict.json")), text[-1], sep="\n")
     except FileNotFoundError as error:
         sys.exit(f"error: {error.filename}: there is no such file; run `dvc repro` first")
     except ValueError:

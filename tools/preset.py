@@ -1,8 +1,8 @@
-"""A preset, a few lines in the form of params.yaml: print it as DVC's overrides, or write it into a params file.
+"""Preset: print a preset, which has the form of params.yaml, as DVC's overrides, or write it into a params file.
 
 dvc exp run $(python -m tools.preset presets/small.yaml)
 
-A preset may have variants, by name: python -m tools.preset presets/baseline_coco.yaml resnet101 384x288
+A preset may have named variants: python -m tools.preset presets/baseline_coco.yaml resnet101 384x288
 """
 
 import argparse
@@ -19,7 +19,7 @@ _OPEN = ("sources.", "mix.weights.", "rounds.", "pretrain.", "retrain.")
 
 
 def read(path: Path, variants: Sequence[str] = ()) -> dict[str, Any]:
-    """A preset's values, changed by some of its own `variants`, in this order.
+    """Return a preset's values, changed by some of its `variants` in their order.
 
     Raises:
         ValueError: not readable, or there is no such variant.
@@ -40,7 +40,7 @@ def _merged(values: Any, change: Any) -> Any:
 
 
 def overrides(preset: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """`section.key=value` for each leaf, as `dvc exp run -S` takes them."""
+    """Yield `section.key=value` for each leaf, as `dvc exp run -S` takes it."""
     for key, value in preset.items():
         if isinstance(value, Mapping):
             yield from overrides(value, f"{prefix}{key}.")
@@ -53,7 +53,7 @@ def apply(preset: Mapping[str, Any], values: Any, name: str = "") -> None:
     """Set a preset's values in those of a params file, in place.
 
     Raises:
-        ValueError: a key that the params file does not have, but for a set, a weight or a round more.
+        ValueError: a key that the params file does not have, unless it adds a set, a weight or a round.
     """
     for key, value in preset.items():
         if key not in values and not name.startswith(_OPEN):
@@ -65,7 +65,7 @@ def apply(preset: Mapping[str, Any], values: Any, name: str = "") -> None:
 
 
 def write(preset: Path, params_file: Path, variants: Sequence[str] = ()) -> None:
-    """Write a preset into a params file, whose comments stay."""
+    """Write a preset into a params file and keep its comments."""
     yaml = YAML()
     values = yaml.load(params_file)
     apply(read(preset, variants), values)
@@ -83,7 +83,7 @@ def _text(value: Any) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("preset", type=Path)
-    parser.add_argument("variants", nargs="*", help="of the preset's own, applied in this order")
+    parser.add_argument("variants", nargs="*", help="of the preset, applied in this order")
     parser.add_argument("--write", type=Path, metavar="PARAMS", help="instead of printing, change this params file")
     given = parser.parse_args()
     try:

@@ -1,10 +1,9 @@
-"""Does the pipeline give the same bytes again? Scratch clones of HEAD, run from nothing, compared.
+"""Reproduce check: run scratch clones of HEAD from nothing and compare their bytes.
 
 By default two clones at a small size (presets/small.yaml) must end with the same dvc.lock, which has a hash of every file
-that any stage reads or writes; the second one is killed and started again three times on its way. With --committed one
-clone runs as it is and is compared with what is committed: a stage that saw the same inputs must give the same outputs,
-unless it trains, and each number of metrics/summary.json must stay within a tolerance. Exit status 1 where that does not
-hold.
+that any stage reads or writes; the second one is killed and restarted three times. With --committed one
+clone runs as it is and is compared with the committed results: a stage with the same inputs must give the same outputs,
+unless it trains, and each number of metrics/summary.json must stay within a tolerance. The exit status is 1 otherwise.
 """
 
 import argparse
@@ -66,7 +65,11 @@ def _clone(folder: Path) -> Path:
 
 
 def _run(clone: Path, kill_after: Sequence[tuple[float, bool]] = ()) -> float:
-    """The whole pipeline from nothing, in silence unless it fails; before, so often killed as asked for. Its seconds."""
+    """Run the whole pipeline from nothing and return its seconds; its output is printed only if it fails.
+
+    Args:
+        kill_after: runs that are killed before the last one: after how many seconds, and whether with all child processes.
+    """
     for made in ("dvc.lock", "metrics", "plots"):
         subprocess.run(["git", "rm", "-rq", "--ignore-unmatch", made], cwd=clone, check=True)
     begin = time.monotonic()
@@ -108,7 +111,7 @@ def _files(stage: dict[str, Any], kind: str) -> dict[str, str]:
 
 
 def _differing(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
-    """Sentences about what two locks do not agree on; where it began comes first."""
+    """Return sentences about the differences of two locks; the stage where they began comes first."""
     lines = []
     for name in first | second:
         if name not in first or name not in second:
@@ -137,7 +140,7 @@ def _unlike(committed: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
 
 
 def _numbers(clone: Path) -> dict[str, float]:
-    """`rounds.<name>.<measure>` of the summary; the gains are differences of these."""
+    """Return `rounds.<name>.<metric>` of the summary; the gains are differences of these."""
     path = clone / "metrics" / "summary.json"
     rounds = json.loads(path.read_text(encoding="utf-8"))["rounds"] if path.exists() else {}
     return {f"{name}.{key}": value for name, scores in rounds.items() for key, value in scores.items()}

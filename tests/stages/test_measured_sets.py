@@ -127,7 +127,7 @@ def test_a_network_that_is_right_has_no_error(root, relative):
 
     found = predict_joints(network, samples, rows, InputFormat(size=(64, 64)), skeleton=names, relative=relative)
     np.testing.assert_allclose(found, samples.space.joints, atol=0.5)  # mm
-    measured = evaluate_2d._one_picture(found, samples.space.joints, samples.skeleton)
+    measured, _ = evaluate_2d._depth_measures(found, samples.space.joints, samples.skeleton)
     assert max(value for name, value in measured.items() if not name.endswith("challenge")) < 0.5
     limbs = np.array(samples.skeleton.limbs).T
     total = np.linalg.norm(np.subtract(*(samples.space.joints[:, ends] for ends in limbs)), axis=-1).sum(-1)[:, None]

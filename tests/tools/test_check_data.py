@@ -1,4 +1,4 @@
-"""Check data through its own command line: what is right is said, what is not is a problem and exit status 1."""
+"""Check data through its own command line: facts are printed, what is wrong is a problem and exit status 1."""
 
 import json
 import runpy
@@ -50,16 +50,16 @@ def rig_flags(raw: Raw) -> dict[str, object]:
 
 def test_a_good_rig_is_described_and_shown(raw, check):
     sheet = raw.root / "sheet.png"
-    code, told = check(**rig_flags(raw), sheet=sheet, detections_format="openpose_body_25b")
-    assert code == 0, told
-    assert "taken to be in mm" in told
-    assert "take: 12 moments, 0 to 11, in 4 views" in told
-    assert "48 of 48 pictures were decoded" in told
-    assert "the views are in step" in told
-    assert "nothing is wrong that could be seen" in told
-    picture = cv2.imread(str(sheet))
-    assert picture.shape == (3 * 220, 4 * 220, 3)  # px: the first, middle and last moment in four views
-    assert picture.std() > 10  # grey values
+    code, output = check(**rig_flags(raw), sheet=sheet, detections_format="openpose_body_25b")
+    assert code == 0, output
+    assert "taken to be in mm" in output
+    assert "take: 12 frame groups, 0 to 11, in 4 views" in output
+    assert "48 of 48 images were decoded" in output
+    assert "the views are in step" in output
+    assert "no problem was found" in output
+    image = cv2.imread(str(sheet))
+    assert image.shape == (3 * 220, 4 * 220, 3)  # px: the first, middle and last frame group in four views
+    assert image.std() > 10  # grey values
 
 
 def test_a_view_that_is_late(raw, check):
@@ -68,34 +68,34 @@ def test_a_view_that_is_late(raw, check):
     texts = [path.read_text() for path in files]
     for path, text in zip(files, texts[:2] + texts, strict=False):
         path.write_text(text)
-    code, told = check(**rig_flags(raw), detections_format="openpose_body_25b")
+    code, output = check(**rig_flags(raw), detections_format="openpose_body_25b")
     assert code == 1
-    assert "PROBLEM: take: Cam_03 seems to be 2 frames early" in told
+    assert "PROBLEM: take: Cam_03 seems to be 2 frames early" in output
 
 
 def test_swapped_colours(raw, check):
     for path in raw.views.rglob("*.png"):
-        picture = cv2.imread(str(path))
-        cv2.imwrite(str(path), picture[..., ::-1])
-    code, told = check(**rig_flags(raw), detections_format="openpose_body_25b")
+        image = cv2.imread(str(path))
+        cv2.imwrite(str(path), image[..., ::-1])
+    code, output = check(**rig_flags(raw), detections_format="openpose_body_25b")
     assert code == 1
-    assert "red and blue seem to be swapped: 0% of" in told
+    assert "red and blue seem to be swapped: 0% of" in output
 
 
-def test_damaged_pictures_of_a_view(raw, check):
+def test_damaged_images_of_a_view(raw, check):
     path = raw.views / "cam02/0003.png"
     path.write_bytes(path.read_bytes()[:-300])
-    code, told = check(**rig_flags(raw))
+    code, output = check(**rig_flags(raw))
     assert code == 1
-    assert "cam02/0003.png: the image is truncated" in told
+    assert "cam02/0003.png: the image is truncated" in output
 
 
 def test_a_calibration_that_is_none(raw, check):
     raw.calibration.write_text("matrix")
-    code, told = check(**rig_flags(raw))
+    code, output = check(**rig_flags(raw))
     assert code == 1
-    assert "not readable as TOML" in told
-    assert "Traceback" not in told
+    assert "not readable as TOML" in output
+    assert "Traceback" not in output
 
 
 def mpii(folder: Path, persons: int) -> None:
@@ -118,53 +118,53 @@ def mpii(folder: Path, persons: int) -> None:
 
 def test_a_labelled_set_beside_the_published_one(tmp_path, check):
     mpii(tmp_path / "people", 20)
-    code, told = check(source=tmp_path / "people", sheet=tmp_path / "sheet.png")
-    assert code == 0, told
-    assert "train: 20 persons in 20 pictures; the published split has 22,246" in told
-    assert "valid: 20 persons in 20 pictures; the published split has 2,958" in told
+    code, output = check(source=tmp_path / "people", sheet=tmp_path / "sheet.png")
+    assert code == 0, output
+    assert "train: 20 persons in 20 images; the published split has 22,246" in output
+    assert "valid: 20 persons in 20 images; the published split has 2,958" in output
     assert cv2.imread(str(tmp_path / "sheet.png")).shape == (660, 1320, 3)  # px: three rows of six
 
 
-def test_pictures_of_a_labelled_set_that_are_missing_or_damaged(tmp_path, check):
+def test_images_of_a_labelled_set_that_are_missing_or_damaged(tmp_path, check):
     mpii(tmp_path / "people", 4)
     (tmp_path / "people/images/train1.jpg").unlink()
     path = tmp_path / "people/images/valid2.jpg"
     path.write_bytes(path.read_bytes()[:200])
-    code, told = check(source=tmp_path / "people")
+    code, output = check(source=tmp_path / "people")
     assert code == 1
-    assert "PROBLEM: train: 1 of its pictures are not there" in told
-    assert "valid2.jpg: the image is truncated" in told
+    assert "PROBLEM: train: 1 of its images are absent" in output
+    assert "valid2.jpg: the image is truncated" in output
 
 
 def test_wrong_flags(tmp_path, check):
     mpii(tmp_path / "people", 2)
-    assert "expected a number or all, got 'some'" in check(source=tmp_path / "people", pictures="some")[1]
+    assert "expected a number or all, got 'some'" in check(source=tmp_path / "people", images="some")[1]
     assert "expected --target with --calibration" in check(target=tmp_path)[1]
     assert "expected the folder of a labelled set" in check(source=tmp_path / "nothing")[1]
 
 
-@pytest.mark.skipif(not COCO.is_dir(), reason="needs ../shared/data/coco, COCO's own pictures")
-def test_coco_s_own_pictures(tmp_path, check):
+@pytest.mark.skipif(not COCO.is_dir(), reason="needs ../shared/data/coco, COCO's own images")
+def test_coco_s_own_images(tmp_path, check):
     for split in ("train2017", "val2017"):
         (tmp_path / "coco/annotations").mkdir(parents=True, exist_ok=True)
         shutil.copy(COCO / "person_keypoints_cc.json", tmp_path / f"coco/annotations/person_keypoints_{split}.json")
         shutil.copytree(COCO / "images", tmp_path / "coco/images" / split)
-    code, told = check(source=tmp_path / "coco", sheet=tmp_path / "sheet.png")
-    assert code == 0, told
-    assert "44 persons in 17 pictures; the published split has 149,813" in told
-    assert "redder than blue, as skin is" in told
+    code, output = check(source=tmp_path / "coco", sheet=tmp_path / "sheet.png")
+    assert code == 0, output
+    assert "44 persons in 17 images; the published split has 149,813" in output
+    assert "redder than blue, as skin is" in output
 
 
 @pytest.mark.skipif(not RECORDING.is_dir(), reason="needs ../shared/data/recording, a real four-camera recording")
 def test_the_real_recording(tmp_path, check):
-    code, told = check(
+    code, output = check(
         target=RECORDING / "balancing/videos",
         calibration=RECORDING / "Calib.toml",
         detections=RECORDING / "balancing/openpose",
         detections_format="openpose_body_25b",
         sheet=tmp_path / "sheet.png",
     )
-    assert code == 0, told
-    assert "balancing: 100 moments, 0 to 99, in 4 views" in told
-    assert "the views are in step; joints are 9." in told
-    assert "as skin is" in told
+    assert code == 0, output
+    assert "balancing: 100 frame groups, 0 to 99, in 4 views" in output
+    assert "the views are in step; keypoints are 9." in output
+    assert "as skin is" in output

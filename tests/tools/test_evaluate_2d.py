@@ -1,4 +1,4 @@
-"""Ten labelled persons in five grey pictures; the network's joints are put in its mouth, 4 px off in one wrist."""
+"""Ten labelled persons in five grey images; the network is replaced by the ground truth, with an error of 4 px in one wrist."""
 
 import json
 
@@ -22,45 +22,45 @@ def world(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("POSE_DEVICE", "cpu")
 
-    seen: dict[str, np.ndarray] = {}
+    inputs: dict[str, np.ndarray] = {}
 
     def made(name, head):
-        names, rng = get(name), np.random.default_rng(3)
+        skeleton, rng = get(name), np.random.default_rng(3)
         values = params.read(ROOT / "params.yaml")["network"]
         values |= {"input_size": 64, "width": 8, "deconv_channels": 8, "skeleton": name}
         network = params.build(build.Network, values, "network")
         torch.manual_seed(0)
         build.save(tmp_path / "model.pt", network, build.build(network).state_dict())
-        joints = rng.uniform(8, 56, (PEOPLE, len(names), 2))
+        keypoints = rng.uniform(8, 56, (PEOPLE, len(skeleton), 2))
         samples.write(
             tmp_path / "people.h5",
-            skeleton=names,
+            skeleton=skeleton,
             key=np.array([f"val2017/{row // 2:012d}.jpg#{row}" for row in range(PEOPLE)]),
             split=np.array(["valid"] * PEOPLE),
-            keypoints=joints,
-            visible=np.ones((PEOPLE, len(names)), dtype=bool),
+            keypoints=keypoints,
+            visible=np.ones((PEOPLE, len(skeleton)), dtype=bool),
             box=np.tile([-0.5, -0.5, 63.5, 63.5], (PEOPLE, 1)),
             head=np.full(PEOPLE, head),
             crop_from_image=np.tile(np.eye(3)[:2], (PEOPLE, 1, 1)),
             jpegs=(images.encode(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)) for _ in range(PEOPLE)),
         )
-        found = joints.copy()
-        found[0, names.index("left_wrist"), 0] += 4
+        predicted = keypoints.copy()
+        predicted[0, skeleton.index("left_wrist"), 0] += 4
 
-        def put_in_its_mouth(maps_of, samples, rows, size, decode, stride, published, hide):
+        def predict_keypoints(predict, samples, rows, input_format, *, decode, hide):
             if hide is not None:
-                seen["before"] = samples.image(0)
-                seen["after"] = hide(seen["before"], samples.keypoints[0])
-            return found, np.full(found.shape[:2], 0.9)
+                inputs["before"] = samples.image(0)
+                inputs["after"] = hide(inputs["before"], samples.keypoints[0])
+            return predicted, np.full(predicted.shape[:2], 0.9)
 
-        monkeypatch.setattr(evaluate_2d, "detect", put_in_its_mouth)
-        return names, joints, seen
+        monkeypatch.setattr(evaluate_2d, "predict_keypoints", predict_keypoints)
+        return skeleton, keypoints, inputs
 
     return made
 
 
 def run(tmp_path, *more, **changes):
-    flags = ["--model", "model.pt", "--source", "people.h5", "--metrics", "found.json", *more]
+    flags = ["--model", "model.pt", "--source", "people.h5", "--metrics", "metrics.json", *more]
     values = params.read(ROOT / "params.yaml")
     values["evaluate_2d"].update(changes)
     YAML().dump(values, tmp_path / "params.yaml")
@@ -70,20 +70,20 @@ def run(tmp_path, *more, **changes):
         name="evaluate_2d",
         argv=flags,
     )
-    return json.loads((tmp_path / "found.json").read_text())
+    return json.loads((tmp_path / "metrics.json").read_text())
 
 
 def test_a_joint_is_hidden_and_each_joint_has_its_measure(world, tmp_path, capsys):
-    names, joints, seen = world("mpii_16", 6.0)
+    skeleton, keypoints, inputs = world("mpii_16", 6.0)
     occlusion = {"how": "cutout", "what": "left_wrist"}
-    found = run(tmp_path, by_joint=True, occlusion=occlusion)
-    assert found["mpii_pckh_50_left_wrist"] == 90
-    assert found["mpii_pckh_50_right_knee"] == 100
-    x, y = joints[0, names.index("left_wrist")].astype(int)
-    changed = (seen["before"] != seen["after"]).any(-1)
-    assert changed[y, x] and not seen["after"][changed].any()
+    values = run(tmp_path, by_joint=True, occlusion=occlusion)
+    assert values["mpii_pckh_50_left_wrist"] == 90
+    assert values["mpii_pckh_50_right_knee"] == 100
+    x, y = keypoints[0, skeleton.index("left_wrist")].astype(int)
+    changed = (inputs["before"] != inputs["after"]).any(-1)
+    assert changed[y, x] and not inputs["after"][changed].any()
     assert 90 < changed.sum() < 130  # a disc of 6 px, maybe cut at the border
-    assert "cutout of everybody's left_wrist" in capsys.readouterr().out
+    assert "cutout of every person's left_wrist" in capsys.readouterr().out
     for wrong, sentence in (
         ({"how": "blur", "what": "tail"}, "has no 'tail'"),
         ({"how": "blur", "what": None}, "expected both"),
@@ -95,12 +95,12 @@ def test_a_joint_is_hidden_and_each_joint_has_its_measure(world, tmp_path, capsy
 
 def test_mpiis_table(world, tmp_path, capsys):
     world("mpii_16", 6.0)
-    found = run(tmp_path)
-    assert found["mpii_wrist"] == 95
+    values = run(tmp_path)
+    assert values["mpii_wrist"] == 95
     titles = capsys.readouterr().out.splitlines()[1].replace(" ", "")
     assert titles == "|Head|Shoulder|Elbow|Wrist|Hip|Knee|Ankle|Mean|Mean@0.1|"
-    assert found["mpii_pckh_50"] == pytest.approx(100 * 139 / 140, abs=1e-4)
-    assert "coco_AP" not in found
+    assert values["mpii_pckh_50"] == pytest.approx(100 * 139 / 140, abs=1e-4)
+    assert "coco_AP" not in values
 
 
 def test_joints_that_are_not_mpiis_have_one_mean(world, tmp_path, capsys):
@@ -110,7 +110,7 @@ def test_joints_that_are_not_mpiis_have_one_mean(world, tmp_path, capsys):
 
 
 def test_cocos_ten_numbers(world, tmp_path):
-    names, joints, _ = world("coco_17", np.nan)
+    skeleton, keypoints, _ = world("coco_17", np.nan)
     people = [
         {
             "id": row + 1,
@@ -119,17 +119,17 @@ def test_cocos_ten_numbers(world, tmp_path):
             "iscrowd": 0,
             "area": 64.0**2,
             "bbox": [0, 0, 64, 64],
-            "num_keypoints": len(names),
-            "keypoints": np.concatenate([joints[row], np.full((len(names), 1), 2)], axis=1).ravel().tolist(),
+            "num_keypoints": len(skeleton),
+            "keypoints": np.concatenate([keypoints[row], np.full((len(skeleton), 1), 2)], axis=1).ravel().tolist(),
         }
         for row in range(PEOPLE)
     ]
     images = [{"id": number, "file_name": f"{number:012d}.jpg", "width": 64, "height": 64} for number in range(5)]
     content = {"images": images, "annotations": people, "categories": [{"id": 1, "name": "person"}]}
     (tmp_path / "person_keypoints.json").write_text(json.dumps(content))
-    found = run(tmp_path, "--annotations", "person_keypoints.json", "--results", "results.json")
-    assert found["coco_AP50"] == pytest.approx(100)
-    assert 95 < found["coco_AP"] <= 100
+    values = run(tmp_path, "--annotations", "person_keypoints.json", "--results", "results.json")
+    assert values["coco_AP50"] == pytest.approx(100)
+    assert 95 < values["coco_AP"] <= 100
     alone = run(tmp_path, "--annotations", "person_keypoints.json", by_joint=True)
     assert alone["coco_AP_nose"] == pytest.approx(100)
     assert alone["coco_AP_left_wrist"] < 100
@@ -138,7 +138,7 @@ def test_cocos_ten_numbers(world, tmp_path):
     assert len(json.loads((tmp_path / "results.json").read_text())) == PEOPLE
 
 
-def test_what_cannot_be_scored_is_said(world, tmp_path, capsys):
+def test_what_cannot_be_scored_gets_one_sentence(world, tmp_path, capsys):
     world("coco_17", np.nan)
     with pytest.raises(SystemExit):
         run(tmp_path)

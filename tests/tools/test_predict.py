@@ -1,4 +1,4 @@
-"""A small network that nobody has taught, on three grey pictures."""
+"""An untrained small network on three grey images."""
 
 import json
 
@@ -26,30 +26,30 @@ def folder(tmp_path, monkeypatch):
     network = params.build(build.Network, values, "network")
     torch.manual_seed(0)
     build.save(tmp_path / "model.pt", network, build.build(network).state_dict())
-    (tmp_path / "pictures").mkdir()
+    (tmp_path / "images").mkdir()
     rng = np.random.default_rng(0)
     for name in ("000000000785.png", "b.png", "c.png"):
-        cv2.imwrite(str(tmp_path / "pictures" / name), rng.integers(0, 255, (90, 120, 3), dtype=np.uint8))
+        cv2.imwrite(str(tmp_path / "images" / name), rng.integers(0, 255, (90, 120, 3), dtype=np.uint8))
     return tmp_path
 
 
-def run(folder, *more, pictures="pictures"):
-    flags = ["--model", "model.pt", "--pictures", str(pictures), "--out", "found.json", *more]
+def run(folder, *more, images="images"):
+    flags = ["--model", "model.pt", "--images", str(images), "--out", "keypoints.json", *more]
     cli.run(predict.main, argv=[*flags, "--params", str(ROOT / "params.yaml")])
-    return json.loads((folder / "found.json").read_text())
+    return json.loads((folder / "keypoints.json").read_text())
 
 
-def test_every_picture_has_one_person_when_no_boxes_are_given(folder):
-    found = run(folder, "--table", "found.csv", "--overlays", "drawn")
-    assert [result["image_id"] for result in found] == [785, "b.png", "c.png"]
-    assert all(len(result["keypoints"]) == 3 * 16 for result in found)
-    lines = (folder / "found.csv").read_text().splitlines()
-    assert lines[0] == "picture,person,joint,x,y,score"
+def test_every_image_has_one_person_when_no_boxes_are_given(folder):
+    results = run(folder, "--table", "keypoints.csv", "--overlays", "overlays")
+    assert [result["image_id"] for result in results] == [785, "b.png", "c.png"]
+    assert all(len(result["keypoints"]) == 3 * 16 for result in results)
+    lines = (folder / "keypoints.csv").read_text().splitlines()
+    assert lines[0] == "image,person,joint,x,y,score"
     assert len(lines) == 1 + 3 * 16
-    assert sorted(path.name for path in (folder / "drawn").iterdir()) == ["000000000785.jpg", "b.jpg", "c.jpg"]
+    assert sorted(path.name for path in (folder / "overlays").iterdir()) == ["000000000785.jpg", "b.jpg", "c.jpg"]
 
 
-def test_a_public_checkpoint_is_known_by_its_place_or_by_what_is_said_of_it(folder, monkeypatch, capsys):
+def test_a_public_checkpoint_is_identified_by_its_path_or_by_zoo(folder, monkeypatch, capsys):
     values = params.read(ROOT / "params.yaml")["network"]
     values |= {"input_size": 64, "input_height": 96, "width": 8, "deconv_channels": 8, "skeleton": "coco_17"}
     network = params.build(build.Network, values | {"preprocessing": "imagenet_rgb"}, "network")
@@ -75,23 +75,23 @@ def test_a_public_checkpoint_is_known_by_its_place_or_by_what_is_said_of_it(fold
         assert sentence in capsys.readouterr().err
 
 
-def test_boxes_say_who_is_where_and_weak_ones_are_left_out(folder):
+def test_boxes_are_used_and_weak_ones_are_left_out(folder):
     entries = [
         {"image_id": 785, "bbox": [10, 10, 30, 40], "score": 0.9},
         {"image_id": 785, "bbox": [60, 20, 40, 50], "score": 0.8},
         {"image_id": "b.png", "bbox": [5, 5, 50, 50], "score": 0.1},
     ]
     (folder / "boxes.json").write_text(json.dumps(entries))
-    found = run(folder, "--boxes", "boxes.json", "--table", "found.csv")
-    assert [result["image_id"] for result in found] == [785, 785]
+    results = run(folder, "--boxes", "boxes.json", "--table", "keypoints.csv")
+    assert [result["image_id"] for result in results] == [785, 785]
     margin = 1 + params.read(ROOT / "params.yaml")["predict"]["box_margin"]
-    np.testing.assert_allclose(found[0]["bbox"], [25 - 20 * margin, 30 - 20 * margin, 40 * margin, 40 * margin])
-    people = {line.split(",")[1] for line in (folder / "found.csv").read_text().splitlines()[1:]}
+    np.testing.assert_allclose(results[0]["bbox"], [25 - 20 * margin, 30 - 20 * margin, 40 * margin, 40 * margin])
+    people = {line.split(",")[1] for line in (folder / "keypoints.csv").read_text().splitlines()[1:]}
     assert people == {"0", "1"}
-    for result in found:
+    for result in results:
         x, y, width, _ = result["bbox"]
-        points = np.array(result["keypoints"]).reshape(-1, 3)
-        assert ((points[:, 0] > x - 2) & (points[:, 0] < x + width + 2) & (points[:, 1] > y - 2)).all()
+        keypoints = np.array(result["keypoints"]).reshape(-1, 3)
+        assert ((keypoints[:, 0] > x - 2) & (keypoints[:, 0] < x + width + 2) & (keypoints[:, 1] > y - 2)).all()
 
 
 def test_a_video_is_read_frame_by_frame(folder):
@@ -99,7 +99,7 @@ def test_a_video_is_read_frame_by_frame(folder):
     for _ in range(4):
         writer.write(np.full((48, 64, 3), 90, dtype=np.uint8))
     writer.release()
-    assert [result["image_id"] for result in run(folder, pictures="clip.avi")] == [0, 1, 2, 3]
+    assert [result["image_id"] for result in run(folder, images="clip.avi")] == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_video_is_read_frame_by_frame(folder):
         ("{}", "expected a list"),
         ('[{"image_id": 1}]', "entry 0 has no box"),
         ('[{"image_id": 1, "bbox": [1, 2, 0, 4], "score": 1}]', "without area"),
-        ('[{"image_id": 1, "bbox": [1, 2, 3, 4], "score": 1}]', "has no box for any picture"),
+        ('[{"image_id": 1, "bbox": [1, 2, 3, 4], "score": 1}]', "has no box for any image"),
     ],
 )
 def test_bad_boxes_get_one_sentence_and_no_output(folder, capsys, text, sentence):
@@ -117,4 +117,4 @@ def test_bad_boxes_get_one_sentence_and_no_output(folder, capsys, text, sentence
     with pytest.raises(SystemExit):
         run(folder, "--boxes", "boxes.json")
     assert sentence in capsys.readouterr().err
-    assert not (folder / "found.json").exists()
+    assert not (folder / "keypoints.json").exists()
