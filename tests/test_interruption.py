@@ -14,6 +14,8 @@ from pipeline.files import images, samples
 from pipeline.skeleton import get
 from tests.pipeline_graph import ROOT, read
 
+pytestmark = pytest.mark.slow  # networks are trained
+
 ROWS = 12
 
 

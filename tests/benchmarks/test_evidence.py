@@ -16,6 +16,7 @@ def test_silence_is_neither_right_nor_wrong_where_there_was_something_to_say() -
     assert share_wrong(rows) == 25
 
 
+@pytest.mark.slow
 def test_a_shift_of_the_whole_body_changes_the_truth_and_no_figure() -> None:
     world = scene(200, 4, test=24)
     (_, right), (_, shifted) = (examine(world, *detect(world, Mistakes(whole_mm=mm), 0)) for mm in (0.0, 150.0))

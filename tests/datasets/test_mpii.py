@@ -251,6 +251,7 @@ def test_whatever_a_file_holds_it_is_a_sentence(folder, content):
 
 
 @quick
+@pytest.mark.slow
 @given(place=st.integers(0, 10**6), value=st.integers(0, 255), length=st.floats(0, 1))
 def test_whatever_byte_of_a_mat_changed_nothing_breaks(official, place, value, length):
     path = official / "mpii_human_pose_v1_u12_1.mat"

@@ -46,6 +46,7 @@ def written(tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 def test_two_workers_write_the_same_bytes_as_one(written, tmp_path):
     main(people=tmp_path / "people", rig=tmp_path / "rig", truth=tmp_path / "truth", config=CONFIG, workers=2)
     assert digests(tmp_path) == digests(written)

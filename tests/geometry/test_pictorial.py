@@ -70,6 +70,7 @@ def test_statuses_are_those_of_the_poses_file():
     assert ours == [JointStatus.KNOWN, JointStatus.NO_ROOT, JointStatus.NO_SUPPORT]
 
 
+@pytest.mark.slow
 def test_perfect_rounded_maps_of_64_px_give_15_mm_by_rays_and_20_mm_by_bodies():
     joints, cameras = people(), camera_ring(4)
     maps, map_from_image = seen_by(cameras, joints, rounded=True)
@@ -208,6 +209,7 @@ WORLDS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["published", "robust"])
 def test_the_bodies_are_those_of_the_plain_search_for_any_skeleton_views_and_maps(variant):
     rng = np.random.default_rng(11)
@@ -226,6 +228,7 @@ def test_the_bodies_are_those_of_the_plain_search_for_any_skeleton_views_and_map
     assert np.mean(np.array(off) < 1e-6) >= 0.999  # mm
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bins", "refine_bins", "steps", "tolerance"),
     [(5, 3, 2, 60.0), (7, 2, 0, 100.0), (6, 2, 4, 20.0), (9, 2, 3, 150.0)],

@@ -97,6 +97,7 @@ def test_a_mirrored_person_in_a_consistent_world(four: tuple[Observations, Rig])
     assert problems(checked(changed, rig)) == [("mirrored", "")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["one", "all"])
 @pytest.mark.parametrize(
     ("kind", "change"),
@@ -120,6 +121,7 @@ def test_other_images_than_calibrated(
     assert problems(checked(changed, rig)) == [(kind, rig[2].name if which == "one" else "")]
 
 
+@pytest.mark.slow
 def test_transposed_rotations(four: tuple[Observations, Rig]) -> None:
     observations, rig = four
     assert problems(checked(observations, tuple(transposed(camera) for camera in rig))) == [("transposed", "")]
@@ -127,6 +129,7 @@ def test_transposed_rotations(four: tuple[Observations, Rig]) -> None:
     assert problems(checked(observations, one)) == [("transposed", rig[1].name)]
 
 
+@pytest.mark.slow
 def test_cameras_that_changed_places(four: tuple[Observations, Rig]) -> None:
     observations, rig = four
     report = checked(exchanged(observations, 0, 1), rig)
@@ -134,6 +137,7 @@ def test_cameras_that_changed_places(four: tuple[Observations, Rig]) -> None:
     assert rig[1].name in report.findings[0].sentence
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cameras", [3, 4])
 @pytest.mark.parametrize("frames", [2, -5, 9])
 def test_a_view_out_of_step(cameras: int, frames: int) -> None:
@@ -144,12 +148,14 @@ def test_a_view_out_of_step(cameras: int, frames: int) -> None:
     assert f"{rig[1].name}: {frames:+d}" in report.findings[0].sentence
 
 
+@pytest.mark.slow
 def test_two_views_out_of_step(four: tuple[Observations, Rig]) -> None:
     observations, rig = four
     report = checked(late(late(observations, 1, 4), 3, -6), rig)
     assert {(each.camera, each.figures["frames"]) for each in report.findings} == {(rig[1].name, 4), (rig[3].name, -6)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cameras", "degrees"), [(3, 4.0), (4, 1.5), (4, 6.0), (6, 2.0)])
 def test_a_camera_that_has_moved(cameras: int, degrees: float) -> None:
     observations, rig = good(cameras)
@@ -160,6 +166,7 @@ def test_a_camera_that_has_moved(cameras: int, degrees: float) -> None:
     assert worst == rig[1].name or cameras == 3
 
 
+@pytest.mark.slow
 def test_a_camera_that_was_zoomed(four: tuple[Observations, Rig]) -> None:
     observations, rig = four
     report = checked(observations, zoomed(rig, 1, 0.8))
@@ -178,6 +185,7 @@ def test_a_camera_pushed_during_the_recording(four: tuple[Observations, Rig]) ->
     assert report.findings[0].figures["jump_px"] == pytest.approx(27, abs=5)
 
 
+@pytest.mark.slow
 def test_lenses_that_cannot_be(four: tuple[Observations, Rig]) -> None:
     observations, rig = four
     assert ("lens", rig[0].name) in problems(
@@ -200,6 +208,7 @@ def test_a_loose_calibration_is_a_doubt(four: tuple[Observations, Rig]) -> None:
     assert {finding.kind for finding in report.findings} <= {"loose"}
 
 
+@pytest.mark.slow
 def test_another_rig_altogether(four: tuple[Observations, Rig]) -> None:
     report = checked(four[0], good(4, 77)[1])
     assert "disagreement" in {finding.kind for finding in report.findings} or len(problems(report)) >= 2

@@ -26,6 +26,8 @@ from stages import export_heatmaps, pretrain, retrain, rpsm, triangulate
 from tests import tiny_world
 from tests.pipeline_graph import ROOT, read
 
+pytestmark = pytest.mark.slow  # networks are trained
+
 ROWS = 10
 
 

@@ -19,6 +19,8 @@ from tests.pipeline_graph import read
 from tests.training.strengths import NONE
 from tools import evaluate_2d
 
+pytestmark = pytest.mark.slow  # networks are trained
+
 CHOICE = {"train_subjects": [1], "test_subjects": [9], "train_every": 2, "test_every": 5, "damaged": "included"}
 
 

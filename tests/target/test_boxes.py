@@ -136,6 +136,7 @@ JUNK = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(key=st.sampled_from(["bbox", "image_id", "score", "all"]), value=JUNK)
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_junk_in_a_file_of_boxes_gives_a_sentence(tmp_path, key, value):
