@@ -1,7 +1,7 @@
 """Heatmaps: drawing, decoding, what a file costs and loses on maps of a trained network (benchmarks/geometry.py).
 
-The trained network is the study's or the pipeline's, whichever is at hand. Its maps are read from the pictures again, in
-full, at 32 px; maps of 64 px are these enlarged (bicubic), with peaks as wide in the picture. Nothing is trained here.
+The trained network is the study's or the pipeline's, whichever is at hand. Its maps are read from the images again, in
+full, at 32 px; maps of 64 px are these enlarged (bicubic), with peaks as wide in the image. Nothing is trained here.
 """
 
 import math

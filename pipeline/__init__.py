@@ -3,12 +3,11 @@
 Conventions, everywhere in this package (readers convert at the door):
 
 - world: mm, z up. Camera: mm, x right, y down, z forward, `x_camera = R (x_world - centre)`.
-- image: px of the full picture, (0, 0) is the centre of the top-left pixel. Pixels of a picture are *distorted* pixels
+- image: px of the full image, (0, 0) is the centre of the top-left pixel. Pixels of an image are *distorted* pixels
   unless a name says undistorted. map: px of a heatmap, same rule.
 - axes of arrays come in the order (frames, views, joints, coordinates).
-- score in [0, 1]. NaN = not seen, not known; it travels to the end and is never replaced by a guess.
+- score in [0, 1]. NaN = not detected or unknown; it stays NaN to the end and is never replaced by a guess.
 - matrices are named target_from_source, so that neighbours cancel: `image_from_camera @ camera_from_world`.
 
-This file imports nothing, on purpose: DVC does not follow imports, and whatever stood here would be a dependency of
-every stage.
+This file imports nothing, on purpose: any import here would be a dependency of every stage.
 """

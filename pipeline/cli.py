@@ -1,4 +1,4 @@
-"""A stage's command line: one `--flag` a path of its `main`, params from their file, one sentence for each mistake."""
+"""A stage's command line: one `--flag` per path of its `main`, params from their file, one sentence per mistake."""
 
 import argparse
 import dataclasses
@@ -25,7 +25,7 @@ def run(
     name: str | None = None,
     argv: Sequence[str] | None = None,
 ) -> None:
-    """Call a stage's `main` with what the command line says, when no other process does so with the same flags here.
+    """Call a stage's `main` with the flags and params, while no other process runs it with the same flags here.
 
     A parameter of `main` that is annotated `Path` or `str` is a flag that must be given (`views_folder` is
     `--views-folder`), unless it has a default; `Path | None` or `str | None` one that may be left out. A parameter
@@ -86,7 +86,7 @@ def run(
 
 
 def _alone(main: Callable[..., None], arguments: Sequence[str]) -> AbstractContextManager[object]:
-    """A lock on a stage's outputs: a killed `dvc` leaves its stage running, and that one would write the same files."""
+    """Return a lock on a stage's outputs: a killed `dvc` leaves its stage running, which would write the same files."""
     if os.environ.get("RANK", "0") != "0":  # the first of torchrun's processes holds it for all
         return nullcontext()
     what = [os.getcwd(), main.__globals__.get("__file__", ""), main.__qualname__, *arguments]
@@ -96,14 +96,14 @@ def _alone(main: Callable[..., None], arguments: Sequence[str]) -> AbstractConte
 
 
 def _sentence(error: ValueError | OSError) -> str:
-    """One line. An OSError's text begins with a number; what matters is the file and what is wrong with it."""
+    """Return an error as one line: for an OSError the file and the message, without the error number."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
     return " ".join(str(error).split())
 
 
 def _unpack(hint: Any) -> tuple[Any, bool]:
-    """`Path | None` -> (Path, True); `Path` -> (Path, False)."""
+    """Return the type, and whether None is allowed: (Path, True) for `Path | None`."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         choices = [choice for choice in typing.get_args(hint) if choice is not type(None)]
         return choices[0] if len(choices) == 1 else hint, True

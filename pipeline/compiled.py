@@ -1,8 +1,8 @@
-"""`njit`, Numba's compiler, without what these loops never call: a stage of geometry is to start in under a second.
+"""`njit`, Numba's compiler, without unused parts of Numba, so that a geometry stage starts in under a second.
 
 Of the 0.65 s that Numba takes to be ready, 0.2 s are for SciPy's linear algebra (for `np.dot` and
-`np.linalg` in compiled code, which is therefore not to be had here), cffi and PyYAML. All three are optional to
-Numba, so it is told that they are absent while it sets itself up.
+`np.linalg` in compiled code, which are therefore unavailable here), cffi and PyYAML. All three are optional to
+Numba, so they are hidden from it during its import.
 """
 
 import sys
@@ -12,9 +12,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def _absent(*names: str) -> Iterator[None]:
-    """Imports of modules that nobody has imported yet fail."""
+    """Let imports of modules that are not imported yet fail."""
     hidden = [name for name in names if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None is what the import system takes for absent
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # the import system takes None for absent
     try:
         yield
     finally:

@@ -1,9 +1,9 @@
-"""A person's crop: pictures and points through one affine, and back.
+"""A person's crop: images and keypoints through one affine, and back.
 
-A box is x1 y1 x2 y2 in px of the full picture and speaks of edges: pixel i covers i - 0.5 to i + 0.5, so the whole picture
+A box is x1 y1 x2 y2 in px of the full image and gives edges: pixel i covers i - 0.5 to i + 0.5, so the whole image
 is the box (-0.5, -0.5, width - 0.5, height - 0.5). A crop of `size` px has the same rule: its pixel 0 covers the first
-1/size of the box. A point of the picture therefore lands on `(x - x1) * size / side - 0.5`, a crop of half the size has
-points `(x + 0.5) / 2 - 0.5`, and nothing drifts by half a pixel between crops, heatmaps and pictures.
+1/size of the box. A point of the image therefore lands on `(x - x1) * size / side - 0.5`, a crop of half the size has
+points `(x + 0.5) / 2 - 0.5`, and nothing drifts by half a pixel between crops, heatmaps and images.
 """
 
 import math
@@ -17,16 +17,16 @@ _SAME = 1e-3  # px; stored boxes are rounded
 def crop_from_image(
     box: np.ndarray, size: int | tuple[int, int], rotation: float | np.ndarray = 0.0, flip: bool | np.ndarray = False
 ) -> np.ndarray:
-    """The affine that brings a box of the picture to a crop of the given size.
+    """Return the affine from the image to a crop that shows a box at the given size.
 
     Args:
-        box: (..., 4) px of the full picture, edges; NaN gives a NaN affine.
+        box: (..., 4) px of the full image, edges; NaN gives a NaN affine.
         size: px of the crop, one side or (width, height). The box is stretched when the shapes differ.
         rotation: degrees, (...) or one; the content turns clockwise on the screen about the box's centre.
         flip: (...) bool or one; mirrored left to right, after the rotation.
 
     Returns:
-        (..., 2, 3) crop px from picture px.
+        (..., 2, 3) crop px from image px.
     """
     box = np.asarray(box, dtype=np.float64)
     width, height = (size, size) if isinstance(size, (int, np.integer)) else size
@@ -49,7 +49,7 @@ def crop_from_image(
 
 
 def inverse(affine: np.ndarray) -> np.ndarray:
-    """(..., 2, 3) a_from_b -> (..., 2, 3) b_from_a; NaN stays NaN."""
+    """Return the inverse affine, (..., 2, 3) b_from_a of a_from_b; NaN stays NaN."""
     affine = np.asarray(affine, dtype=np.float64)
     (a, b, x), (c, d, y) = (np.moveaxis(affine[..., row, :], -1, 0) for row in (0, 1))
     determinant = a * d - b * c
@@ -60,20 +60,20 @@ def inverse(affine: np.ndarray) -> np.ndarray:
 
 
 def compose(c_from_b: np.ndarray, b_from_a: np.ndarray) -> np.ndarray:
-    """(..., 2, 3) and (..., 2, 3) -> (..., 2, 3) c_from_a."""
+    """Return the composed affine, (..., 2, 3) c_from_a."""
     linear = c_from_b[..., :2] @ b_from_a[..., :2]
     offset = c_from_b[..., :2] @ b_from_a[..., 2:] + c_from_b[..., 2:]
     return np.concatenate([linear, offset], axis=-1)
 
 
 def transform(affine: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """(..., 2, 3) b_from_a and (..., points, 2) a -> (..., points, 2) b; NaN stays NaN."""
+    """Return (..., points, 2) in b, of points in a and (..., 2, 3) b_from_a; NaN stays NaN."""
     affine = np.asarray(affine, dtype=np.float64)
     return points @ np.swapaxes(affine[..., :2], -1, -2) + affine[..., None, :, 2]
 
 
 def square(box: np.ndarray, margin: float = 0.0) -> np.ndarray:
-    """(..., 4) -> (..., 4): the square about the box's centre whose side is the longer one, times 1 + margin."""
+    """Return the (..., 4) square about the box's centre whose side is the longer one, times 1 + margin."""
     box = np.asarray(box, dtype=np.float64)
     centre = (box[..., :2] + box[..., 2:]) / 2
     half = (box[..., 2:] - box[..., :2]).max(axis=-1, keepdims=True) * (1 + margin) / 2
@@ -81,13 +81,13 @@ def square(box: np.ndarray, margin: float = 0.0) -> np.ndarray:
 
 
 def fitted(box: np.ndarray, size: tuple[int, int], margin: float = 0.0) -> np.ndarray:
-    """What a network sees of a person: the smallest box of its picture's shape, about the same centre, that holds the person's.
+    """Return the smallest box with the input's aspect ratio, about the same centre, that contains a person's box.
 
-    So the crop shows nothing stretched. It is what top-down systems do with a box's width and height (Simple Baselines).
+    The crop is therefore not stretched. Top-down systems treat a box's width and height so (Simple Baselines).
 
     Args:
         box: (..., 4) px.
-        size: (width, height) px of the picture.
+        size: (width, height) px of the network's input.
         margin: how much longer the sides become, as a fraction.
 
     Returns:
@@ -103,15 +103,15 @@ def fitted(box: np.ndarray, size: tuple[int, int], margin: float = 0.0) -> np.nd
 
 
 def stored(box: np.ndarray, margin: float, size: float) -> tuple[np.ndarray, int]:
-    """How to keep a person's crop for later: more than the box, at whole pixels, reduced but never enlarged.
+    """Return the affine and the side of a crop to store: larger than the box, at whole pixels, never enlarged.
 
     Args:
-        box: (4,) px of the picture, square.
-        margin: how much more than the box is kept, as a fraction of its side; half of it on each side.
+        box: (4,) px of the image, square.
+        margin: the additional length, as a fraction of the box's side; half of it on each side.
         size: px of the crop that the box's side may take at most.
 
     Returns:
-        (2, 3) crop px from picture px, and the crop's side in px.
+        (2, 3) crop px from image px, and the crop's side in px.
     """
     side = box[2] - box[0]
     region = max(int(np.ceil(side * (1 + margin))), 1)
@@ -121,13 +121,13 @@ def stored(box: np.ndarray, margin: float, size: float) -> tuple[np.ndarray, int
 
 
 def warp(picture: np.ndarray, affine: np.ndarray, size: int | tuple[int, int], averaged: bool = True) -> np.ndarray:
-    """Cut a crop out of a picture: bilinear, black outside.
+    """Return a crop of an image: bilinear, black outside.
 
     A reduction by 2 or more averages whole pixels first (bilinear alone would skip most of them), unless not `averaged`.
 
     Args:
         picture: (height, width, 3) uint8.
-        affine: (2, 3) crop px from picture px.
+        affine: (2, 3) crop px from image px.
         size: px of the crop, one side or (width, height).
 
     Returns:
@@ -145,13 +145,13 @@ def warp(picture: np.ndarray, affine: np.ndarray, size: int | tuple[int, int], a
 def _reduce(
     picture: np.ndarray, affine: np.ndarray, size: tuple[int, int], factor: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The part of the picture that the crop shows, `factor` times smaller, and picture px from its px."""
+    """Return the visible part of the image, `factor` times smaller, and the affine from its px to image px."""
     width, height = size
     corners = np.array([[-0.5, -0.5], [width - 0.5, -0.5], [-0.5, height - 0.5], [width - 0.5, height - 0.5]])
     seen = transform(inverse(affine), corners)
     x1, y1 = np.maximum(np.floor(seen.min(axis=0)).astype(int) - 2 * factor, 0)
     x2, y2 = np.minimum(np.ceil(seen.max(axis=0)).astype(int) + 2 * factor, [picture.shape[1], picture.shape[0]])
-    if x2 <= x1 or y2 <= y1:  # the crop lies outside the picture
+    if x2 <= x1 or y2 <= y1:  # the crop lies outside the image
         return np.zeros((1, 1, 3), dtype=np.uint8), np.array([[1.0, 0.0, -1e6], [0.0, 1.0, -1e6]])
     part = picture[y1:y2, x1:x2]
     below, right = -part.shape[0] % factor, -part.shape[1] % factor

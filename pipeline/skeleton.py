@@ -1,4 +1,4 @@
-"""Joints have names: what a data set's joints are called, how they hang together, which are left and right."""
+"""Skeletons: the names of a data set's joints, their tree, and their left and right pairs."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,7 +28,7 @@ class Skeleton:
 
     @cached_property
     def parents(self) -> tuple[int, ...]:
-        """Index of each joint's parent; -1 at a root."""
+        """Return the index of each joint's parent; -1 at a root."""
         return tuple(self.index(parent) if parent else -1 for parent in self.parent_names)
 
     @cached_property
@@ -37,17 +37,17 @@ class Skeleton:
 
     @cached_property
     def limbs(self) -> tuple[tuple[int, int], ...]:
-        """(parent, child) index pairs, in the order of the children."""
+        """Return (parent, child) index pairs, in the order of the children."""
         return tuple((parent, child) for child, parent in enumerate(self.parents) if parent >= 0)
 
     @cached_property
     def flipped(self) -> tuple[int, ...]:
-        """For each joint, the index of its mirror image (itself when it has no side)."""
+        """Return the index of each joint's mirror image (itself if it has no side)."""
         return tuple(self.index(mirrored(joint)) for joint in self.joint_names)
 
 
 def mirrored(joint: str) -> str:
-    """`left_knee` -> `right_knee` and back; other names unchanged."""
+    """Return the name of the joint on the other side (`left_knee`: `right_knee`); other names are unchanged."""
     if joint.startswith("left_"):
         return "right_" + joint.removeprefix("left_")
     if joint.startswith("right_"):
@@ -56,7 +56,7 @@ def mirrored(joint: str) -> str:
 
 
 def mapping(target: Skeleton, source: Skeleton) -> np.ndarray:
-    """For each target joint, the index of the source joint that is the same point, -1 where there is none: (joints,) int.
+    """Return the index of each target joint in the source, (joints,) int; -1 if the source lacks that point.
 
     Points are the same where they have the same name, but for the table `_NOT_THE_SAME`: those are kept apart. The one
     vocabulary that takes different points for the same is compatible_16, which says so by its name: `_MERGED`.
@@ -71,7 +71,7 @@ def mapping(target: Skeleton, source: Skeleton) -> np.ndarray:
 
 
 def differences(target: Skeleton, source: Skeleton) -> list[str]:
-    """Sentences about joints that are alike, but not the same point: what `mapping` does with them, and why."""
+    """Return one sentence per pair of similar joints that are different points, with its treatment in `mapping`."""
     merged = _MERGED.get((target.name, source.name), {})
     found = [
         f"{target.name}'s {joint} is learned from {source.name}'s {name}, another point: expect a systematic offset"
@@ -94,7 +94,7 @@ def differences(target: Skeleton, source: Skeleton) -> list[str]:
 
 
 def reorder(values: np.ndarray, target: Skeleton, source: Skeleton) -> np.ndarray:
-    """Bring (..., source joints, k) values into the target's order; joints that the source lacks become NaN."""
+    """Return (..., joints, k) values in the target's order, of (..., source joints, k); NaN if the source lacks a joint."""
     index = mapping(target, source)
     found = values[..., index, :].astype(float)
     found[..., index < 0, :] = np.nan
@@ -108,13 +108,13 @@ def get(name: str) -> Skeleton:
 
 
 def _apart(joint: str, target: Skeleton, source: Skeleton) -> bool:
-    """Whether two vocabularies have one name for two points."""
+    """Return whether two vocabularies use one name for two points."""
     points = _NOT_THE_SAME.get(joint, {})
     return points.get(target.name) != points.get(source.name)
 
 
 def _skeleton(name: str, tree: str) -> Skeleton:
-    """A tree as text: one `joint<parent` per word, in the data set's joint order."""
+    """Return the skeleton of a text with one `joint<parent` per word, in the data set's joint order."""
     pairs = [word.split("<") for word in tree.split()]
     return Skeleton(name, tuple(joint for joint, _ in pairs), tuple(parent for _, parent in pairs))
 
@@ -221,7 +221,7 @@ _MERGED = {
     ("h36m_17", "compatible_16"): {other: joint for joint, other in _FROM_H36M.items()},
 }
 
-# Other names, near points, of which people ask why they are not mapped.
+# Other names for nearby points, which users may expect to be mapped.
 _ALIKE = {
     "thorax": ("neck",),
     "neck": ("thorax", "upper_neck"),

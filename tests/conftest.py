@@ -1,4 +1,4 @@
-"""Scenes that several tests share. Each can be told in a line."""
+"""Scenes that several tests share. One line describes each."""
 
 import os
 

@@ -21,7 +21,7 @@ ROWS = 12
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
-    """A few random pictures with random joints, and a short training on them."""
+    """A few random images with random joints, and a short training on them."""
     rng = np.random.default_rng(3)
     skeleton = get("mpii_16")
     side = 64

@@ -1,4 +1,4 @@
-"""Write whole or not at all: files appear under their name only when they are complete."""
+"""Atomic writing: files appear under their name only when they are complete."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from typing import Any
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A scratch path beside `path`, moved onto it when the block ends without an error, removed when it does not."""
+    """Yield a scratch path beside `path`; it replaces `path` when the block ends without an error, and is removed otherwise."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -33,7 +33,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Sorted keys, 4 digits, no NaN (a number that is not known is left out): the same values give the same bytes."""
+    """Write JSON with sorted keys, 4 digits and no NaN (unknown numbers are left out): equal values give equal bytes."""
     with replacing(path) as scratch:
         text = json.dumps(_tidy(values), indent=2, sort_keys=True, allow_nan=False)
         scratch.write_text(text + "\n", encoding="utf-8", newline="\n")

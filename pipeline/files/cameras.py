@@ -1,8 +1,8 @@
 """cameras.toml: a rig's calibration in the table layout of Anipose and Pose2Sim, which the field's tools read.
 
-One table a camera: name, size, matrix, distortions, rotation (Rodrigues vector), translation, where
-`x_camera = R x_world + translation`. Ours says its units in `[metadata]`: mm, and what was concluded about the file that it was
-made from. Where sequences have rigs of their own, such as a rig that was calibrated anew, a table says its `sequence`.
+One table per camera: name, size, matrix, distortions, rotation (Rodrigues vector), translation, where
+`x_camera = R x_world + translation`. `[metadata]` holds the units, mm, and notes about the file that it was made from.
+Where sequences have rigs of their own, such as a rig that was calibrated again, a table names its `sequence`.
 """
 
 import json
@@ -30,14 +30,14 @@ class Rigs:
     by_sequence: Mapping[str, tuple[Camera, ...]]
 
     def of(self, sequence: str, views: tuple[str, ...], what: str) -> tuple[Camera, ...]:
-        """A sequence's cameras in the order of an artefact's views; ValueError names what is missing."""
+        """Return a sequence's cameras in the order of an artefact's views; ValueError if one is missing."""
         found = self.by_sequence.get("", self.by_sequence.get(sequence))
         if found is None:
             raise ValueError(f"{what}: there is no calibration of the sequence '{sequence}'")
         return select_views(found, views, what)
 
     def groups(self, keys: FrameKeys, views: tuple[str, ...], what: str) -> list[tuple[np.ndarray, tuple[Camera, ...]]]:
-        """Which frames were seen by which cameras: (rows, cameras), a pair a rig; one pair where all have the same."""
+        """Return (rows, cameras) of each rig; a single pair if all sequences share one rig."""
         if "" in self.by_sequence:
             return [(np.arange(len(keys)), select_views(self.by_sequence[""], views, what))]
         rows: dict[int, list[np.ndarray]] = {}
@@ -57,11 +57,11 @@ class Rigs:
         function: Callable[..., tuple[np.ndarray, ...]],
         *arrays: np.ndarray,
     ) -> tuple[np.ndarray, ...]:
-        """What a function of cameras and frames says of every frame with its own cameras.
+        """Return a function's values for all frames, computed per rig with its own cameras.
 
         Args:
             keys, views, what: as for `groups`.
-            function: takes the cameras and the arrays, and returns arrays; each has a row a frame.
+            function: takes the cameras and the arrays, and returns arrays with one row per frame.
             arrays: (frames, ...).
         """
         groups = self.groups(keys, views, what)
@@ -130,7 +130,7 @@ def read_rigs(path: Path) -> Rigs:
 
 
 def select_views(cameras: tuple[Camera, ...], views: tuple[str, ...], what: str) -> tuple[Camera, ...]:
-    """The cameras in the order of an artefact's views, found by name; ValueError names the one that is missing."""
+    """Return the cameras in the order of an artefact's views, matched by name; ValueError if one is missing."""
     by_name = {camera.name: camera for camera in cameras}
     for view in views:
         if view not in by_name:
@@ -153,7 +153,7 @@ def _camera(table: dict[str, Any]) -> Camera:
 
 
 def rotation_matrix(vector: np.ndarray) -> np.ndarray:
-    """(3,) axis times angle in radians -> (3, 3) rotation (Rodrigues). SciPy's takes half a second to import."""
+    """Return the (3, 3) rotation of an axis times its angle in radians (Rodrigues). SciPy takes half a second to import."""
     angle = float(np.linalg.norm(vector))
     if angle == 0:
         return np.eye(3)
@@ -163,14 +163,14 @@ def rotation_matrix(vector: np.ndarray) -> np.ndarray:
 
 
 def rotation_vector(matrix: np.ndarray) -> np.ndarray:
-    """(3, 3) rotation -> (3,) axis times angle in radians, of at most pi."""
-    from scipy.spatial.transform import Rotation  # see above; only who prepares a rig writes one
+    """Return the (3,) axis times the angle in radians, at most pi, of a (3, 3) rotation."""
+    from scipy.spatial.transform import Rotation  # see above; only stages that prepare a rig write one
 
     return Rotation.from_matrix(matrix).as_rotvec()
 
 
 def _text(name: str) -> str:
-    """A quoted key or value; JSON's quoting is TOML's for printable text."""
+    """Return a quoted key or value; JSON quotes printable text as TOML does."""
     return json.dumps(name, ensure_ascii=False)
 
 

@@ -1,4 +1,4 @@
-"""Detections: what a foreign 2D detector said of the target, already given to the person of interest."""
+"""Detections: another program's 2D keypoints on the target, already associated with the person of interest."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +14,15 @@ KIND = "detections"
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Detections:
-    """2D joints of the person of interest in every view.
+    """Keypoints of the person of interest in every view.
 
     Attributes:
         keys: which frames.
         views: (views,) camera names.
         skeleton: what the joints are called.
-        keypoints: (frames, views, joints, 2) px of the full picture; NaN where not seen. All NaN where there is no
+        keypoints: (frames, views, joints, 2) px of the full image; NaN where not detected. All NaN if there is no
             detector.
-        scores: (frames, views, joints) in [0, 1]; 0 where not seen.
+        scores: (frames, views, joints) in [0, 1]; 0 where not detected.
     """
 
     keys: FrameKeys

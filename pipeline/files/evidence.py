@@ -1,4 +1,4 @@
-"""Evidence: what a model's detections and poses say about themselves, frame by frame. No label goes into it."""
+"""Evidence: per-frame quality figures of a model's detections and poses, computed without labels."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ class Evidence:
         keys: which frames.
         views: (views,) camera names.
         disagreement: (frames, views) mm, mean over joints of the distance from what the other views agree on, truncated;
-            NaN where the view has no picture.
+            NaN where the view has no image.
         stretch: (frames,) mean deviation of the limbs from their person's usual length, as a share of it; NaN unknown.
         coverage: (frames,) share of the joints that could be triangulated.
         swapped: (frames,) share of left and right pairs that a view exchanges; NaN unknown.

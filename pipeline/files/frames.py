@@ -1,4 +1,4 @@
-"""Frames: what the rig's cameras saw of the person, moment by moment. No label is in here, by design."""
+"""Frames: the rig's images of the person, per frame and view. They hold no label, by design."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,15 +19,15 @@ class Frames:
     """Person crops of every (frame, view) of an unlabelled rig, with generous margins, so that boxes can be refined.
 
     Attributes:
-        keys: which frames.
+        keys: the keys of the frames.
         views: (views,) camera names, in the order of cameras.toml.
-        box: (frames, views, 4) px of the full picture, x1 y1 x2 y2: the square that the network should see;
+        box: (frames, views, 4) px of the full image, x1 y1 x2 y2: the square that the network should see;
             NaN where the view is missing.
-        crop_from_image: (frames, views, 2, 3) px of the stored crop from px of the full picture; NaN where missing.
+        crop_from_image: (frames, views, 2, 3) px of the stored crop from px of the full image; NaN where missing.
         person_size: (frames, views, 2) px, width and height of the person's own rectangle, centred in the box and with its
             margin; the longer one is the box's side. None where only squares are known.
         jpeg: (bytes,) uint8, sliced, and jpeg_start: (frames * views + 1,) int64, view after view; empty where missing. The
-            pictures stay in the file until they are asked for.
+            images are read on demand.
     """
 
     keys: FrameKeys
@@ -43,19 +43,19 @@ class Frames:
 
     @property
     def present(self) -> np.ndarray:
-        """(frames, views) bool: the view has a picture."""
+        """Return (frames, views) bool: the view has an image."""
         return (np.diff(self.jpeg_start) > 0).reshape(len(self), len(self.views))
 
     @cached_property
     def person_box(self) -> np.ndarray:
-        """(frames, views, 4) px: where the person is; networks see the smallest box of their own shape that holds it."""
+        """Return (frames, views, 4) px, the person's box; networks see the smallest box of their own shape around it."""
         if self.person_size is None:
             return self.box
         centre = (self.box[..., :2] + self.box[..., 2:]) / 2
         return np.concatenate([centre - self.person_size / 2, centre + self.person_size / 2], axis=-1)
 
     def image(self, frame: int, view: int) -> np.ndarray:
-        """The stored crop, (height, width, 3) uint8 BGR."""
+        """Return the stored crop, (height, width, 3) uint8 BGR."""
         row = frame * len(self.views) + view
         return decode(self.jpeg[self.jpeg_start[row] : self.jpeg_start[row + 1]])
 
@@ -74,7 +74,7 @@ class Frames:
 
 
 def read_keys(path: Path) -> FrameKeys:
-    """Which frames a file is about, without its pictures."""
+    """Return the keys of a file's frames, without its images."""
     with hdf5.reading(path, KIND) as file:
         return FrameKeys.get(file)
 
@@ -92,8 +92,8 @@ def write(
 ) -> None:
     """Write frames; `jpegs` come view after view, b"" where a view is missing.
 
-    They are consumed one by one, and before the arrays are looked at, so that who makes the pictures may fill the arrays
-    on the way. `decoder` is what took the pictures out of videos; it is kept as an attribute.
+    They are consumed one by one, and before the arrays are read, so that the generator of the images may fill the arrays.
+    `decoder` names the program that decoded the videos; it is kept as an attribute.
     """
     with hdf5.writing(path, KIND) as file:
         if decoder:

@@ -12,7 +12,7 @@ from pipeline.files.atomic import replacing
 
 @contextmanager
 def writing(path: Path, kind: str) -> Iterator[h5py.File]:
-    """A new file of the given kind, complete or absent. Write datasets in a fixed order: it decides the bytes."""
+    """Open a new file of the given kind, which appears only when it is complete. The order of its datasets decides the bytes."""
     with replacing(path) as scratch:
         with h5py.File(scratch, "w", libver="v110") as file:
             file.attrs["kind"] = kind
@@ -40,7 +40,7 @@ def reading(path: Path, kind: str) -> Iterator[h5py.File]:
 
 
 def put_text(file: h5py.Group, name: str, values: np.ndarray) -> None:
-    """Text columns as fixed-length UTF-8: variable-length strings live on a heap whose bytes depend on history."""
+    """Write a text column as fixed-length UTF-8: variable-length strings live on a heap whose bytes depend on history."""
     encoded = np.char.encode(np.asarray(values, dtype=str), "utf-8")
     file.create_dataset(name, data=encoded if encoded.size else encoded.astype("S1"))
 

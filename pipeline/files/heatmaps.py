@@ -1,4 +1,4 @@
-"""Heatmaps of every view: each joint's peak, and the map itself as small peak_patches around its two best peaks."""
+"""Heatmaps of every view: each joint's peak, and the map itself, as small patches around its two best peaks."""
 
 import math
 import os
@@ -20,9 +20,11 @@ _AT_ONCE = 2**30  # bytes; Linux reads less than 2 GiB in one call
 
 
 def patch_side(map_size: tuple[int, int]) -> int:
-    """Map px of a window: at 64 px and more it grows with the map, and a file has 1/14 of the maps' bytes or less.
+    """Return the side of a peak patch in map px.
 
-    Measured on maps of trained networks, benchmarks/geometry_heatmaps.py.
+    It grows with maps of 64 px and more; a file takes at most 1/14 of the maps' bytes.
+
+    benchmarks/geometry_heatmaps.py measures it on maps of trained networks.
     """
     return max(14, 2 * int(max(map_size) * 14 / 128))
 
@@ -44,15 +46,16 @@ class Heatmaps:
         keys: which frames.
         views: (views,) camera names.
         skeleton: what the joints are called.
-        keypoints: (frames, views, joints, 2) px of the full picture, sub-pixel peaks; NaN where nothing was seen.
-        scores: (frames, views, joints) in [0, 1]; 0 where nothing was seen.
-        image_from_map: (frames, views, 2, 3) px of the full picture from px of the map; NaN where the view is missing.
+        keypoints: (frames, views, joints, 2) px of the full image, sub-pixel peaks; NaN where not detected.
+        scores: (frames, views, joints) in [0, 1]; 0 where not detected.
+        image_from_map: (frames, views, 2, 3) px of the full image from px of the map; NaN where the view is missing.
         map_size: (width, height) px of a map.
         peak_patches: (frames, views, joints, 2, rows, columns) float16, values of the map around its best peak and around
             the best of the rest; `patch_side` px, or the map's where that is less.
-        patch_corners: (frames, views, joints, 2, 2) int16, x y of each window's top-left px in the map.
-        coarse_map: (frames, views, joints, height / 4, width / 4) uint8, what lies outside of the peak_patches, in shares of
-        coarse_scale: (frames, views, joints) float32, the value of 255.
+        patch_corners: (frames, views, joints, 2, 2) int16, x y of each patch's top-left px in the map.
+        coarse_map: (frames, views, joints, height / 4, width / 4) uint8, the map outside of the patches; 255
+            is `coarse_scale`.
+        coarse_scale: (frames, views, joints) float32, the heat of 255 in `coarse_map`.
     """
 
     keys: FrameKeys
@@ -68,7 +71,7 @@ class Heatmaps:
     coarse_scale: np.ndarray
 
     def maps(self, frames: slice | np.ndarray) -> np.ndarray:
-        """Whole maps again, (frames, views, joints, height, width) float32, rough outside the peak_patches."""
+        """Return decompressed maps, (frames, views, joints, height, width) float32, coarse outside of the patches."""
         from pipeline.heatmaps.compress import decompress  # compiles; most readers want no maps
 
         behind = self.coarse_map[frames], self.coarse_scale[frames]
@@ -93,16 +96,16 @@ class Heatmaps:
 
 
 def read_header(path: Path) -> tuple[FrameKeys, tuple[str, ...], Skeleton]:
-    """Which frames, views and joints a file is about, without what was seen."""
+    """Return the keys, views and skeleton of a file, without its keypoints and maps."""
     with hdf5.reading(path, KIND) as file:
         return FrameKeys.get(file), tuple(hdf5.get_text(file, "views").tolist()), get(file.attrs["skeleton"])
 
 
 def keypoint_blocks(path: Path, frames: int = 1024) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-    """The peaks of a file, some frames at a time, so that memory does not grow with the number of frames.
+    """Yield a file's keypoints in blocks of frames, so that memory does not grow with the number of frames.
 
     Yields:
-        Which frames, their keypoints (frames, views, joints, 2) px of the full picture, and scores (frames, views, joints).
+        The rows, keypoints (frames, views, joints, 2) px of the full image, and scores (frames, views, joints).
     """
     with hdf5.reading(path, KIND) as file:
         count = len(file["scores"])
@@ -112,10 +115,10 @@ def keypoint_blocks(path: Path, frames: int = 1024) -> Iterator[tuple[slice, np.
 
 
 def blocks(path: Path, frames: int = 256) -> Iterator[tuple[slice, Heatmaps]]:
-    """A file some frames at a time, so that memory does not grow with the number of frames.
+    """Yield a file in blocks of frames, so that memory does not grow with the number of frames.
 
     Yields:
-        Which frames, and all that the file holds of them.
+        The rows of the frames, and their heatmaps.
     """
     with hdf5.reading(path, KIND) as file:
         keys, views, skeleton = (
@@ -142,7 +145,7 @@ def blocks(path: Path, frames: int = 256) -> Iterator[tuple[slice, Heatmaps]]:
 
 
 class _Rows:
-    """Rows of one dataset. What lies in one piece is read past h5py, whose calls take longer than the reading."""
+    """Rows of one dataset. Contiguous data is read without h5py, whose calls take longer than the reading."""
 
     def __init__(self, file: h5py.File, name: str, descriptor: int) -> None:
         dataset = file[name]
@@ -170,7 +173,7 @@ class _Rows:
 
 
 class _Stored:
-    """What a file holds of its maps. Files of before there were backgrounds have none: there, it is zero."""
+    """The compressed maps of a file. Older files have no coarse map; theirs is zero."""
 
     def __init__(self, file: h5py.File) -> None:
         descriptor = int(file.id.get_vfd_handle())
@@ -184,7 +187,7 @@ class _Stored:
         )
 
     def read(self, rows: slice) -> CompressedMaps:
-        """Return what is stored of some frames' maps."""
+        """Return the compressed maps of some frames."""
         peak_patches, patch_corners = self.peak_patches[rows], self._corners[rows]
         if self._background is not None:
             return CompressedMaps(peak_patches, patch_corners, self._background[0][rows], self._background[1][rows])
@@ -195,7 +198,7 @@ class _Stored:
 
 
 class MapReader:
-    """The whole maps of any frames of a file, read when they are asked for."""
+    """The decompressed maps of any frames of a file, read on demand."""
 
     def __init__(self, file: h5py.File) -> None:
         self._datasets = _Stored(file)
@@ -207,7 +210,7 @@ class MapReader:
         return self._count
 
     def maps(self, frames: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Maps of frames in any order, (frames, views, joints, height, width) float32; neighbours are read at once.
+        """Return maps of frames in any order, (frames, views, joints, height, width) float32; neighbours are read at once.
 
         Raises:
             IndexError: there is no such frame.
@@ -217,7 +220,7 @@ class MapReader:
         return decompress(*self.stored(frames), self._size)
 
     def stored(self, frames: Sequence[int] | np.ndarray) -> CompressedMaps:
-        """Return what is stored of the maps of frames in any order.
+        """Return the compressed maps of frames in any order.
 
         Raises:
             IndexError: there is no such frame.
@@ -239,16 +242,16 @@ class MapReader:
 
 @contextmanager
 def reading_maps(path: Path) -> Iterator[MapReader]:
-    """Open a file for its maps, of any frames in any order."""
+    """Open a file to read maps of any frames in any order."""
     with hdf5.reading(path, KIND) as file:
         yield MapReader(file)
 
 
 def map_blocks(path: Path, frames: int = 16) -> Iterator[tuple[slice, np.ndarray]]:
-    """The whole maps of a file, some frames at a time, so that memory does not grow with the number of frames.
+    """Yield a file's maps in blocks of frames, so that memory does not grow with the number of frames.
 
     Yields:
-        Which frames, and their maps, (frames, views, joints, height, width) float32.
+        The rows of the frames, and their maps, (frames, views, joints, height, width) float32.
     """
     with reading_maps(path) as reader:
         for start in range(0, len(reader), frames):
@@ -257,10 +260,10 @@ def map_blocks(path: Path, frames: int = 16) -> Iterator[tuple[slice, np.ndarray
 
 
 class _Column:
-    """A dataset in one piece, a row a frame, so that a frame is found without an index.
+    """A contiguous dataset with one row per frame, so that no index is needed.
 
-    Its place in the file is set aside first, and rows are written there past h5py, which would fill all of it with zeros
-    before: twice the bytes.
+    Its space in the file is allocated first, and rows are written there without h5py, which would fill the space with
+    zeros before: twice the bytes.
     """
 
     def __init__(self, file: h5py.File, name: str, shape: tuple[int, ...], kind: type[np.generic]) -> None:
@@ -306,7 +309,7 @@ class Writer:
         """Write the next block of frames; fields as in `Heatmaps`.
 
         Args:
-            compressed: the fields of `CompressedMaps`, or the first two only: then maps are zero outside of the peak_patches.
+            compressed: the fields of `CompressedMaps`, or the first two only: then maps are zero outside of the patches.
         """
         end = self._done + len(keypoints)
         if end > self._frames:
@@ -326,7 +329,7 @@ class Writer:
 def writing(
     path: Path, keys: FrameKeys, views: tuple[str, ...], skeleton: Skeleton, map_size: tuple[int, int]
 ) -> Iterator[Writer]:
-    """A new heatmap file, complete or absent."""
+    """Open a new heatmap file, which appears only when it is complete."""
     with hdf5.writing(path, KIND) as file:
         file.attrs["skeleton"] = skeleton.name
         file.attrs["map_size"] = map_size

@@ -1,4 +1,4 @@
-"""Many JPEGs in one HDF5 file: their bytes end to end, and where each begins. DVC hashes one file, not a million."""
+"""Many JPEGs in one HDF5 file: their bytes end to end, and the start of each. DVC hashes one file, not a million."""
 
 import os
 import weakref
@@ -9,11 +9,11 @@ import cv2
 import h5py
 import numpy as np
 
-_CHUNK = 1 << 20  # bytes; appended in whole chunks, so memory does not grow with the number of pictures
+_CHUNK = 1 << 20  # bytes; appended in whole chunks, so memory does not grow with the number of images
 
 
 def append(file: h5py.Group, pictures: Iterable[bytes]) -> np.ndarray:
-    """Write JPEGs as the dataset `jpeg` and their starts as `jpeg_start`; an absent picture is b"".
+    """Write JPEGs as the dataset `jpeg` and their starts as `jpeg_start`; an absent image is b"".
 
     Returns:
         (pictures + 1,) int64 starts; picture i is bytes starts[i]:starts[i + 1].
@@ -40,7 +40,7 @@ class Jpegs:
     """The bytes that `append` wrote, left in the file: `[start:stop]` reads that part as (n,) uint8.
 
     Nothing else is held in memory, any number of threads may read at once, and none of them waits for the interpreter's
-    lock meanwhile. (h5py would read a whole chunk for one picture, with all other threads waiting.) The file may be
+    lock meanwhile. (h5py would read a whole chunk for one image, with all other threads waiting.) The file may be
     replaced or removed; what was opened stays readable.
     """
 
@@ -80,7 +80,7 @@ class Jpegs:
 
 
 def encode(picture: np.ndarray, quality: int = 95) -> bytes:
-    """(height, width, 3) uint8 BGR -> JPEG bytes."""
+    """Return the JPEG bytes of a (height, width, 3) uint8 BGR image."""
     done, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise ValueError(f"a picture of shape {picture.shape} could not be encoded as JPEG")
@@ -88,7 +88,7 @@ def encode(picture: np.ndarray, quality: int = 95) -> bytes:
 
 
 def decode(data: np.ndarray) -> np.ndarray:
-    """JPEG bytes as (n,) uint8 -> (height, width, 3) uint8 BGR."""
+    """Return the (height, width, 3) uint8 BGR image of JPEG bytes, (n,) uint8."""
     picture = cv2.imdecode(np.asarray(data), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if picture is None:
         raise ValueError(f"{len(data)} bytes that are no JPEG")

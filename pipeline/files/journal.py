@@ -1,10 +1,10 @@
-"""A journal: what a long stage has made so far, so that a killed one goes on instead of starting over.
+"""A journal of the items that a long stage has made, so that a killed stage resumes instead of starting over.
 
 The items (a JPEG and a few facts about it) are appended to one file in the stage's scratch folder as soon as they are made,
 and handed on. A process that is killed leaves at most one half-written item at the end; the next run notices it by its
 length or checksum, cuts it off and makes it again. How a stage uses it:
 
-    with scratch.resumable_folder(__file__, [annotations], config, stamps) as folder:  # named after all that decides the result
+    with scratch.resumable_folder(__file__, [annotations], config, stamps) as folder:  # named after a digest of them
         crops = journal.kept(folder / "crops", lambda first: parallel.in_order(cut, jobs[first:]))
         samples.write(out, ..., (jpeg for jpeg, facts in crops))
 """
@@ -22,10 +22,10 @@ _HEAD = struct.Struct("<III")  # bytes of the facts, bytes of the JPEG, CRC-32 o
 
 
 def kept(path: Path, make: Callable[[int], Iterable[Item]]) -> Iterator[Item]:
-    """All items in their order: first those that an earlier run has made, then the others, as they are made.
+    """Yield all items in order: first the items of an earlier run, then the others, as they are made.
 
     Args:
-        path: the journal; it may be absent. Who reads it must own it alone (`scratch.resumable_folder` sees to that).
+        path: the journal; it may be absent. Its reader must own it exclusively (`scratch.resumable_folder` ensures that).
         make: first -> the items from that number on; called once, and not before the earlier ones are through.
 
     Memory holds one item at a time.
@@ -44,7 +44,7 @@ def kept(path: Path, make: Callable[[int], Iterable[Item]]) -> Iterator[Item]:
 
 
 def _read(file: BinaryIO) -> Item | None:
-    """The next item; None at the end, or where a killed process has left something half-written."""
+    """Return the next item; None at the end, or if a killed process left it half-written."""
     head = file.read(_HEAD.size)
     if len(head) < _HEAD.size:
         return None

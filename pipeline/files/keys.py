@@ -10,13 +10,13 @@ from pipeline.files import hdf5
 
 @dataclass(frozen=True, eq=False)
 class FrameKeys:
-    """One entry a frame, a moment that all cameras see.
+    """The keys of frame groups, one entry per instant that all cameras record.
 
     Attributes:
         sequence: (frames,) text, the recording that the frame is from.
         number: (frames,) int, the frame's number in its recording, from 0.
         split: (frames,) text, "train" (may be learned from, without labels) or "test" (only measured on).
-        person: (frames,) text, who is seen; limb lengths are one per person.
+        person: (frames,) text, the person's name; limb lengths are estimated per person.
     """
 
     sequence: np.ndarray
@@ -36,23 +36,23 @@ class FrameKeys:
         return len(self.number)
 
     def take(self, rows: np.ndarray | slice) -> "FrameKeys":
-        """The keys of some frames: rows is an index or a mask, (frames,), or a slice."""
+        """Return the keys of some frames; `rows` is an index or a mask, (frames,), or a slice."""
         return FrameKeys(self.sequence[rows], self.number[rows], self.split[rows], self.person[rows])
 
     def rows_of(self, other: "FrameKeys") -> np.ndarray:
-        """Where each of `other`'s frames stands here, (other frames,) int, -1 where it does not."""
+        """Return the row of each of `other`'s frames here, (other frames,) int; -1 if absent."""
         place = {key: row for row, key in enumerate(zip(self.sequence.tolist(), self.number.tolist(), strict=True))}
         keys = zip(other.sequence.tolist(), other.number.tolist(), strict=True)
         return np.array([place.get(key, -1) for key in keys], dtype=int)
 
     def require_same(self, other: "FrameKeys", what: str) -> None:
-        """Two artefacts of one run speak of the same frames in the same order, or this raises ValueError."""
+        """Raise ValueError unless two artefacts have the same frames in the same order."""
         same = len(self) == len(other) and np.array_equal(self.sequence, other.sequence)
         if not (same and np.array_equal(self.number, other.number)):
             raise ValueError(f"{what}: speaks of other frames ({len(other)} against {len(self)}); rerun the pipeline")
 
     def listing(self) -> str:
-        """The frames as text, one a line: split, sequence, number."""
+        """Return the frames as text, one per line: split, sequence, number."""
         rows = zip(self.split.tolist(), self.sequence.tolist(), self.number.tolist(), strict=True)
         return "".join(f"{split} {sequence} {number}\n" for split, sequence, number in rows)
 

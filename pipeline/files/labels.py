@@ -14,17 +14,17 @@ KIND = "labels"
 
 
 class Reason(IntEnum):
-    """Why a (frame, view, joint) has a label or not."""
+    """The reason why a (frame, view, joint) has a label or not."""
 
     ACCEPTED = 0
-    VIEW_MISSING = 1  # the view has no picture of this frame
-    NO_POSE = 2  # the 3D joint is not known
+    VIEW_MISSING = 1  # the view has no image of this frame
+    NO_POSE = 2  # the 3D joint is unknown
     LOW_CONFIDENCE = 3  # too few views with a score above pseudo.confidence_threshold
     TOO_FEW_INLIERS = 4  # fewer than pseudo.ransac_inliers views agree
     REPROJECTION = 5  # the agreeing views' error is not below pseudo.reproj_threshold_px
     RAY_ANGLE = 6  # the agreeing views look along nearly the same ray
     OUTLIER_VIEW = 7  # pseudo.label_outlier_views is off and this view disagrees
-    OUTSIDE = 8  # the joint projects outside the picture
+    OUTSIDE = 8  # the joint projects outside the image
     TEST_SPLIT = 9  # held-out frames are never labelled
     VIEW_HELD_OUT = 10  # nor is the camera of held_out.view
 
@@ -37,7 +37,7 @@ class Labels:
         keys: which frames (all of the target's; those of the test split have no label).
         views: (views,) camera names.
         skeleton: what the joints are called.
-        keypoints: (frames, views, joints, 2) px of the full picture, as the lens shows it; NaN where there is no label.
+        keypoints: (frames, views, joints, 2) px of the full image, as the lens shows it; NaN where there is no label.
         weights: (frames, views, joints) float32 >= 0; 0 where there is no label.
         reason: (frames, views, joints) uint8 `Reason`.
         person_box: (frames, views, 4) px of the full image, x1 y1 x2 y2; networks see the smallest box of their own shape

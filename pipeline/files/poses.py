@@ -40,8 +40,8 @@ class Poses:
         inliers: (frames, views, joints) bool, the views that agree on the joint.
         error_px: (frames, joints) px, mean reprojection error over the inliers; NaN where not known.
         status: (frames, joints) uint8 `JointStatus`.
-        covariance: (frames, joints, 3, 3) mm^2, how uncertain the joint's place is; NaN where that is not known, which
-            is everywhere when the method that made the poses says nothing of it.
+        covariance: (frames, joints, 3, 3) mm^2, uncertainty of the joint's position; NaN if unknown, which is everywhere
+            if the method estimates none.
     """
 
     keys: FrameKeys
@@ -59,12 +59,12 @@ class Poses:
 
     @property
     def valid(self) -> np.ndarray:
-        """(frames, joints) bool."""
+        """Return (frames, joints) bool: the joint is known."""
         return np.isfinite(self.joints).all(axis=-1)
 
     @property
     def spread_mm(self) -> np.ndarray:
-        """(frames, joints) mm, expected distance (root mean square) from the true place; NaN where not known."""
+        """Return (frames, joints) mm, the expected distance (root mean square) from the true position; NaN if unknown."""
         return np.sqrt(np.trace(self.covariance, axis1=-2, axis2=-1))
 
     def write(self, path: Path) -> None:
@@ -94,16 +94,16 @@ class Poses:
 
 
 def read_header(path: Path) -> tuple[FrameKeys, tuple[str, ...], Skeleton]:
-    """Which frames, views and joints a file is about, without the poses."""
+    """Return the keys, views and skeleton of a file, without the poses."""
     with hdf5.reading(path, KIND) as file:
         return FrameKeys.get(file), tuple(hdf5.get_text(file, "views").tolist()), get(file.attrs["skeleton"])
 
 
 def joint_blocks(path: Path, frames: int = 1024) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-    """The joints of a file, some frames at a time, so that memory does not grow with the number of frames.
+    """Yield a file's joints in blocks of frames, so that memory does not grow with the number of frames.
 
     Yields:
-        Which frames, their joints (frames, joints, 3) world mm, and inliers (frames, views, joints).
+        The rows of the frames, their joints (frames, joints, 3) world mm, and inliers (frames, views, joints).
     """
     with hdf5.reading(path, KIND) as file:
         count = len(file["joints"])
@@ -130,7 +130,7 @@ class Writer:
         error_px: np.ndarray,
         status: np.ndarray,
     ) -> None:
-        """The fields of some frames, as in `Poses`; an index must be ascending."""
+        """Write the fields of some frames, as in `Poses`; an index must be ascending."""
         # Rounded so that other BLAS and instruction sets give the same bytes.
         self._file["joints"][rows] = np.round(np.asarray(joints, dtype=np.float64), 3) + 0.0
         self._file["inliers"][rows] = np.asarray(inliers, dtype=bool)
@@ -138,20 +138,20 @@ class Writer:
         self._file["status"][rows] = np.asarray(status, dtype=np.uint8)
 
     def put_covariance(self, rows: slice | np.ndarray, covariance: np.ndarray) -> None:
-        """What `Poses.covariance` is of some frames; a file of which no frame has any stays without."""
+        """Write `Poses.covariance` of some frames; a file without any covariance has no such dataset."""
         if "covariance" not in self._file:
             shape = (*self._file["joints"].shape, 3)
             self._file.create_dataset("covariance", shape=shape, dtype=np.float32, fillvalue=np.nan)
         self._file["covariance"][rows] = np.round(covariance, 3) + 0.0
 
     def get(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
-        """Joints and inliers of some frames that were put before."""
+        """Return joints and inliers of frames that were written before."""
         return self._file["joints"][rows], self._file["inliers"][rows]
 
 
 @contextmanager
 def writing(path: Path, keys: FrameKeys, views: tuple[str, ...], skeleton: Skeleton) -> Iterator[Writer]:
-    """A new file of poses, complete or absent."""
+    """Open a new file of poses, which appears only when it is complete."""
     with hdf5.writing(path, KIND) as file:
         file.attrs["skeleton"] = skeleton.name
         keys.put(file)

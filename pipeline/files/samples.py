@@ -1,4 +1,4 @@
-"""Samples: labelled person crops, cut out once so that training never decodes a full picture."""
+"""Samples: labelled person crops, cut out once so that training never decodes a full image."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,21 +17,21 @@ KIND = "samples"
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Samples:
-    """Labelled persons. Their pictures stay in the file until they are asked for, so a set may be larger than memory.
+    """Labelled persons. Their images are read on demand, so a set may be larger than memory.
 
     Attributes:
         skeleton: what the joints are called.
-        key: (samples,) text, unique: the picture's name and the person's number in it.
+        key: (samples,) text, unique: the image's name and the person's number in it.
         split: (samples,) text, "train" or "valid".
-        keypoints: (samples, joints, 2) px of the full picture; NaN where there is no label.
+        keypoints: (samples, joints, 2) px of the full image; NaN where there is no label.
         visible: (samples, joints) bool, the data set's own visibility flag.
-        box: (samples, 4) px of the full picture, x1 y1 x2 y2: the square that a network should see.
+        box: (samples, 4) px of the full image, x1 y1 x2 y2: the square that a network should see.
         head: (samples,) px, the head size that PCKh is measured in; NaN where not known.
         score: (samples,) of a detected box; 1 for an annotated person.
-        crop_from_image: (samples, 2, 3) px of the stored crop from px of the full picture.
+        crop_from_image: (samples, 2, 3) px of the stored crop from px of the full image.
         person_size: (samples, 2) px, width and height of the person's own rectangle, centred in the box and with its margin; the
             longer one is the box's side. None where a set has squares of its own, such as MPII.
-        space: where the joints are in 3D; None where the set was labelled in pictures alone.
+        space: where the joints are in 3D; None where the set was labelled in images alone.
         jpeg: (bytes,) uint8, sliced, and jpeg_start: (samples + 1,) int64, see files/images.py.
     """
 
@@ -53,12 +53,12 @@ class Samples:
         return len(self.key)
 
     def image(self, row: int) -> np.ndarray:
-        """The stored crop, (height, width, 3) uint8 BGR."""
+        """Return the stored crop, (height, width, 3) uint8 BGR."""
         return decode(self.jpeg[self.jpeg_start[row] : self.jpeg_start[row + 1]])
 
     @cached_property
     def person_box(self) -> np.ndarray:
-        """(samples, 4) px: where the person is; networks see the smallest box of their own shape that holds it."""
+        """Return (samples, 4) px, the person's box; networks see the smallest box of their own shape around it."""
         if self.person_size is None:
             return self.box
         centre = (self.box[:, :2] + self.box[:, 2:]) / 2
@@ -103,10 +103,10 @@ def write(
 ) -> None:
     """Write samples; fields as in `Samples`, no score for all 1.
 
-    `decoder` is what took the pictures out of videos; it is kept as an attribute.
+    `decoder` names the program that decoded the videos; it is kept as an attribute.
 
-    `jpegs` is consumed one by one, so memory does not grow with them, and before the arrays are looked at, so that who
-    makes the pictures may fill the arrays on the way.
+    `jpegs` is consumed one by one, so memory does not grow with them, and before the arrays are read, so that the
+    generator of the images may fill the arrays.
     """
     with hdf5.writing(path, KIND) as file:
         starts = images.append(file, jpegs)

@@ -1,8 +1,8 @@
-"""Where a long stage keeps what it has done so far, so that an interrupted one resumes instead of starting over.
+"""Folders for the intermediate results of long stages, so that an interrupted stage resumes instead of starting over.
 
 A training keeps checkpoints, a preparation its journal of crops. The folder lies outside of the stage's outputs, under
-data/scratch (POSE_SCRATCH, an absolute path, puts it elsewhere), and is named after all that decides the result: it is found
-again by the same run only, never by one with other inputs, params or code.
+data/scratch (POSE_SCRATCH, an absolute path, puts it elsewhere), and its name is a fingerprint of
+everything that decides the result: a run with other inputs, params or code never finds it.
 """
 
 import hashlib
@@ -20,9 +20,9 @@ _LIBRARIES = ("torch", "torchvision", "numpy", "opencv-python-headless")  # othe
 
 @contextmanager
 def resumable_folder(stage: str | Path, inputs: Sequence[Path], *params: object) -> Iterator[Path]:
-    """A folder for the checkpoints of one training, removed when the block ends without an error.
+    """Open a folder for the checkpoints of one training; it is removed when the block ends without an error.
 
-    Where another process has the folder, this one waits for it. Write checkpoints with `atomic.replacing`.
+    If another process holds the folder, this one waits. Write checkpoints with `atomic.replacing`.
 
     Args:
         stage: the stage's source file, `__file__`; its name is the folder's, its imports are part of the fingerprint.
@@ -52,7 +52,7 @@ def resumable_folder(stage: str | Path, inputs: Sequence[Path], *params: object)
 
 
 def fingerprint(stage: Path, inputs: Sequence[Path], *params: object) -> str:
-    """What a training's result depends on, as one hexadecimal number: the bytes of inputs, code, params, versions."""
+    """Return a hexadecimal digest of everything that decides the result: bytes of inputs, code, params, versions."""
     digest = hashlib.sha256()
     for path in inputs:
         with path.open("rb") as file:
@@ -71,7 +71,7 @@ def _version(library: str) -> str:
 
 
 def _remove_stale(base: Path, stage: str) -> None:
-    """What other trainings of the stage have left, but for those that still run."""
+    """Remove the folders of the stage's other trainings, except of trainings that still run."""
     for folder in sorted(base.glob(f"{stage}-" + "[0-9a-f]" * 16)):
         with locks.held(folder.with_suffix(".lock"), wait=False) as free:
             if free:

@@ -1,4 +1,4 @@
-"""Where labelled persons stand in front of their cameras, of sets that were measured in 3D by several."""
+"""The 3D joints of labelled persons, in camera coordinates, for sets measured by several cameras."""
 
 from dataclasses import dataclass
 
@@ -13,11 +13,11 @@ _COLUMNS = ("joints", "K", "distortion", "h36m_lens", "frame_group", "view")
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Space:
-    """A row a sample.
+    """3D joints and cameras, one row per sample.
 
     Attributes:
         joints: (samples, joints, 3) mm in the camera's frame; NaN where not known.
-        K: (samples, 3, 3) image_from_camera, px of the full picture.
+        K: (samples, 3, 3) image_from_camera, px of the full image.
         distortion: (samples, 5) k1 k2 p1 p2 k3.
         h36m_lens: (samples,) bool; the distortion is in Human3.6M's own formula, not in OpenCV's, see geometry/camera.py.
         frame_group: (samples,) int, the same for the views of one person at one time.
@@ -33,7 +33,7 @@ class Space:
 
     @staticmethod
     def of(joints: np.ndarray, camera: Camera, frame_group: np.ndarray, view: int) -> "Space":
-        """(samples, joints, 3) world mm, all seen by one camera, which is the rig's `view`-th."""
+        """Return the rows of (samples, joints, 3) world mm in one camera, the rig's `view`-th."""
         count = len(joints)
         K, distortion = np.tile(camera.K, (count, 1, 1)), np.tile(camera.distortion, (count, 1))
         h36m_lens = np.full(count, camera.convention == "h36m")
@@ -48,31 +48,31 @@ class Space:
 
     @staticmethod
     def concatenated(parts: "list[Space]") -> "Space":
-        """One after the other."""
+        """Return the rows of all parts, one after the other."""
         return Space(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS})
 
     def take(self, chosen: np.ndarray) -> "Space":
-        """Of some of the samples only."""
+        """Return some of the samples."""
         return Space(**{name: getattr(self, name)[chosen] for name in _COLUMNS})
 
     def mm_per_px(self, root: int) -> np.ndarray:
-        """(samples,) mm that a px of the full picture is as far from the camera as the root; NaN without a root."""
+        """Return (samples,) mm per px of the full image at the root's depth; NaN without a root."""
         return self.joints[:, root, 2] / ((self.K[:, 0, 0] + self.K[:, 1, 1]) / 2)
 
     def depth_px(self, root: int) -> np.ndarray:
-        """(samples, joints) how much farther than the root, in px of the full picture at the root's depth; NaN: not known.
+        """Return (samples, joints) depths behind the root, in px of the full image at the root's depth; NaN if unknown.
 
-        So depth is measured with the same ruler as x and y, as integral regression (Sun 2018) learns it.
+        Depth then has the same unit as x and y, as integral regression (Sun 2018) learns it.
         """
         depth: np.ndarray = self.joints[..., 2] - self.joints[:, root, None, 2]
         return depth / self.mm_per_px(root)[:, None]
 
     def lift(self, points: np.ndarray, depth_px: np.ndarray, root: int) -> np.ndarray:
-        """Joints in the picture, with their depth, where they are in the camera's frame when the root's depth is known.
+        """Return joints in the camera's frame, from keypoints, relative depths and the known depth of the root.
 
         Args:
-            points: (samples, joints, 2) px of the full picture.
-            depth_px: (samples, joints) as of `depth_px`.
+            points: (samples, joints, 2) px of the full image.
+            depth_px: (samples, joints) px, as `depth_px` returns them.
 
         Returns:
             (samples, joints, 3) mm.
@@ -97,5 +97,5 @@ class Space:
 
     @staticmethod
     def read(file: h5py.Group) -> "Space | None":
-        """None where the set is of pictures alone."""
+        """Return the 3D part of a samples file; None if the set has 2D labels only."""
         return Space(**{name: file[_GROUP][name][...] for name in _COLUMNS}) if _GROUP in file else None

@@ -1,4 +1,4 @@
-"""Truth: where the target's joints really were. Only `evaluate*` and the report's truth column may read it."""
+"""Truth: the target's ground-truth joints. Only `evaluate*` and the report's truth column may read it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +22,9 @@ class Truth:
         skeleton: what the joints are called.
         joints: (frames, joints, 3) world mm; NaN where not known.
         head: (frames,) mm, the head size that PCKh is measured in; NaN where not known.
-        origin: "truth", or "peer" for another tool's result, which is no truth and is reported as a distance.
-        recipe: which frames a number on this truth is about, where a published set is used in several ways
-            ("damaged_excluded"); a part of the names of metrics. Empty otherwise.
+        origin: "truth", or "peer" for another tool's result, which is no ground truth and is reported as a distance.
+        recipe: the selection of frames, for published sets that are used in several ways ("damaged_excluded"); it is part of
+            the metrics' names. Empty otherwise.
     """
 
     keys: FrameKeys
@@ -35,7 +35,7 @@ class Truth:
     recipe: str = ""
 
     def arranged(self, keys: FrameKeys, skeleton: Skeleton) -> "Truth":
-        """The same truth for these frames and joints, found by their names; NaN where it says nothing of them."""
+        """Return the ground truth for other frames and joints, matched by name; NaN if unknown."""
         rows = self.keys.rows_of(keys)
         joints = reorder(self.joints, skeleton, self.skeleton)[rows]
         head = np.asarray(self.head, dtype=np.float64)[rows]
@@ -43,7 +43,7 @@ class Truth:
         return Truth(keys=keys, skeleton=skeleton, joints=joints, head=head, origin=self.origin, recipe=self.recipe)
 
     def named(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Metrics on this truth, with the recipe in each one's name: `damaged_excluded.mpjpe_abs_mm`."""
+        """Return metrics with the recipe in each name: `damaged_excluded.mpjpe_abs_mm`."""
         return {"recipe": self.recipe, self.recipe: values} if self.recipe else values
 
     def write(self, path: Path) -> None:

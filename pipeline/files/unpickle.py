@@ -17,7 +17,7 @@ _LARGEST = 1 << 28  # bytes of one array
 
 
 def load(path: Path) -> Any:
-    """What a pickle of any protocol holds, Python 2's included (its strings are read as latin-1).
+    """Return the content of a pickle of any protocol, Python 2's included (its strings are read as latin-1).
 
     Returns:
         None, bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset, NumPy arrays and scalars of numbers
@@ -107,7 +107,7 @@ class _Array(np.ndarray):
 
 
 def _checked(data: Any, kind: Any, shape: Any, fortran: Any) -> tuple[np.dtype[Any], bool, bytes]:
-    """The type, whether the order is Fortran's, and the bytes, which are as many as the shape says."""
+    """Return the type, whether the order is Fortran's, and the bytes, whose number matches the shape."""
     if isinstance(data, str):
         data = data.encode("latin1")
     if not isinstance(kind, _Type) or not isinstance(data, (bytes, bytearray)):

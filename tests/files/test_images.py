@@ -1,4 +1,4 @@
-"""Pictures stay in their file until somebody asks, and then only the one that was asked for is read."""
+"""Images stay in their file until they are read, each one alone."""
 
 from concurrent.futures import ThreadPoolExecutor
 

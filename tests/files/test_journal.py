@@ -8,7 +8,7 @@ import pytest
 from pipeline.files import journal
 from pipeline.files.journal import Item
 
-ITEMS = [(bytes([number]) * (3 * number), {"number": number}) for number in range(8)]  # the first has no picture
+ITEMS = [(bytes([number]) * (3 * number), {"number": number}) for number in range(8)]  # the first has no image
 
 
 class Maker:

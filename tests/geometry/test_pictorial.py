@@ -303,7 +303,7 @@ def test_what_is_beyond_the_reach_of_a_lens_model_is_not_seen_by_it():
     assert bent[0].max_valid_radius < 0.6
     maps = np.ones((3, 4, 16, 64, 64), dtype=np.float32)  # heat wherever the lens shows anything
     map_from_image = np.broadcast_to([[1 / 8, 0, 0], [0, 1 / 8, 0]], (3, 4, 2, 3))
-    for metres, expected in ((0, JointStatus.KNOWN), (4.5, JointStatus.NO_SUPPORT)):  # above the middle of the pictures
+    for metres, expected in ((0, JointStatus.KNOWN), (4.5, JointStatus.NO_SUPPORT)):  # above the middle of the images
         pelvis = joints[:, 6] + [0, 0, 1000 * metres]
         _, status = pictorial.search(
             maps, map_from_image, bent, bodies_of(pelvis, np.full((3, 16), np.nan)), replace(SEARCH, cube_mm=10)
@@ -315,7 +315,7 @@ def test_a_joint_outside_of_all_pictures_has_no_place_and_the_others_have_theirs
     joints, cameras = people(3), camera_ring(4)
     maps, map_from_image = seen_by(cameras, joints)
     ankle = MPII.index("left_ankle")
-    for view in range(4):  # the lower part of every map is not in the picture
+    for view in range(4):  # the lower part of every map is not in the image
         foot = crops.transform(map_from_image[:, view], agreement.project(joints, cameras)[:, view])[:, ankle, 1]
         for frame in range(3):
             maps[frame, view, :, int(foot[frame]) - 9 :] = 0

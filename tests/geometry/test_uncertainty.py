@@ -14,7 +14,7 @@ THRESHOLD = 15.0  # px
 
 
 def ring(views: int, distance: float) -> tuple[Camera, ...]:
-    """Cameras on a ring so far from the middle, mm, that a person fills the picture; all look at (0, 0, 1000)."""
+    """Cameras on a ring so far from the middle, mm, that a person fills the image; all look at (0, 0, 1000)."""
     cameras = []
     for camera in camera_ring(max(views, 3))[:views]:
         centre = camera.centre * [distance / 4200, distance / 4200, 1]

@@ -1,4 +1,4 @@
-"""Weights, pictures' borders and boxes of pseudo labels, by hand."""
+"""Weights, images' borders and boxes of pseudo labels, by hand."""
 
 import numpy as np
 import pytest

@@ -174,7 +174,7 @@ def test_the_capture_volume_holds_the_person(raw, monkeypatch):
     frames = Frames.read(raw.out / "target.h5")
     joints = projected(raw.cameras, raw_world.people(get("mpii_16").joint_names, 6))
     assert ((joints > frames.box[:, :, None, :2]) & (joints < frames.box[:, :, None, 2:])).all()
-    scale = np.sqrt(abs(np.linalg.det(frames.crop_from_image[..., :2])))  # crop px a picture px
+    scale = np.sqrt(abs(np.linalg.det(frames.crop_from_image[..., :2])))  # crop px an image px
     persons = (joints.max(2) - joints.min(2)).max(-1)
     assert (scale * persons > 96 / 1.5).all()  # px: a person is stored as large as from a detector's box
     raw.prepare_target(monkeypatch, boxes="volume", volume_mm=[-500, 500, -500, 500, 0, 1800])

@@ -144,7 +144,7 @@ def test_a_view_without_a_picture_is_never_labelled(detected, label):
 
 
 def test_a_joint_outside_of_a_picture_is_no_label_there(detected, label):
-    beyond = detected.world.joints[0, 0] + [0, 0, -1500]  # under the floor, and under the pictures
+    beyond = detected.world.joints[0, 0] + [0, 0, -1500]  # under the floor, and under the images
     detected.keypoints[0, :, 0] = agreement.project(beyond[None], detected.world.cameras)[:, 0]
     below = detected.keypoints[0, :, 0, 1] > 511.5
     assert below.any()
