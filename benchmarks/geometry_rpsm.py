@@ -32,8 +32,8 @@ from pipeline.heatmaps.compress import coarse_map, peak_patches
 from pipeline.heatmaps.decode import decode_dark
 from pipeline.heatmaps.render import render
 from pipeline.skeleton import Skeleton, get
-from tests import plain_pictorial
-from tests.tiny_world import camera_ring
+from tests.plain import pictorial as plain_pictorial
+from tests.worlds.tiny_world import camera_ring
 
 _SEARCH = Search(cube_mm=2000, coarse_bins=16, refine_bins=2, refine_steps=10, limb_tolerance_mm=150, min_heat=1e-2)
 _THRESHOLDS = AgreementThresholds(confidence_threshold=0.3, reproj_threshold_px=15, min_ray_angle_deg=5)

@@ -10,9 +10,9 @@ from pipeline.calibration.reading import read_calibration
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.viewing import convergence_point
 from pipeline.rig.plausibility import check_orientations
-from tests import raw_world
 from tests.conftest import camera_looking_at
-from tests.tiny_world import camera_ring
+from tests.worlds import raw_world
+from tests.worlds.tiny_world import camera_ring
 
 
 def written(folder: Path, cameras: tuple[Camera, ...], **options: object) -> Path:

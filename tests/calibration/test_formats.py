@@ -22,8 +22,8 @@ from pipeline.calibration.description import simplified
 from pipeline.calibration.reading import read_calibration
 from pipeline.files.cameras import read_cameras, write_cameras
 from pipeline.geometry.camera import Camera
-from tests import raw_world
 from tests.conftest import camera_looking_at
+from tests.worlds import raw_world
 
 CALIB = Path(__file__).parents[2] / "../shared/data/recording/Calib.toml"
 needs_recording = pytest.mark.skipif(not CALIB.is_file(), reason="needs ../shared/data/recording, a real recording")

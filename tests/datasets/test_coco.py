@@ -14,8 +14,8 @@ from pipeline import crops
 from pipeline.datasets import coco
 from pipeline.datasets.records import census
 from pipeline.training.batches import network_input
-from tests.datasets import people_world
-from tests.datasets.people_world import JOINTS, coco_person
+from tests.worlds import people_world
+from tests.worlds.people_world import JOINTS, coco_person
 
 REAL = Path(__file__).parents[3] / "shared/data/coco"
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -20,8 +20,8 @@ from pipeline.datasets.h36m.selection import H36m, SelectedTake
 from pipeline.datasets.h36m.takes import ACTIONS, Take, published_box
 from pipeline.geometry.triangulation import triangulate_dlt
 from pipeline.target import human36m
-from tests import h36m_world as worlds
-from tests.h36m_world import World
+from tests.worlds import h36m_world as worlds
+from tests.worlds.h36m_world import World
 
 EVERY = H36m(train_every=1, test_every=1, damaged="included")
 

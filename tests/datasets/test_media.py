@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.datasets import images, parallel, videos
-from tests.raw_world import draw, write_video
+from tests.worlds.raw_world import draw, write_video
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from scipy.io import savemat
 
 from pipeline.datasets import mpii
 from pipeline.datasets.records import census
-from tests.datasets import people_world
-from tests.datasets.people_world import JOINTS, mpii_person, mpii_record, release, structs
+from tests.worlds import people_world
+from tests.worlds.people_world import JOINTS, mpii_person, mpii_record, release, structs
 
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

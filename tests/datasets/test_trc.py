@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.datasets import trc
 from pipeline.skeleton import get
-from tests import raw_world
+from tests.worlds import raw_world
 
 NAMES = get("mpii_16").joint_names
 

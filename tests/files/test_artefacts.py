@@ -20,7 +20,7 @@ from pipeline.files.poses import JointStatus, Poses
 from pipeline.files.samples import Samples
 from pipeline.files.truth import Truth
 from pipeline.skeleton import get
-from tests.tiny_world import camera_ring
+from tests.worlds.tiny_world import camera_ring
 
 SKELETON = get("mpii_16")
 VIEWS = ("cam_01", "kamera ß")

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.files.cameras import read_cameras, read_rigs, write_cameras, write_rigs
 from pipeline.files.keys import FrameKeys
-from tests.tiny_world import camera_ring
+from tests.worlds.tiny_world import camera_ring
 
 HERE = camera_ring(3)
 THERE = tuple(replace(camera, centre=camera.centre + [100.0, 0.0, 0.0]) for camera in HERE)

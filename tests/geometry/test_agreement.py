@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.geometry import agreement
-from tests.tiny_world import camera_ring
+from tests.worlds.tiny_world import camera_ring
 
 CAMERAS = camera_ring(4)
 JOINTS = np.random.default_rng(6).uniform([-600, -600, 0], [600, 600, 1800], (3, 5, 3))

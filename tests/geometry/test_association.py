@@ -5,8 +5,8 @@ import pytest
 
 from pipeline.geometry.association import associate, epipolar_agreement
 from pipeline.skeleton import get
-from tests import raw_world
-from tests.tiny_world import camera_ring
+from tests.worlds import raw_world
+from tests.worlds.tiny_world import camera_ring
 
 JOINTS = get("body_25b").joint_names
 

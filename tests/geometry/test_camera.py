@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from pipeline.geometry.camera import Camera, Convention
-from tests.tiny_world import camera_ring
+from tests.worlds.tiny_world import camera_ring
 
 LENS = np.array([-0.21, 0.24, 0.0011, -0.0009, -0.02])  # as strong as Human3.6M's
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.geometry import epipolar
 from pipeline.geometry.camera import Camera
-from tests.tiny_world import camera_ring
+from tests.worlds.tiny_world import camera_ring
 
 POINTS = np.random.default_rng(4).uniform([-600, -600, 0], [600, 600, 1800], (30, 3))
 

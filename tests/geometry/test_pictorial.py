@@ -14,8 +14,8 @@ from pipeline.geometry.thresholds import AgreementThresholds
 from pipeline.heatmaps.decode import decode_quarter
 from pipeline.heatmaps.render import render
 from pipeline.skeleton import Skeleton, get
-from tests import plain_pictorial
-from tests.tiny_world import camera_ring
+from tests.plain import pictorial as plain_pictorial
+from tests.worlds.tiny_world import camera_ring
 
 SEARCH = pictorial.Search(
     cube_mm=2000, coarse_bins=16, refine_bins=2, refine_steps=10, limb_tolerance_mm=150, min_heat=1e-3

@@ -15,7 +15,7 @@ from pipeline.geometry import agreement, ransac
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.thresholds import AgreementThresholds
 from pipeline.geometry.triangulation import triangulate_dlt
-from tests.tiny_world import camera_ring
+from tests.worlds.tiny_world import camera_ring
 
 THRESHOLDS = AgreementThresholds(confidence_threshold=0.3, reproj_threshold_px=10, min_ray_angle_deg=5)
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pipeline.geometry.triangulation import triangulate_dlt
-from tests.tiny_world import camera_ring
+from tests.worlds.tiny_world import camera_ring
 
 
 def scene(views: int, frames: int = 3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ import pytest
 from pipeline.geometry import agreement, ransac, uncertainty
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.thresholds import AgreementThresholds
-from tests.tiny_world import camera_ring
+from tests.worlds.tiny_world import camera_ring
 
 THRESHOLD = 15.0  # px
 

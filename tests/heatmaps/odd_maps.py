@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from tests.heatmaps import plain
+from tests.plain import heatmaps as plain
 
 
 @st.composite

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from pipeline.heatmaps.compress import coarse_map, decompress, peak_patches
 from pipeline.heatmaps.render import render
-from tests.heatmaps import plain
 from tests.heatmaps.odd_maps import odd_maps
+from tests.plain import heatmaps as plain
 
 SIZE = (32, 24)  # width, height
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.heatmaps.render import render
-from tests.heatmaps import plain
+from tests.plain import heatmaps as plain
 
 SIZE = (32, 24)  # width, height
 

@@ -8,7 +8,7 @@ from pipeline.geometry.consensus import pair_epipolar_px
 from pipeline.geometry.thresholds import AgreementThresholds
 from pipeline.metrics import labelfree
 from pipeline.skeleton import get
-from tests.tiny_world import STANDING, camera_ring
+from tests.worlds.tiny_world import STANDING, camera_ring
 
 NAMES = get("mpii_16")
 RIG = camera_ring(4)

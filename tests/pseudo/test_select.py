@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.geometry import agreement, ransac
 from pipeline.pseudo import select
-from tests.tiny_world import camera_ring
+from tests.worlds.tiny_world import camera_ring
 
 CAMERAS = camera_ring(4)
 JOINTS = np.random.default_rng(2).uniform([-600, -600, 0], [600, 600, 1800], (4, 5, 3))

@@ -9,8 +9,8 @@ from benchmarks.rig_check import observed as detected
 from pipeline.rig.observations import Observations
 from pipeline.rig.offsets import FrameOffsets, estimate_frame_offsets
 from pipeline.skeleton import get
-from tests.raw_world import people
-from tests.tiny_world import camera_ring
+from tests.worlds.raw_world import people
+from tests.worlds.tiny_world import camera_ring
 
 SKELETON = get("mpii_16")
 JOINTS = ("right_ankle", "right_hip", "left_hip", "left_ankle", "head_top", "right_wrist", "left_wrist", "left_elbow")

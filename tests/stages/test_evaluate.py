@@ -12,7 +12,7 @@ from pipeline.files.heatmaps import Heatmaps
 from pipeline.files.poses import Poses
 from pipeline.files.tables import read_table
 from pipeline.files.truth import Truth
-from tests import tiny_world
+from tests.worlds import tiny_world
 
 PARAMS = "evaluate:\n  curve_limit: 0.5\n  curve_points: 11\nheld_out:\n  view: null\n"
 

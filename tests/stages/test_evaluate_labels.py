@@ -11,7 +11,7 @@ import pytest
 from pipeline.files.labels import Labels, Reason
 from pipeline.files.poses import Poses
 from pipeline.files.tables import read_table
-from tests import tiny_world
+from tests.worlds import tiny_world
 
 
 def evaluate_labels(world: tiny_world.World, monkeypatch: pytest.MonkeyPatch, poses: bool = False) -> dict:

@@ -22,11 +22,10 @@ from pipeline.geometry.triangulation import triangulate_dlt
 from pipeline.heatmaps.compress import peak_patches
 from pipeline.heatmaps.render import render
 from stages import prepare_source
-from tests import h36m_world as worlds
-from tests import raw_world
-from tests.h36m_world import World
-from tests.worlds import detected_world
+from tests.worlds import detected_world, raw_world
+from tests.worlds import h36m_world as worlds
 from tests.worlds.detected_world import PARAMS
+from tests.worlds.h36m_world import World
 
 CHOICE = {"train_subjects": [1], "test_subjects": [9], "train_every": 4, "test_every": 5, "damaged": "included"}
 TARGET = {"layout": "h36m", "h36m": CHOICE, "test_last_frames": 0, "boxes": "volume"}

@@ -23,8 +23,8 @@ from pipeline.models import build
 from pipeline.runtime import Runtime, start_torch
 from pipeline.skeleton import get
 from stages import export_heatmaps, pretrain, retrain, rpsm, triangulate
-from tests import tiny_world
 from tests.pipeline_graph import ROOT, read
+from tests.worlds import tiny_world
 
 pytestmark = pytest.mark.slow  # networks are trained
 

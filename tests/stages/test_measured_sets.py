@@ -14,9 +14,9 @@ from pipeline.files.samples import Samples
 from pipeline.models import build
 from pipeline.training.validation import InputFormat, predict_joints
 from stages import prepare_source, pretrain
-from tests import h36m_world
 from tests.pipeline_graph import read
 from tests.training.strengths import NONE
+from tests.worlds import h36m_world
 from tools import evaluate_2d
 
 pytestmark = pytest.mark.slow  # networks are trained

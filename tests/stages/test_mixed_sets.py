@@ -10,8 +10,8 @@ from pipeline import cli
 from pipeline.files.samples import Samples
 from pipeline.models import build
 from stages import prepare_source, pretrain
-from tests.datasets import people_world
 from tests.pipeline_graph import read
+from tests.worlds import people_world
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from scipy.io import savemat
 from pipeline import cli, crops
 from pipeline.files.samples import Samples
 from stages import prepare_source
-from tests.datasets import people_world
-from tests.datasets.people_world import mpii_record as record
 from tests.pipeline_graph import ROOT
+from tests.worlds import people_world
+from tests.worlds.people_world import mpii_record as record
 
 JOINTS = (people_world.JOINTS[:16] + 1).tolist()  # 1-based px
 

@@ -15,8 +15,8 @@ from pipeline.files.cameras import read_cameras, read_rigs
 from pipeline.files.detections import Detections
 from pipeline.files.frames import Frames
 from pipeline.skeleton import get
-from tests import raw_world
-from tests.raw_world import Raw
+from tests.worlds import raw_world
+from tests.worlds.raw_world import Raw
 
 RECORDING = Path(__file__).parents[2] / "../shared/data/recording"
 needs_recording = pytest.mark.skipif(

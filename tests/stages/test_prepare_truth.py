@@ -5,8 +5,8 @@ import pytest
 
 from pipeline.files.truth import Truth
 from pipeline.skeleton import get
-from tests import raw_world
-from tests.raw_world import Raw
+from tests.worlds import raw_world
+from tests.worlds.raw_world import Raw
 
 MPII = get("mpii_16")
 

@@ -7,8 +7,8 @@ import pytest
 from pipeline import cli
 from pipeline.files.evidence import Evidence
 from stages import quality, verdict
-from tests import tiny_world
 from tests.pipeline_graph import ROOT
+from tests.worlds import tiny_world
 
 
 @pytest.fixture

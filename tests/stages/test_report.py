@@ -17,7 +17,7 @@ import pytest
 from pipeline.files.tables import read_table
 from pipeline.files.truth import Truth
 from pipeline.report import plots
-from tests import tiny_world
+from tests.worlds import tiny_world
 
 ROUNDS = ("r0", "r1", "r2")
 

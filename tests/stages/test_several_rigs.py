@@ -11,9 +11,8 @@ from pipeline.files.labels import Labels, Reason
 from pipeline.files.poses import Poses
 from pipeline.files.tables import read_table
 from pipeline.files.truth import Truth
-from tests import tiny_world
 from tests.stages.test_report import measure, report, write_params
-from tests.worlds import detected_world
+from tests.worlds import detected_world, tiny_world
 
 BESIDE = np.array([1000.0, -300.0, 50.0])  # mm
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from pipeline.files.keys import FrameKeys
 from pipeline.target import boxes
-from tests import raw_world
-from tests.tiny_world import camera_ring
+from tests.worlds import raw_world
+from tests.worlds.tiny_world import camera_ring
 
 
 def keys(count: int, sequence: str = "a") -> FrameKeys:

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.calibration.description import simplified
 from pipeline.target.recordings import Recording, calibrated_from_image, find_recordings, frame_number_in_name
-from tests.tiny_world import camera_ring
+from tests.worlds.tiny_world import camera_ring
 
 CAMERAS = camera_ring(2)
 

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.files.frames import Frames
 from pipeline.files.heatmaps import Heatmaps
-from tests import tiny_world
+from tests.worlds import tiny_world
 from tools.before_after import choose_frames, draw_view
 
 

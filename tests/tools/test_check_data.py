@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from pipeline.skeleton import get
-from tests import raw_world
-from tests.raw_world import Raw
+from tests.worlds import raw_world
+from tests.worlds.raw_world import Raw
 
 RECORDING = Path(__file__).parents[2] / "../shared/data/recording"
 COCO = Path(__file__).parents[2] / "../shared/data/coco"

@@ -11,7 +11,7 @@ from pipeline.heatmaps.render import render
 from pipeline.skeleton import get
 from pipeline.training.batches import Batch
 from pipeline.training.epipolar import EpipolarLoss, soft_argmax
-from tests.tiny_world import camera_ring
+from tests.worlds.tiny_world import camera_ring
 
 NAMES = get("mpii_16")
 MAP = 48

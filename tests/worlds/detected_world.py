@@ -19,7 +19,7 @@ from pipeline.geometry import agreement
 from pipeline.heatmaps.compress import peak_patches
 from pipeline.heatmaps.render import render
 from pipeline.skeleton import get
-from tests import tiny_world
+from tests.worlds import tiny_world
 
 PARAMS = """
 held_out:

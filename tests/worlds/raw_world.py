@@ -17,7 +17,7 @@ from scipy.spatial.transform import Rotation
 
 from pipeline.geometry.camera import Camera
 from pipeline.skeleton import get
-from tests.tiny_world import camera_ring
+from tests.worlds.tiny_world import camera_ring
 
 PARAMS = """
 target:
