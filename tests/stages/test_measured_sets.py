@@ -139,7 +139,7 @@ def test_a_network_that_is_right_has_no_error(root, relative):
 
 @pytest.mark.parametrize("name", ["integral", "direct", "kinematic"])
 def test_depth_is_learned_and_measured(root, name, capsys):
-    change(root, network={"name": name, "depth_bins": 16}, pretrain={"loss": {"name": "integral_l1"}})
+    change(root, network={"name": name, "depth_bins": 16}, training={"loss": {"name": "integral_l1"}})
     change(root, pretrain={"schedule": {"steps": 1, "learning_rate": 1e-6}})
     learn("chance.pt")
     change(root, pretrain={"schedule": {"steps": 150, "learning_rate": 0.003}})
@@ -171,7 +171,7 @@ def test_fusion_is_learned_from_labelled_frame_groups(root):
 
 @pytest.mark.parametrize(
     ("views", "sentence"),
-    [(0, "network.fusion_views is 0"), (3, "no moment of 'h36m' has the 3 views of network.fusion_views")],
+    [(0, "network.fusion_views is 0"), (3, "no frame group of 'h36m' has exactly the 3 views of network.fusion_views")],
 )
 def test_what_cannot_be_fused_is_one_sentence(root, capsys, views, sentence):
     change(root, network={"fusion_views": views}, pretrain={"fuse": True})
