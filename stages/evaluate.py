@@ -49,6 +49,18 @@ def main(
     config: Evaluate,
     held_out: HeldOut,
 ) -> None:
+    """Measure one model against the ground truth.
+
+    Args:
+        heatmaps: the model's heatmaps and keypoints.
+        poses: the triangulated poses.
+        rpsm: the poses of RPSM.
+        cameras: the target's rigs.
+        truth: the ground truth.
+        metrics: accuracy, written as JSON.
+        joints: accuracy by joint, written as CSV.
+        curve: the PCKh curve, written as CSV.
+    """
     detected = Heatmaps.read(heatmaps, maps=False)
     triangulated, pictorial = Poses.read(poses), Poses.read(rpsm)
     detected.keys.require_same(triangulated.keys, str(poses))

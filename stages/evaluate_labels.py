@@ -24,6 +24,11 @@ def main(*, labels: Path, cameras: Path, truth: Path, metrics: Path, table: Path
     """Compare labels with the ground truth.
 
     Args:
+        labels: the labels of a round.
+        cameras: the target's rigs.
+        truth: the ground truth.
+        metrics: counts and accuracy, written as JSON.
+        table: counts and accuracy by view and joint, written as CSV.
         poses: the 3D joints that the labels are projections of. With them, the refused labels are evaluated as well, at the
             positions that they would have had.
     """

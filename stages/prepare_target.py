@@ -112,6 +112,18 @@ def main(
     frame_list: Path,
     config: Target,
 ) -> None:
+    """Write the frames, cameras and detections of the target.
+
+    Args:
+        calibration: the calibration, a file or a folder.
+        views: the folder of the recordings.
+        detections: the folder of a 2D detector's files; not read if `target` needs none.
+        out: the frames, written as HDF5.
+        cameras: the rigs, written as TOML.
+        joints: the detector's keypoints, written as HDF5.
+        metrics: counts, written as JSON.
+        frame_list: the keys of all frames, written as text.
+    """
     with ExitStack() as unpacked:  # what is unpacked here is read until the crops are written
         target, published = _open(calibration, views, config, unpacked)
         numbers = target.frame_numbers() - config.detections_offset

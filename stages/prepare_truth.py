@@ -32,6 +32,13 @@ class Truth:
 
 
 def main(*, truth: Path, frames: Path, out: Path, config: Truth) -> None:
+    """Write the ground truth of the target's frames.
+
+    Args:
+        truth: the folder or file of the ground truth, which may be "none".
+        frames: the prepared frames.
+        out: the ground truth, written as HDF5.
+    """
     keys = read_keys(frames)
     ground_truth = _human36m(truth, keys, config) if layouts.is_here(truth) else _markers(truth, frames, keys, config)
     ground_truth.write(out)

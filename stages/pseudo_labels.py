@@ -93,6 +93,21 @@ def main(
     smooth: Path | None = None,
     rig_check: Path | None = None,
 ) -> None:
+    """Write the labels of a round.
+
+    Args:
+        heatmaps: the teacher's heatmaps and keypoints.
+        poses: the teacher's triangulated poses.
+        rpsm: the teacher's poses of RPSM.
+        cameras: the target's rigs.
+        frames: the prepared frames.
+        out: the labels, written as HDF5.
+        metrics: counts and refusals, written as JSON.
+        round: the name of the round, whose settings replace those of `pseudo`.
+        params: the params file, whose section `pseudo` is read.
+        smooth: the teacher's smoothed poses; needed if `pseudo.source` is "smooth".
+        rig_check: the output of check_rig, whose problems are printed.
+    """
     config = settings(params, round)
     if rig_check is not None:
         _print_problems(rig_check)

@@ -51,6 +51,17 @@ def main(
     held_out: HeldOut,
     teacher: Path | None = None,
 ) -> None:
+    """Measure one model without labels.
+
+    Args:
+        heatmaps: the model's heatmaps and keypoints.
+        poses: the triangulated poses.
+        rpsm: the poses of RPSM.
+        cameras: the target's rigs.
+        out: the evidence of each frame, written as HDF5.
+        metrics: label-free figures, written as JSON.
+        teacher: the teacher's poses of RPSM, which the model's are compared with.
+    """
     detected = Heatmaps.read(heatmaps, maps=False)
     triangulated, pictorial = Poses.read(poses), Poses.read(rpsm)
     for path, each in ((poses, triangulated), (rpsm, pictorial)):

@@ -56,6 +56,16 @@ def main(
     held_out: HeldOut,
     limbs: Path | None = None,
 ) -> None:
+    """Write the poses of RPSM.
+
+    Args:
+        heatmaps: the model's heatmaps and keypoints.
+        cameras: the target's rigs.
+        poses: the triangulated poses, which limb lengths and roots are taken from.
+        out: the poses, written as HDF5.
+        metrics: coverage and agreement, written as JSON.
+        limbs: the limb lengths of each person, written as JSON.
+    """
     keys, views, skeleton = heatmap_file.read_header(heatmaps)
     keys.require_same(pose_file.read_header(poses)[0], str(poses))
     rigs = read_rigs(cameras)

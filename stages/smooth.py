@@ -45,6 +45,14 @@ class Smooth:
 
 
 def main(*, poses: Path, rpsm: Path, out: Path, metrics: Path, config: Smooth) -> None:
+    """Write the smoothed poses.
+
+    Args:
+        poses: the triangulated poses.
+        rpsm: the poses of RPSM.
+        out: the smoothed poses, written as HDF5.
+        metrics: counts and changes, written as JSON.
+    """
     source = rpsm if config.source == "rpsm" else poses
     keys, views, skeleton = read_header(source)
     moved, known, filled, possible = [np.empty(0)], 0, 0, 0

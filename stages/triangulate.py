@@ -40,6 +40,14 @@ class Triangulate(AgreementThresholds):
 
 
 def main(*, heatmaps: Path, cameras: Path, out: Path, metrics: Path, config: Triangulate, held_out: HeldOut) -> None:
+    """Write the triangulated poses.
+
+    Args:
+        heatmaps: the model's heatmaps and keypoints.
+        cameras: the target's rigs.
+        out: the poses, written as HDF5.
+        metrics: coverage, reprojection error and refusals, written as JSON.
+    """
     keys, views, skeleton = read_header(heatmaps)
     rigs = read_rigs(cameras)
     held_out.mask(views, str(heatmaps))  # refuses an unknown view now

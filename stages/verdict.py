@@ -27,6 +27,13 @@ class Verdict(Thresholds):
 
 
 def main(*, quality: Path, metrics: Path, verdict: Verdict, params: Path) -> None:
+    """Judge every round against its teacher, and the last one against r0.
+
+    Args:
+        quality: the folder of the evidence, `<model>.h5`.
+        metrics: the verdicts and their reasons, written as JSON.
+        params: the params file, whose rounds are judged.
+    """
     teachers = _teachers(params)
     models = {name: Evidence.read(quality / f"{name}.h5") for name in ("r0", *teachers)}
     rounds = {name: compare(models[teacher], models[name], verdict, name) for name, teacher in teachers.items()}
