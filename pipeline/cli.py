@@ -30,7 +30,7 @@ def run(
     A parameter of `main` that is annotated `Path` or `str` is a flag that must be given (`views_folder` is
     `--views-folder`), unless it has a default; `Path | None` or `str | None` one that may be left out. A parameter
     annotated with a dataclass is the section of params.yaml with the class's name in snake case. `params: Path` is the
-    params file itself. Others need a default, and keep it.
+    params file itself. Others need a default, and keep it. `--help` shows `main`'s module and the `Args:` of its docstring.
 
     Args:
         main: the stage.
@@ -53,6 +53,7 @@ def run(
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    entries = arguments(main)
     takes_params = hints.pop("params", None) is not None
     for key, hint in hints.items():
         choices, optional = _unpack(hint)
@@ -61,12 +62,18 @@ def run(
         flag = f"--{key.replace('_', '-')}"
         default = inspect.signature(main).parameters[key].default
         usual = None if default is inspect.Parameter.empty else default
-        told = f"default: {usual}" if usual is not None else None
         required = not optional and usual is None
         parser.add_argument(
-            flag, type=choices, required=required, default=usual, metavar=choices.__name__.upper(), help=told
+            flag,
+            type=choices,
+            required=required,
+            default=usual,
+            metavar=choices.__name__.upper(),
+            help=_help(entries.get(key, ""), usual),
         )
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="PATH", help="default: %(default)s")
+    parser.add_argument(
+        "--params", type=Path, default=Path("params.yaml"), metavar="PATH", help=_help("the params file", "params.yaml")
+    )
     given: dict[str, Any] = vars(parser.parse_args(argv))
     file = given["params"] if takes_params else given.pop("params")
 
@@ -100,6 +107,27 @@ def _sentence(error: ValueError | OSError) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
     return " ".join(str(error).split())
+
+
+def arguments(function: Callable[..., Any]) -> dict[str, str]:
+    """Return the entries of a docstring's `Args:`, each on one line, by the parameter's name."""
+    _, _, rest = (inspect.getdoc(function) or "").partition("Args:\n")
+    entries: dict[str, str] = {}
+    name = ""
+    for line in inspect.cleandoc(rest.split("\n\n")[0]).splitlines():
+        if line.startswith(" "):
+            entries[name] += f" {line.strip()}"
+        else:
+            name, _, text = line.partition(":")
+            entries[name] = text.strip()
+    return entries
+
+
+def _help(text: str, default: object) -> str:
+    """Return a flag's help as argparse takes it."""
+    usual = "" if default is None else f"default: {default}"
+    text = f"{text.rstrip('.')} ({usual})" if text and usual else text or usual
+    return text.replace("%", "%%")
 
 
 def _unpack(hint: Any) -> tuple[Any, bool]:

@@ -82,7 +82,7 @@ def _text(value: Any) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("preset", type=Path)
+    parser.add_argument("preset", type=Path, help="the preset, a file of presets/")
     parser.add_argument("variants", nargs="*", help="of the preset, applied in this order")
     parser.add_argument("--write", type=Path, metavar="PARAMS", help="instead of printing, change this params file")
     given = parser.parse_args()
