@@ -117,9 +117,9 @@ def pools_of_frame_groups(
     ((name, samples),) = multi_view.items()
     others = {other: samples for other, samples in sets.items() if other != name}
     share = mix.weights[name] / sum(mix.weights[each] for each in sets)
-    space = samples.space.rows(samples.split == "train")  # type: ignore[union-attr]
-    order = np.lexsort([space.view, space.moment])
-    frame_groups = np.split(order, np.flatnonzero(np.diff(space.moment[order])) + 1)
+    space = samples.space.take(samples.split == "train")  # type: ignore[union-attr]
+    order = np.lexsort([space.view, space.frame_group])
+    frame_groups = np.split(order, np.flatnonzero(np.diff(space.frame_group[order])) + 1)
     complete = [rows for rows in frame_groups if np.array_equal(space.view[rows], np.arange(views))]
     if not complete:
         raise ValueError(
