@@ -38,8 +38,8 @@ _CHUNK = 20  # images per job of a worker
 class People:
     """Section `synthesize.people`: how many labelled single images."""
 
-    train: Annotated[int, Ge(1)] = 3000
-    valid: Annotated[int, Ge(1)] = 300
+    train: Annotated[int, Ge(1)] = 3000  # images of the train split
+    valid: Annotated[int, Ge(1)] = 300  # images of the validation split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,11 +56,11 @@ class Rig:
 
     cameras: Annotated[int, Ge(2), "one view determines no depth, expected 2 or more"] = 4
     side_px: Annotated[int, Ge(128)] = 512
-    train_subjects: Annotated[int, Ge(1)] = 5
-    test_subjects: Annotated[int, Ge(1)] = 3
-    train_frames: Annotated[int, Ge(1)] = 100
-    test_frames: Annotated[int, Ge(1)] = 40
-    frames_per_second: Annotated[float, Gt(0)] = 2.5
+    train_subjects: Annotated[int, Ge(1)] = 5  # people of the train split
+    test_subjects: Annotated[int, Ge(1)] = 3  # people of the held-out test split
+    train_frames: Annotated[int, Ge(1)] = 100  # frame groups per train subject
+    test_frames: Annotated[int, Ge(1)] = 40  # frame groups per test subject
+    frames_per_second: Annotated[float, Gt(0)] = 2.5  # frame rate of the recordings
 
     def __post_init__(self) -> None:
         if self.side_px % 8:
