@@ -172,3 +172,8 @@ def test_what_has_no_imports_to_follow_is_one_sentence(tmp_path: Path, source: s
     path.write_text(source)
     with pytest.raises(ValueError, match=sentence):
         code.text(path)
+
+
+def test_the_committed_texts_are_those_of_the_code() -> None:
+    stale = [path.stem for path in code.stages() if (ROOT / f"code/{path.stem}.txt").read_text() != code.text(path)]
+    assert stale == [], "run `dvc repro`, and commit code/ with dvc.lock"

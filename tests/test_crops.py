@@ -109,7 +109,7 @@ def test_a_rectangle_is_grown_to_the_networks_shape_as_published(centre, sides, 
         found = crops.crop_from_image(seen, size) + [[0, 0, 0.5], [0, 0, 0.5]]
         np.testing.assert_allclose(found, crop_from_image, atol=1e-9)
     picture = np.zeros((10, 10, 3), dtype=np.uint8)
-    _, found = network_input(picture, np.eye(3)[:2], box, size, 4, published=True)
+    _, found = network_input(picture, np.eye(3)[:2], box, size, stride=4, published=True)
     np.testing.assert_allclose(found, image_from_map, atol=1e-9)
 
 

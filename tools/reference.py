@@ -196,14 +196,14 @@ def attributes(docstring: str) -> dict[str, str]:
     """Return the entries of a docstring's `Attributes:`."""
     _, _, rest = docstring.partition("Attributes:\n")
     entries: dict[str, str] = {}
-    name = ""
+    names: list[str] = []
     for line in textwrap.dedent(rest).splitlines():
-        started = re.match(r"(\w+): (.*)", line)
+        started = re.match(r"(\w+(?:, \w+)*): (.*)", line)
         if started:
-            name = started[1]
-            entries[name] = started[2]
-        elif name and line.startswith(" "):
-            entries[name] += f" {line.strip()}"
+            names = started[1].split(", ")
+            entries |= dict.fromkeys(names, started[2])
+        elif names and line.startswith(" "):
+            entries |= {name: f"{entries[name]} {line.strip()}" for name in names}
         elif line.strip():
             break
     return entries

@@ -40,10 +40,10 @@ _DIRECTIONS = {False: "camera_from_world", True: "world_from_camera"}
 class Settings:
     """The conventions that the user states; `auto`: as the file states, or else by geometry."""
 
-    units: Units = "auto"
+    units: Units = "auto"  # of translations and centres
     extrinsics: Extrinsics = "auto"  # the direction of rotations and translations
     up: Up = "auto"  # the axis of the file's world that points up
-    lens: LensKind = "auto"
+    lens: LensKind = "auto"  # which formula the distortion coefficients belong to
 
 
 def camera_in_file_units(entry: CameraEntry, world_from_camera: bool) -> Camera:

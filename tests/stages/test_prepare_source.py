@@ -183,7 +183,7 @@ def damage(folder: Path, what: str) -> None:
     [
         ("truncated", "a.jpg: the image is truncated"),
         ("empty", "a.jpg: the image is empty"),
-        ("text", "a.jpg: not a picture"),
+        ("text", "a.jpg: not an image"),
         ("json", "train.json: not readable as json"),
         ("mapping", "train.json: expected a list of records"),
         ("list", "record 0: expected a mapping, got int"),
