@@ -2,9 +2,10 @@
 
 import os
 
-# pytest-xdist's workers share the processors; set before torch is imported
+# pytest-xdist's workers share the processors; set before torch is imported. A limit on OpenMP's threads (OMP_THREAD_LIMIT)
+# would leave oneDNN's loops waiting for threads that never come.
 if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ |= {"OMP_THREAD_LIMIT": "1", "OPENBLAS_NUM_THREADS": "1", "OPENCV_FOR_THREADS_NUM": "1"}
+    os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1", "OPENCV_FOR_THREADS_NUM": "1"}
 
 import numpy as np
 import pytest
