@@ -267,7 +267,7 @@ def test_any_number_of_threads_gives_the_same_bytes():
     one = run(points, scores, cameras, threads=1)
     for threads in (2, 5):
         many = run(points, scores, cameras, threads=threads)
-        for field in ("joints", "inliers", "error", "status"):
+        for field in ("joints", "inliers", "error_px", "status"):
             assert getattr(many, field).tobytes() == getattr(one, field).tobytes()
 
 
