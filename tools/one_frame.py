@@ -2,8 +2,8 @@
 
     dvc repro && python -m tools.one_frame
 
-The frame and the joint are chosen by a rule: a joint on which all views but one agree, where that view is wrong by the median
-distance of all such joints. No ground truth is read.
+The frame and the joint are chosen by a rule: of the joints on which all views but one agree, the tenth with the least error in
+the agreeing views, and of these the one where the last view is wrong by the median distance. No ground truth is read.
 """
 
 import argparse
@@ -69,7 +69,10 @@ class Walk:
 
 
 def choose(poses: Poses, labels: Labels, detected: Heatmaps) -> tuple[int, int]:
-    """Return a frame and a joint: one view disagrees, it has a label, and it is wrong by the median of such distances.
+    """Return a frame and a joint: one view disagrees, the others agree well, and all have a label.
+
+    Of the tenth of these joints with the least `error_px` it is the one with the median distance of keypoint and label in the
+    view that disagrees.
 
     Raises:
         ValueError: there is no such joint.
@@ -80,6 +83,8 @@ def choose(poses: Poses, labels: Labels, detected: Heatmaps) -> tuple[int, int]:
     frames, joints = np.nonzero(one_off & labelled)
     if not frames.size:
         raise ValueError("there is no joint on which all views but one agree")
+    best = np.argsort(poses.error_px[frames, joints], kind="stable")[: -(-len(frames) // 10)]
+    frames, joints = frames[best], joints[best]
     outlier = (~poses.inliers[frames, :, joints]).argmax(axis=1)
     moved_px = np.linalg.norm(
         labels.keypoints[frames, outlier, joints] - detected.keypoints[frames, outlier, joints], axis=-1
@@ -142,7 +147,8 @@ def write_images(walk: Walk, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     views = range(len(walk.cameras))
     colours = [_INLIER if inlier else _OUTLIER for inlier in walk.inliers]
-    on_square = np.stack([crops.transform(walk.square_from_image[v], walk.keypoints[v]) for v in views])
+    on_square = _on_squares(walk, walk.keypoints)
+    labels = _on_squares(walk, walk.labels)
 
     def panels() -> tuple[Figure, list]:
         figure = Figure(figsize=(2.9 * len(walk.cameras), 3.2), layout="constrained")
@@ -182,18 +188,23 @@ def write_images(walk: Walk, folder: Path) -> None:
     axis.plot(*(meetings[:, :2].T / 1000), "o", color="grey", markersize=5, label="where two rays pass closest")
     axis.plot(*(walk.position[:2] / 1000), "*", color=_JOINT, markersize=15, label="the joint")
     centres = np.stack([camera.centre[:2] for camera in walk.cameras]) / 1000
-    low, high = centres.min(axis=0) - 0.7, centres.max(axis=0) + 0.7
+    shown = np.vstack([centres, walk.position[:2] / 1000])
+    low, high = shown.min(axis=0) - 0.8, shown.max(axis=0) + 0.8
     axis.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), xlabel="x, m", ylabel="y, m", aspect="equal")
-    axis.legend(loc="upper right", fontsize=8)
+    axis.legend(loc="lower left", fontsize=8)
     _save(figure, folder / "ransac.jpg")
 
     figure, axes = panels()
     for view, axis in enumerate(axes):
         axis.plot(*on_square[view], "+", color=colours[view], markersize=14, markeredgewidth=2)
-        label = crops.transform(walk.square_from_image[view], walk.labels[view])
-        axis.plot(*label, "o", color="white", fillstyle="none", markersize=12, markeredgewidth=2)
+        axis.plot(*labels[view], "o", color="white", fillstyle="none", markersize=12, markeredgewidth=2)
         axis.set_xlabel(f"{walk.error_px[view]:.0f} px apart")
     _save(figure, folder / "label.jpg")
+
+
+def _on_squares(walk: Walk, keypoints: np.ndarray) -> np.ndarray:
+    """Return (views, 2) px of the full images as (views, 2) px of the walk's images."""
+    return crops.transform(walk.square_from_image, keypoints[:, None])[:, 0]
 
 
 def _meeting(walk: Walk, a: int, b: int) -> np.ndarray:

@@ -238,7 +238,9 @@ def test_a_public_network_sees_the_published_crop_of_every_real_person(size):
         )
         expected = cv2.warpAffine(image, cv2.getAffineTransform(*points), size, flags=cv2.INTER_LINEAR)
         low, high = ((records.box[row, :2] + records.box[row, 2:] + sign * records.extent[row]) / 2 for sign in (-1, 1))
-        cut, image_from_map = network_input(image, np.eye(3)[:2], np.concatenate([low, high]), size, stride=4, published=True)
+        cut, image_from_map = network_input(
+            image, np.eye(3)[:2], np.concatenate([low, high]), size, stride=4, published=True
+        )
         assert abs(cut.astype(int) - expected).mean() < 0.05  # grey levels; OpenCV's affine is of float32 points
         np.testing.assert_allclose(image_from_map[:, 2], centre - seen / 2, atol=1e-9)
         np.testing.assert_allclose(np.diag(image_from_map[:, :2]), 4 * seen / size, atol=1e-9)
