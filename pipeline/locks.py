@@ -6,44 +6,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from filelock import FileLock, Timeout
 
 
 @contextmanager
 def held(path: Path, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock file `path`, which is there only meanwhile.
+    """Hold the lock file `path`, which exists only meanwhile.
 
     Args:
-        wait: for another process that holds it, after a line on stderr that says so.
+        wait: for another process that holds it, after a line on stderr that names that process.
 
     Yields:
-        Whether it is held: always, where one waits.
+        Whether the lock is held: always, with `wait`.
     """
-    if fcntl is None:
-        yield True  # nothing keeps two processes apart there
-        return
-    while True:
-        with path.open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if not wait:
-                    yield False
-                    return
-                file.seek(0)
-                other = file.read() or "?"
-                print(f"waiting for process {other}, which writes the same (`kill {other}` ends it)", file=sys.stderr)
-                fcntl.flock(file, fcntl.LOCK_EX)
-            if not (path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno()))):
-                continue  # whoever held it has removed it
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
-            try:
-                yield True
-            finally:
-                path.unlink()
+    lock, holder = FileLock(path), path.with_name(f"{path.name}.pid")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if not wait:
+            yield False
             return
+        other = holder.read_text(encoding="utf-8") if holder.is_file() else "?"
+        print(f"waiting for process {other}, which writes the same (`kill {other}` ends it)", file=sys.stderr)
+        lock.acquire()
+    try:
+        holder.write_text(str(os.getpid()), encoding="utf-8")
+        yield True
+    finally:
+        holder.unlink(missing_ok=True)
+        if (
+            os.name == "posix"
+        ):  # before the release, so that no lock of another process is removed; Windows removes it itself
+            path.unlink(missing_ok=True)
+        lock.release()

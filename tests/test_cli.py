@@ -126,7 +126,8 @@ from pipeline import cli
 
 def main(out: Path) -> None:
     print("begun", flush=True)
-    time.sleep(1)
+    while not out.with_suffix(".go").exists():
+        time.sleep(0.02)
     with out.open("a") as file:
         file.write("done\\n")
 
@@ -146,9 +147,13 @@ def test_the_same_command_waits_for_one_that_a_killed_dvc_left_running(tmp_path:
     first = start("a")
     assert first.stdout is not None
     assert first.stdout.readline() == "begun\n"
+    Path("b.go").touch()
     second, third = start("a"), start("b")
     assert third.communicate()[1] == ""  # other files, no need to wait
-    assert f"waiting for process {first.pid}" in second.communicate()[1]
+    assert second.stderr is not None
+    assert f"waiting for process {first.pid}" in second.stderr.readline()
+    Path("a.go").touch()
+    second.communicate()
     first.communicate()
     assert Path("a").read_text() == "done\ndone\n"
     assert list(tmp_path.glob("*.lock")) == []

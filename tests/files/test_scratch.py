@@ -91,7 +91,7 @@ def test_another_training_does_not_resume_from_it(toy: Path, change: str) -> Non
 
 
 def test_a_second_run_waits_for_the_first(toy: Path) -> None:
-    first = start(toy, pause=0.2)
+    first = start(toy, pause=0.5)
     assert first.stdout is not None
     first.stdout.readline()
     out, err = finish(start(toy))
@@ -112,7 +112,7 @@ def test_what_a_run_leaves_behind_spares_those_that_still_run(toy: Path) -> None
 
 def test_a_run_whose_dvc_was_killed_leaves_its_work_to_the_next(toy: Path) -> None:
     # a shell in dvc's place starts the training and is killed
-    code = f"{sys.executable} {toy} 0.2 0.1 > log.txt 2>&1; true"
+    code = f"{sys.executable} {toy} 0.5 0.1 > log.txt 2>&1; true"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     shell = subprocess.Popen(["sh", "-c", code], env=environment)
     while not (Path("log.txt").exists() and "step 2" in Path("log.txt").read_text()):
