@@ -1,10 +1,12 @@
 """Who may import whom, what dvc.yaml knows of the code, and that the truth reaches no stage that learns."""
 
+import argparse
 import ast
 import dataclasses
 import importlib
 import inspect
 import re
+import runpy
 import subprocess
 import sys
 import typing
@@ -158,6 +160,48 @@ def test_commands_give_the_flags_that_stages_take(stage: Stage) -> None:
     optional = {key for key in paths if parameters[key].default is not inspect.Parameter.empty}
     given = {flag.removeprefix("--").replace("-", "_") for flag in stage.flags}
     assert paths - optional <= given <= paths
+
+
+PROGRAMS = sorted(
+    path for folder in ("stages", "tools") for path in (ROOT / folder).glob("*.py") if has_statements(path)
+)
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_help_explains_every_flag(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsers: list[argparse.ArgumentParser] = []
+
+    def stop(parser: argparse.ArgumentParser, *_: object) -> None:
+        parsers.append(parser)
+        raise SystemExit
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop)
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(path), run_name="__main__")
+    (parser,) = parsers
+    unexplained = [action.dest for action in parser._actions if not re.sub(r"\(?default: .*", "", action.help or "")]
+    assert unexplained == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "stages").glob("*.py")), ids=lambda path: path.name)
+def test_a_stage_is_called_by_name(path: Path) -> None:
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef) and node.name == "main":
+            assert [argument.arg for argument in (*node.args.posonlyargs, *node.args.args)] == []
+
+
+@pytest.mark.parametrize("folder", ["pipeline", "stages", "tools"])
+def test_a_dataclass_of_more_than_four_fields_is_made_by_name(folder: str) -> None:
+    positional = []
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.ClassDef):
+                continue
+            marks = [ast.unparse(mark) for mark in node.decorator_list]
+            fields = sum(isinstance(line, ast.AnnAssign) for line in node.body)
+            if fields > 4 and any("dataclass" in mark and "kw_only=True" not in mark for mark in marks):
+                positional.append(f"{path.relative_to(ROOT)}: {node.name}")
+    assert positional == []
 
 
 def test_only_learning_stages_import_torch() -> None:
