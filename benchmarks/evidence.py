@@ -61,7 +61,7 @@ _LOST_MM = 300.0  # what an unknown joint counts in the true loss that verdicts 
 _BAND = 0.05  # a change of the true error by less than this share is none
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Mistakes:
     """The mistakes of a simulated detector; all zeros: none.
 
@@ -342,7 +342,12 @@ def verdicts(rigs: list[int]) -> list[dict[str, Any]]:
     config, rows = params.load(Verdict), []
     for seed in tqdm(rigs, desc="rounds", disable=None):
         rng = np.random.default_rng([seed, 3])
-        before = Mistakes(rng.uniform(3, 8), rng.uniform(0.02, 0.3), rng.uniform(0, 0.2), rng.uniform(0, 0.1))
+        before = Mistakes(
+            noise_px=rng.uniform(3, 8),
+            outliers=rng.uniform(0.02, 0.3),
+            swapped=rng.uniform(0, 0.2),
+            missing=rng.uniform(0, 0.1),
+        )
         for kind, after in _outcomes(before, rng).items():
             world = scene(seed, 3 + seed % 6, test=24 if "hardly" in kind else 120)
             old, was = examine(world, *detect(world, before, 0))

@@ -63,11 +63,15 @@ def _decoding(rounds: int) -> list[Row]:
     us = {name: 1e6 * value for name, value in seconds.items()}
     return [
         at_most("Gaussian targets, 17 maps of 64 x 64", us["draw"], "us", 20),
-        Row("  against np.exp over whole maps", us["draw, plain"] / us["draw"], "x"),
+        Row(name="  against np.exp over whole maps", value=us["draw, plain"] / us["draw"], unit="x"),
         at_most("argmax with quarter offset, 17 maps", us["quarter"], "us", 50),
         at_most("DARK, 17 maps", us["dark"], "us", 64),
         at_most("DARK after a blur of 13 taps, 17 maps", us["dark, blur"], "us", 64),
-        Row("  against cv2.GaussianBlur and np.log of whole maps", us["dark, plain"] / us["dark, blur"], "x"),
+        Row(
+            name="  against cv2.GaussianBlur and np.log of whole maps",
+            value=us["dark, plain"] / us["dark, blur"],
+            unit="x",
+        ),
     ]
 
 
@@ -137,10 +141,10 @@ def _file(rounds: int, frames: int) -> list[Row]:
     return [
         at_least("file, float32 maps' bytes against ours, 64 x 64", bytes_ratio, "x", 14, "points and keys included"),
         at_least("  written, cutting included", frames / seconds["write"], "frames/s", 5000, "4 views, 17 joints"),
-        Row("  float32 written", frames / seconds["plain"], "frames/s"),
+        Row(name="  float32 written", value=frames / seconds["plain"], unit="frames/s"),
         at_least("  one frame as stored (windows, background), at random", 64 / seconds["stored"], "frames/s", 10000),
         at_least("  whole maps of one frame, at random", 64 / seconds["read"], "frames/s", 10000),
-        Row("  whole maps, in order, blocks of 16", frames / seconds["blocks"], "frames/s"),
+        Row(name="  whole maps, in order, blocks of 16", value=frames / seconds["blocks"], unit="frames/s"),
     ]
 
 
@@ -151,7 +155,9 @@ def _loss(frames: int) -> list[Row]:
         if all(path.is_file() for path in [*study, data / "target.h5", data / "cameras.toml"]):
             return _moved(folder, data, frames)
     note = "no trained model at hand: run `dvc repro` or benchmarks/self_training.py first"
-    return [Row("RPSM on maps of a trained network", math.nan, "mm", "<= 0.1", None, note)]
+    return [
+        Row(name="RPSM on maps of a trained network", value=math.nan, unit="mm", goal="<= 0.1", met=None, note=note)
+    ]
 
 
 def _moved(folder: Path, data: Path, frames: int) -> list[Row]:
@@ -210,7 +216,14 @@ def _moved(folder: Path, data: Path, frames: int) -> list[Row]:
         moved = np.linalg.norm(ours - full, axis=-1)
         note = f"{folder}, {len(full)} frames; half of the joints move less than {np.nanmedian(moved):.3g} mm"
         result.append(
-            Row(f"RPSM on the file's maps, {size} px, moves by, mean", float(np.nanmean(moved)), "mm", "", None, note)
+            Row(
+                name=f"RPSM on the file's maps, {size} px, moves by, mean",
+                value=float(np.nanmean(moved)),
+                unit="mm",
+                goal="",
+                met=None,
+                note=note,
+            )
         )
         truth = _truth(data, head.skeleton, chosen)
         if truth is not None:
@@ -265,6 +278,6 @@ def _memory(quick: bool) -> list[Row]:
     }
     note = f"{peak[few]:.0f} MB"
     return [
-        Row(f"peak memory of {few} frames", peak[few], "MB"),
+        Row(name=f"peak memory of {few} frames", value=peak[few], unit="MB"),
         at_most(f"  of {many} frames", peak[many], "MB", round(1.1 * peak[few]), note),
     ]

@@ -143,13 +143,13 @@ def _cost(rounds: int, frames: int) -> list[Row]:
         at_most(
             "4 views, 17 joints, 16^3, 10 finer grids, 64 x 64", ms["all"] / frames, "ms per frame", 1.6, "aim 0.9"
         ),
-        Row("  published variant", ms["published"] / frames, "ms per frame"),
-        Row("  of this: maps to joints innermost", ms["stacking"], "ms per frame"),
-        Row("  of this: heat on the coarse grid", ms["unary"], "ms per frame"),
-        Row("  of this: messages on the coarse grid", ms["messages"], "ms per frame"),
-        Row("  of this: ten finer grids", (ms["all"] - ms["no finer grids"]) / frames, "ms per frame"),
-        Row(f"{frames} frames against half of them", ms["all"] / ms["half"], "x", "1.8 to 2.2"),
-        Row("two threads against one", wall[1] / wall[2], "x", note="wall time; needs two idle cores"),
+        Row(name="  published variant", value=ms["published"] / frames, unit="ms per frame"),
+        Row(name="  of this: maps to joints innermost", value=ms["stacking"], unit="ms per frame"),
+        Row(name="  of this: heat on the coarse grid", value=ms["unary"], unit="ms per frame"),
+        Row(name="  of this: messages on the coarse grid", value=ms["messages"], unit="ms per frame"),
+        Row(name="  of this: ten finer grids", value=(ms["all"] - ms["no finer grids"]) / frames, unit="ms per frame"),
+        Row(name=f"{frames} frames against half of them", value=ms["all"] / ms["half"], unit="x", goal="1.8 to 2.2"),
+        Row(name="two threads against one", value=wall[1] / wall[2], unit="x", note="wall time; needs two idle cores"),
     ]
 
 
@@ -174,7 +174,7 @@ def _against_plain(quick: bool) -> list[Row]:
     name = f"{settings.coarse_bins}^3: tests/plain_pictorial.py against it"
     displacement_mm = np.linalg.norm(joints[0] - expected, axis=-1).max()
     note = f"one plain frame: {plain:.2f} s; largest displacement of a joint {displacement_mm:.1e} mm"
-    return [Row(name, plain / fast, "x", note=note)]
+    return [Row(name=name, value=plain / fast, unit="x", note=note)]
 
 
 def _growth(rounds: int, frames: int, quick: bool) -> list[Row]:
@@ -208,7 +208,7 @@ def _growth(rounds: int, frames: int, quick: bool) -> list[Row]:
     return [
         at_most("17 -> 34 joints", seconds["joints"] / seconds["base"], "x", 2.2),
         at_most("4 -> 8 views", seconds["views"] / seconds["base"], "x", 2.2),
-        *(Row(f"grid {each}^3", 1e3 * grids[str(each)] / 4, "ms per frame") for each in bins),
+        *(Row(name=f"grid {each}^3", value=1e3 * grids[str(each)] / 4, unit="ms per frame") for each in bins),
         at_most("grid 16 -> 32", grids["32"] / grids["16"], "x", 20),
     ]
 
@@ -228,9 +228,17 @@ def _accuracy(frames: int) -> list[Row]:
         predicted, _ = pictorial.search(maps, map_from_image, cameras, bodies, _SEARCH)
         error_mm[name] = float(np.nanmean(np.linalg.norm(predicted - joints, axis=-1)))
     return [
-        Row("MPJPE: triangulated roots, limbs from the poses", error_mm["ours"], "mm", note="as in the stage"),
         Row(
-            "MPJPE: true roots and limb lengths", error_mm["oracle"], "mm", note="an oracle, not an option of the stage"
+            name="MPJPE: triangulated roots, limbs from the poses",
+            value=error_mm["ours"],
+            unit="mm",
+            note="as in the stage",
+        ),
+        Row(
+            name="MPJPE: true roots and limb lengths",
+            value=error_mm["oracle"],
+            unit="mm",
+            note="an oracle, not an option of the stage",
         ),
     ]
 
@@ -239,7 +247,7 @@ def _gpu() -> list[Row]:
     from pipeline.geometry import pictorial_torch
 
     if not pictorial_torch.has_gpu():
-        return [Row("on a GPU", np.nan, "frames per second", ">= 10000", None, "no GPU")]
+        return [Row(name="on a GPU", value=np.nan, unit="frames per second", goal=">= 10000", met=None, note="no GPU")]
     maps, map_from_image, cameras, bodies = _arguments(512)
     bodies = replace(bodies, limb_mm=np.tile(bodies.limb_mm[:1], (512, 1)))
     pictorial_torch.search(maps, map_from_image, cameras, bodies, _SEARCH)
@@ -271,12 +279,12 @@ def _stage(quick: bool) -> list[Row]:
         at_most("compiling the stage, once per machine", compiled[0] - cpu, "s CPU", 10),
         at_most("the stage on one frame, compiled before", wall, "s", 1, f"wall; {cpu:.2f} s CPU"),
         Row(
-            "the stage, 4 views, 17 joints, 64 x 64",
-            frames / max(throughput[0] - cpu, 1e-9),
-            "frames per CPU second",
+            name="the stage, 4 views, 17 joints, 64 x 64",
+            value=frames / max(throughput[0] - cpu, 1e-9),
+            unit="frames per CPU second",
             note=f"after its start; {frames / max(throughput[1] - wall, 1e-9):.0f} per wall second on {os.cpu_count()} cores",
         ),
-        Row(f"peak memory, {few} frames", memory[few], "MB"),
+        Row(name=f"peak memory, {few} frames", value=memory[few], unit="MB"),
         at_most(f"peak memory, {many} frames", memory[many], "MB", memory[few] + 20, "with a file ten times as large"),
     ]
 

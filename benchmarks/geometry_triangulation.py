@@ -43,7 +43,7 @@ def ring(count: int) -> tuple[Camera, ...]:
         K = np.array([[1150.0, 0, 512], [0, 1150, 512], [0, 0, 1]])
         R = np.stack([right, np.cross(forward, right), forward])
         lens = np.array([-0.2, 0.24, -0.001, 0.001, -0.002])
-        cameras.append(Camera(f"cam{number:02d}", (1024, 1024), K, R, centre, lens))
+        cameras.append(Camera(name=f"cam{number:02d}", size=(1024, 1024), K=K, R=R, centre=centre, distortion=lens))
     return tuple(cameras)
 
 
@@ -133,12 +133,18 @@ def speed(rounds: int, frames: int) -> list[Row]:
         name = f"RANSAC of a joint, {views} views, undistorted and refitted"
         note = "one thread" if views <= ransac.PAIRED_VIEWS else "the pairs of the surest views"
         found.append(
-            at_most(name, ours, "us", goals[views], note) if views in goals else Row(name, ours, "us", note=note)
+            at_most(name, ours, "us", goals[views], note)
+            if views in goals
+            else Row(name=name, value=ours, unit="us", note=note)
         )
-        found.append(Row("  Huber's refinement besides", (spent["huber"] - spent["ours"]) / count * 1e6, "us"))
-        found.append(Row("  plain Python with SciPy, ratio", spent["plain"] * 1e6 / ours, "x"))
+        found.append(
+            Row(name="  Huber's refinement besides", value=(spent["huber"] - spent["ours"]) / count * 1e6, unit="us")
+        )
+        found.append(Row(name="  plain Python with SciPy, ratio", value=spent["plain"] * 1e6 / ours, unit="x"))
         pairs = "all pairs, which is no inlier, refit or lens yet"
-        found.append(Row("  cv2.triangulatePoints, ratio", spent["opencv"] / count * 1e6 / ours, "x", note=pairs))
+        found.append(
+            Row(name="  cv2.triangulatePoints, ratio", value=spent["opencv"] / count * 1e6 / ours, unit="x", note=pairs)
+        )
     return found
 
 
@@ -176,7 +182,12 @@ def growth(rounds: int) -> list[Row]:
     return [
         at_most("twice the frames", spent["frames"] / spent["one"], "x", 2.2),
         at_most("twice the joints", spent["joints"] / spent["one"], "x", 2.2),
-        Row("8 views for 4", spent["views"] / spent["one"], "x", note="pairs times views: 9.3 times as many"),
+        Row(
+            name="8 views for 4",
+            value=spent["views"] / spent["one"],
+            unit="x",
+            note="pairs times views: 9.3 times as many",
+        ),
     ]
 
 
@@ -191,11 +202,14 @@ def threads() -> list[Row]:
         results.append(b"".join(part.tobytes() for part in (found.joints, found.inliers, found.error_px, found.status)))
     same = float(results[0] == results[1])
     return [
-        Row("two threads give the bytes of one", same, "", "= 1", bool(same)),
+        Row(name="two threads give the bytes of one", value=same, unit="", goal="= 1", met=bool(same)),
         Row(
-            "two threads, processor at work at a time", cpu[1] / wall[1], "x", note="at most what the machine has free"
+            name="two threads, processor at work at a time",
+            value=cpu[1] / wall[1],
+            unit="x",
+            note="at most what the machine has free",
         ),
-        Row("two threads, CPU time of one", cpu[1] / cpu[0], "x"),
+        Row(name="two threads, CPU time of one", value=cpu[1] / cpu[0], unit="x"),
     ]
 
 
@@ -222,8 +236,8 @@ def stage(quick: bool) -> list[Row]:
             "the stage on 10 frames, from start to end", cpu, "s CPU", 1.0, f"wall {wall:.2f} s, with compiled caches"
         ),
         at_most("  the same, compiled anew", cold[1], "s CPU", 10.0),
-        Row(f"  peak memory, {sizes[0]} frames", few, "MB"),
-        Row(f"  peak memory, {sizes[1]} frames", many, "MB"),
+        Row(name=f"  peak memory, {sizes[0]} frames", value=few, unit="MB"),
+        Row(name=f"  peak memory, {sizes[1]} frames", value=many, unit="MB"),
         at_most(
             "  memory a frame besides", (many - few) * 1000 / (sizes[1] - sizes[0]), "kB", 1.0, "its keys and error"
         ),

@@ -72,8 +72,8 @@ def rows(folder: Path, quick: bool) -> list[Row]:
         times, side = each[f"plain {size}"] / each[f"cached {size}"], caches[size].image(0).shape[0]
         normalised_too = each[f"plain {size}"] / each[f"normalised {size}"]
         measured += [
-            Row(f"decode 1000x1002, cut {size}, normalise", 1 / each[f"plain {size}"], "images/s"),
-            Row(f"stored crop of {side}, cut {size}", 1 / each[f"cached {size}"], "images/s"),
+            Row(name=f"decode 1000x1002, cut {size}, normalise", value=1 / each[f"plain {size}"], unit="images/s"),
+            Row(name=f"stored crop of {side}, cut {size}", value=1 / each[f"cached {size}"], unit="images/s"),
             at_least("... against the plain chain", times, "x", 4, f"{normalised_too:.1f} with NumPy's normalising"),
         ]
     return [*measured, *reading(folder / "256.h5", caches[256], rounds), *memory(folder, quick)]
@@ -92,7 +92,7 @@ def reading(path: Path, stored: Samples, rounds: int) -> list[Row]:
         )
     ours, theirs = spent["ours"] / len(order), spent["h5py"] / len(order)
     return [
-        Row("a stored image's bytes, read from the file", 1e6 * ours, "us"),
+        Row(name="a stored image's bytes, read from the file", value=1e6 * ours, unit="us"),
         at_least("... against h5py, which holds all threads meanwhile", theirs / ours, "x", 1),
     ]
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """One line of a benchmark's table.
 
@@ -32,12 +32,12 @@ class Row:
 
 def at_most(name: str, value: float, unit: str, limit: float, note: str = "") -> Row:
     """Return a row whose value should not exceed a limit."""
-    return Row(name, value, unit, f"<= {limit:g}", value <= limit, note)
+    return Row(name=name, value=value, unit=unit, goal=f"<= {limit:g}", met=value <= limit, note=note)
 
 
 def at_least(name: str, value: float, unit: str, limit: float, note: str = "") -> Row:
     """Return a row whose value should reach a limit."""
-    return Row(name, value, unit, f">= {limit:g}", value >= limit, note)
+    return Row(name=name, value=value, unit=unit, goal=f">= {limit:g}", met=value >= limit, note=note)
 
 
 def interleaved(

@@ -117,9 +117,9 @@ def _input_rows(
     step, fed, made = (statistics.median(each) for each in (full, alone, only_input))
     name = f"{network.name}, {network.input_size} px, batches of {size}"
     return [
-        Row(f"training, {name}", size / step, "images/s"),
-        Row(f"constant input, {name}", size / fed, "images/s"),
-        Row("input pipeline alone", size / made, "images/s"),
+        Row(name=f"training, {name}", value=size / step, unit="images/s"),
+        Row(name=f"constant input, {name}", value=size / fed, unit="images/s"),
+        Row(name="input pipeline alone", value=size / made, unit="images/s"),
         at_most("cost of the input pipeline", 100 * (step / fed - 1), "%", 10),
     ]
 
@@ -160,7 +160,9 @@ def _precision_rows(network: build.Network, device: torch.device) -> list[Row]:
             call()
             spent[name].append(time.perf_counter() - start)
     median = {name: statistics.median(each) for name, each in spent.items()}
-    rows = [Row(f"ResNet-50, {size} px, {name}", batch / each, "images/s") for name, each in median.items()]
+    rows = [
+        Row(name=f"ResNet-50, {size} px, {name}", value=batch / each, unit="images/s") for name, each in median.items()
+    ]
     for what in ("step", "inference"):
         ratio = median[f"{what} float32"] / median[f"{what} bfloat16"]
         rows.append(at_least(f"{what}: bfloat16 with channels last over float32", ratio, "x", 2))

@@ -34,8 +34,6 @@ def held(path: Path, wait: bool = True) -> Iterator[bool]:
         yield True
     finally:
         holder.unlink(missing_ok=True)
-        if (
-            os.name == "posix"
-        ):  # before the release, so that no lock of another process is removed; Windows removes it itself
+        if os.name == "posix":  # filelock removes the file on Windows; before the release, so that it is nobody else's
             path.unlink(missing_ok=True)
         lock.release()

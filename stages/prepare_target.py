@@ -83,7 +83,11 @@ class Target:
             )
         rig = self.rig
         chosen = FrameSelection(
-            rig.frame_stride, rig.first_frame, rig.last_frame, rig.test_sequences, rig.test_last_frames
+            frame_stride=rig.frame_stride,
+            first_frame=rig.first_frame,
+            last_frame=rig.last_frame,
+            test_sequences=rig.test_sequences,
+            test_last_frames=rig.test_last_frames,
         )
         if self.layout == "h36m" and chosen != FrameSelection():
             raise ValueError(

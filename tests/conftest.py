@@ -20,7 +20,7 @@ def camera_looking_at(target: np.ndarray, centre: np.ndarray, name: str) -> Came
     right /= np.linalg.norm(right)
     R = np.stack([right, np.cross(forward, right), forward])
     K = np.array([[700.0, 0, 255.5], [0, 700.0, 255.5], [0, 0, 1]])
-    return Camera(name, (512, 512), K, R, centre, np.zeros(5))
+    return Camera(name=name, size=(512, 512), K=K, R=R, centre=centre, distortion=np.zeros(5))
 
 
 @pytest.fixture

@@ -27,7 +27,12 @@ _TRAINING = ("pretrain", "retrain")  # their bytes depend on the processor
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", type=Path, default=_ROOT / "presets" / "small.yaml", help="default: %(default)s")
+    parser.add_argument(
+        "--preset",
+        type=Path,
+        default=_ROOT / "presets" / "small.yaml",
+        help="the size of both runs (default: %(default)s)",
+    )
     parser.add_argument("--committed", action="store_true", help="compare with the committed dvc.lock and summary")
     parser.add_argument("--relative", type=float, default=0.02, help="tolerance of --committed (default: %(default)s)")
     parser.add_argument("--absolute", type=float, default=0.5, help="added to it (default: %(default)s)")

@@ -84,7 +84,15 @@ class Space:
             own = (lenses == lens).all(axis=-1)
             K = lens[:9].reshape(3, 3)
             formula: Convention = "h36m" if lens[14] else "opencv"
-            camera = Camera("lens", (0, 0), K, np.eye(3), np.zeros(3), lens[9:14], formula)
+            camera = Camera(
+                name="lens",
+                size=(0, 0),
+                K=K,
+                R=np.eye(3),
+                centre=np.zeros(3),
+                distortion=lens[9:14],
+                convention=formula,
+            )
             px = camera.undistort(points[own])
             rays = np.concatenate([px, np.ones_like(px[..., :1])], axis=-1) @ np.linalg.inv(K).T
             found[own] = rays * depth[own, :, None]

@@ -12,7 +12,7 @@ Convention = Literal["opencv", "h36m"]
 _STEPS = 8
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Camera:
     """One camera of a rig.
 

@@ -34,7 +34,7 @@ class Series:
     y: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Text:
     """A text of a chart; `anchor` is SVG's text-anchor, `kind` a class of the style sheet."""
 
@@ -218,7 +218,7 @@ def bar_chart(
 
 
 def _text(text: str, x: float, y: float, anchor: str, kind: str = "tick") -> Text:
-    return Text(text, _coordinate(x), _coordinate(y), anchor, kind)
+    return Text(text=text, x=_coordinate(x), y=_coordinate(y), anchor=anchor, kind=kind)
 
 
 def _coordinate(value: float) -> str:

@@ -42,7 +42,7 @@ class ViewImages:
         return crops.warp(image, crops.compose(crop_from_calibrated, self.calibrated_from_image), side)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class CropPlan:
     """The crop of every (frame, view), before any is made.
 
@@ -120,7 +120,7 @@ def plan_crops(target: RawTarget, boxes: np.ndarray, sides: np.ndarray, margin: 
         crop_from_image[row, view], crop_px[row, view] = crops.stored(boxes[row, view], margin, float(sides[row, view]))
     notes: list[str] = []
     images = tuple(_view_images(recording, target, notes) for recording in target.recordings)
-    return CropPlan(target, images, crop_from_image, crop_px, tuple(notes))
+    return CropPlan(target=target, images=images, crop_from_image=crop_from_image, crop_px=crop_px, notes=tuple(notes))
 
 
 def _view_images(recording: Recording, target: RawTarget, notes: list[str]) -> tuple[ViewImages, ...]:

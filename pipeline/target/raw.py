@@ -53,7 +53,7 @@ class RawTarget:
         return np.concatenate([recording.frame_numbers() for recording in self.recordings])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FrameSelection:
     """The frames of a rig's recordings to use, and those of them to hold out."""
 

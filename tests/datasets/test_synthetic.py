@@ -191,7 +191,12 @@ def test_corruptions_take_their_share_and_come_independently_in_the_views():
 
 def test_a_sphere_is_drawn_where_and_as_large_as_it_is():
     camera = Camera(
-        "front", (129, 129), np.array([[100, 0, 64], [0, 100, 64], [0, 0, 1.0]]), np.eye(3), np.zeros(3), np.zeros(5)
+        name="front",
+        size=(129, 129),
+        K=np.array([[100, 0, 64], [0, 100, 64], [0, 0, 1.0]]),
+        R=np.eye(3),
+        centre=np.zeros(3),
+        distortion=np.zeros(5),
     )
     shapes, materials = np.zeros(1, raster.SHAPE), np.zeros(1, raster.MATERIAL)
     shapes["world_from_local"], shapes["centre"], shapes["texture_from_world"] = np.eye(3), (0, 0, 1000), np.eye(3)

@@ -47,7 +47,9 @@ def test_undistortion_is_opencvs():
 def test_the_two_tangential_conventions_by_hand():
     def shown(convention: Convention) -> np.ndarray:
         lens = np.array([0, 0, 0.1, 0, 0])  # p1 alone
-        eye = Camera("a", (9, 9), np.eye(3), np.eye(3), np.zeros(3), lens, convention)
+        eye = Camera(
+            name="a", size=(9, 9), K=np.eye(3), R=np.eye(3), centre=np.zeros(3), distortion=lens, convention=convention
+        )
         return eye.project(np.array([0.5, 0.2, 1.0]))
 
     # x' = x + f p1 x y, y' = y + f p1 y^2 + p1 (x^2 + y^2), where f is 2 for OpenCV and 1 for Human3.6M.
@@ -82,7 +84,9 @@ def test_what_is_behind_the_camera_or_not_known_is_not_seen():
 
 def test_the_lens_model_does_not_fold_the_surroundings_into_the_picture():
     # x' = x (1 - 0.3 x^2) rises up to x = sqrt(1 / 0.9) = 1.054 and falls again: at x = 1.6 it is back at 0.37.
-    eye = Camera("a", (9, 9), np.eye(3), np.eye(3), np.zeros(3), np.array([-0.3, 0, 0, 0, 0]))
+    eye = Camera(
+        name="a", size=(9, 9), K=np.eye(3), R=np.eye(3), centre=np.zeros(3), distortion=np.array([-0.3, 0, 0, 0, 0])
+    )
     assert eye.max_valid_radius == pytest.approx(np.sqrt(1 / 0.9))
     shown = eye.project(np.array([[0.9, 0, 1], [1.6, 0, 1]]))
     np.testing.assert_allclose(shown[0], [0.9 * (1 - 0.3 * 0.81), 0])
@@ -91,7 +95,9 @@ def test_the_lens_model_does_not_fold_the_surroundings_into_the_picture():
 
 
 def test_a_pixel_that_no_point_is_shown_at_has_no_undistorted_place():
-    eye = Camera("a", (9, 9), np.eye(3), np.eye(3), np.zeros(3), np.array([-0.3, 0, 0, 0, 0]))
+    eye = Camera(
+        name="a", size=(9, 9), K=np.eye(3), R=np.eye(3), centre=np.zeros(3), distortion=np.array([-0.3, 0, 0, 0, 0])
+    )
     seen = np.array([[0.6, 0.0], [0.8, 0.0]])  # the polynomial's greatest value is 0.703
     found = eye.undistort(seen)
     assert np.isfinite(found[0]).all()

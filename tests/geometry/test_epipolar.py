@@ -26,7 +26,7 @@ def test_two_images_of_a_point_satisfy_the_fundamental_matrix():
 def test_side_by_side_cameras_measure_the_difference_of_the_rows():
     # For a rectified pair the epipolar lines are the rows: a point 3 px too low, shared by both, is 3 / sqrt(2) off.
     K = np.array([[800.0, 0, 320], [0, 800, 240], [0, 0, 1]])
-    left = Camera("left", (640, 480), K, np.eye(3), np.zeros(3), np.zeros(5))
+    left = Camera(name="left", size=(640, 480), K=K, R=np.eye(3), centre=np.zeros(3), distortion=np.zeros(5))
     right = replace(left, name="right", centre=np.array([200.0, 0, 0]))
     F = epipolar.fundamental_matrix(left, right)
     point = np.array([100.0, 50, 2000])

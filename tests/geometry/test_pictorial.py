@@ -367,8 +367,8 @@ def test_in_the_published_variant_a_joint_without_heat_rules_the_body_out():
 def test_of_equals_the_first_is_taken_in_the_order_that_the_variant_says():
     """Two joints see heat at two places alone, as high as each other: (-100, 100, z) and (100, -100, z)."""
     camera = Camera(
-        "above", (201, 201), np.array([[5000.0, 0, 100], [0, 5000.0, 100], [0, 0, 1]]), np.diag([1.0, -1, -1]),
-        np.array([0.0, 0, 5000]), np.zeros(5),
+        name="above", size=(201, 201), K=np.array([[5000.0, 0, 100], [0, 5000.0, 100], [0, 0, 1]]), R=np.diag([1.0, -1, -1]),
+        centre=np.array([0.0, 0, 5000]), distortion=np.zeros(5),
     )  # fmt: skip
     maps = np.zeros((1, 1, 1, 201, 201), dtype=np.float32)
     where = camera.project(np.array([[-100.0, 100, -100], [100, -100, -100]]))

@@ -141,7 +141,7 @@ def test_two_cameras_side_by_side_fix_no_depth():
 
 def test_rays_that_meet_behind_the_cameras_make_no_joint():
     K = np.array([[800.0, 0, 320], [0, 800, 240], [0, 0, 1]])
-    left = Camera("left", (640, 480), K, np.eye(3), np.zeros(3), np.zeros(5))
+    left = Camera(name="left", size=(640, 480), K=K, R=np.eye(3), centre=np.zeros(3), distortion=np.zeros(5))
     right = replace(left, name="right", centre=np.array([500.0, 0, 0]))
     diverging = np.array([[[[220.0, 240]], [[420.0, 240]]]])  # the left one looks left, the right one right
     found = run(diverging, np.ones((1, 2, 1)), (left, right))

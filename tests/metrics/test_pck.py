@@ -16,7 +16,7 @@ def camera() -> Camera:
     """Looks along world y from 4 m behind the origin; focal length 1000 px, 800 x 600 px, no distortion."""
     K = np.array([[1000.0, 0, 400], [0, 1000, 300], [0, 0, 1]])
     R = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
-    return Camera("front", (800, 600), K, R, np.array([0.0, -4000, 0]), np.zeros(5))
+    return Camera(name="front", size=(800, 600), K=K, R=R, centre=np.array([0.0, -4000, 0]), distortion=np.zeros(5))
 
 
 def test_half_a_head_away_is_right_and_a_bit_more_is_wrong():

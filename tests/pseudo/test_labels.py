@@ -10,7 +10,12 @@ from pipeline.pseudo import labels
 def eye(name: str = "eye") -> Camera:
     """A 640 x 480 camera at the origin that looks along z: a point at depth 1000 mm is shown 0.5 px per mm off the middle."""
     return Camera(
-        name, (640, 480), np.array([[500.0, 0, 320], [0, 500, 240], [0, 0, 1]]), np.eye(3), np.zeros(3), np.zeros(5)
+        name=name,
+        size=(640, 480),
+        K=np.array([[500.0, 0, 320], [0, 500, 240], [0, 0, 1]]),
+        R=np.eye(3),
+        centre=np.zeros(3),
+        distortion=np.zeros(5),
     )
 
 

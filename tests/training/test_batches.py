@@ -17,7 +17,7 @@ INPUT = (SIZE, SIZE)
 MOVED = replace(NONE, rotation_std_deg=25, scale_std=0.2, shift=0.05, flip_prob=0.5)
 
 
-def example(pool, row, size, augment, seed, stride=4, sigma=1.5):
+def example(pool, row, size, augment, seed, *, stride=4, sigma=1.5):
     """Return one varied image as the fields of a batch."""
     batch = examples(pool, np.array([row]), size=size, sigma=sigma, augment=augment, seed=(seed,), stride=stride)
     return SimpleNamespace(**{name: values[0] for name, values in vars(batch).items()})
@@ -53,7 +53,7 @@ def test_images_of_any_shape_and_stride_have_the_joint_at_the_target_and_by_the_
     names = get("mpii_16")
     wrists = [names.index(f"{side}_wrist") for side in ("right", "left")]
     for k in range(24):
-        varied = example(pool, k % 12, size, MOVED, k, stride)
+        varied = example(pool, k % 12, size, MOVED, k, stride=stride)
         wrist = wrists[int(varied.mirrored)]
         assert varied.images.shape == (size[1], size[0], 3)
         assert varied.targets.shape[1:] == (size[1] // stride, size[0] // stride)

@@ -81,7 +81,17 @@ def world(subjects: tuple[int, ...] = (1, 9), frames: int = 6, convention: str =
             made.angles[subject, view] = Rotation.from_matrix(R).as_euler("XYZ")
             K = np.array([[229.0 + view, 0, 102.4], [0, 228.0, 101.6], [0, 0, 1]])
             distortion = np.array([-0.2, 0.24, -0.0009, -0.0014, -0.002])
-            cameras.append(Camera(name, SIZE, K, R, centre, distortion, convention))  # type: ignore[arg-type]
+            cameras.append(
+                Camera(
+                    name=name,
+                    size=SIZE,
+                    K=K,
+                    R=R,
+                    centre=centre,
+                    distortion=distortion,
+                    convention=convention,  # type: ignore[arg-type]
+                )
+            )
         made.rigs[subject] = tuple(cameras)
         for at, (action, subaction) in enumerate(TRIALS):
             steps = 0.3 * np.arange(frames + at) + subject

@@ -78,7 +78,16 @@ def camera_ring(count: int = 4) -> tuple[Camera, ...]:
         right /= np.linalg.norm(right)
         R = np.stack([right, np.cross(forward, right), forward])
         K = np.array([[700.0, 0, 256], [0, 700, 256], [0, 0, 1]])
-        cameras.append(Camera(f"cam{number + 1:02d}", SIZE, K, R, centre, np.array([-0.1, 0.02, 0.001, -0.001, 0])))
+        cameras.append(
+            Camera(
+                name=f"cam{number + 1:02d}",
+                size=SIZE,
+                K=K,
+                R=R,
+                centre=centre,
+                distortion=np.array([-0.1, 0.02, 0.001, -0.001, 0]),
+            )
+        )
     return tuple(cameras)
 
 

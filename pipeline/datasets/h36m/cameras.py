@@ -53,7 +53,9 @@ def lens(raw: RawCamera, convention: Convention) -> Camera:
     """Return the camera in its own axes: `project` takes camera mm."""
     K = np.array([[raw.focal[0], 0, raw.centre_px[0]], [0, raw.focal[1], raw.centre_px[1]], [0, 0, 1.0]])
     distortion = np.array([*raw.radial[:2], *raw.tangential, raw.radial[2]])
-    return Camera(raw.name, raw.size, K, np.eye(3), np.zeros(3), distortion, convention)
+    return Camera(
+        name=raw.name, size=raw.size, K=K, R=np.eye(3), centre=np.zeros(3), distortion=distortion, convention=convention
+    )
 
 
 def _placements(raw: RawCamera) -> Iterable[tuple[str, np.ndarray, np.ndarray]]:

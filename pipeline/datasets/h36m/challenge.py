@@ -162,7 +162,9 @@ def _from_far(pose: np.ndarray, fit: Similarity, number: int) -> Space:
     pose = pose - pose[SKELETON.root]
     rotated = np.concatenate([pose[:, :2] @ fit.rotation, pose[:, 2:]], axis=-1)
     K = np.array([[focal, 0, centre_px[0]], [0, focal, centre_px[1]], [0, 0, 1]])
-    camera = Camera("far", (0, 0), K, np.eye(3), np.array([0, 0, -_FAR_MM]), np.zeros(5))
+    camera = Camera(
+        name="far", size=(0, 0), K=K, R=np.eye(3), centre=np.array([0, 0, -_FAR_MM]), distortion=np.zeros(5)
+    )
     return Space.of(rotated[None], camera, np.array([number]), 0)
 
 

@@ -248,7 +248,9 @@ def _settled(raws: list[RawCamera], poses: "_Poses", count: int, what: str, note
 def _unchecked(raw: RawCamera) -> Camera:
     K = np.array([[raw.focal[0], 0, raw.centre_px[0]], [0, raw.focal[1], raw.centre_px[1]], [0, 0, 1.0]])
     distortion = np.array([*raw.radial[:2], *raw.tangential, raw.radial[2]])
-    return Camera(raw.name, raw.size, K, raw.rotation, raw.position, distortion, "h36m")
+    return Camera(
+        name=raw.name, size=raw.size, K=K, R=raw.rotation, centre=raw.position, distortion=distortion, convention="h36m"
+    )
 
 
 class _Poses:

@@ -138,7 +138,7 @@ def _camera(rng: np.random.Generator, joints: np.ndarray) -> tuple[Camera, np.nd
     down = np.cross(forward, right)
     roll = np.deg2rad(rng.normal(0, 6))
     turned = np.stack([np.cos(roll) * right + np.sin(roll) * down, np.cos(roll) * down - np.sin(roll) * right, forward])
-    plain = Camera("photograph", (SIDE, SIDE), np.eye(3), turned, centre, np.zeros(5))
+    plain = Camera(name="photograph", size=(SIDE, SIDE), K=np.eye(3), R=turned, centre=centre, distortion=np.zeros(5))
     projected = plain.project(joints)  # at a focal length of 1
     low, high = projected.min(axis=0), projected.max(axis=0)
     side = (high - low).max() * 1.22 * np.exp(rng.normal(0, 0.09))
@@ -152,7 +152,9 @@ def _camera(rng: np.random.Generator, joints: np.ndarray) -> tuple[Camera, np.nd
     offset = (SIDE - 1) / 2 + rng.normal(0, 9, size=2).clip(-22, 22)
     principal = offset - focal * box_centre
     matrix = np.array([[focal, 0, principal[0]], [0, focal, principal[1]], [0, 0, 1]])
-    return Camera("photograph", (SIDE, SIDE), matrix, turned, centre, np.zeros(5)), np.array([*offset, box_side])
+    return Camera(
+        name="photograph", size=(SIDE, SIDE), K=matrix, R=turned, centre=centre, distortion=np.zeros(5)
+    ), np.array([*offset, box_side])
 
 
 def _lamp(rng: np.random.Generator) -> np.ndarray:

@@ -108,7 +108,16 @@ def cameras_of(studio: Studio) -> tuple[Camera, ...]:
         wide = min(1.0, focal / (scale * 570)) ** 2
         distortion = np.array([-0.20 * wide, 0.24 * wide**2, -0.0009, -0.0016, -0.002 * wide**3])
         distortion *= 1 + 0.05 * rng.uniform(-1, 1, size=5)
-        made.append(Camera(f"cam_{index:02d}", (studio.side_px, studio.side_px), matrix, turned, centre, distortion))
+        made.append(
+            Camera(
+                name=f"cam_{index:02d}",
+                size=(studio.side_px, studio.side_px),
+                K=matrix,
+                R=turned,
+                centre=centre,
+                distortion=distortion,
+            )
+        )
     return tuple(made)
 
 

@@ -28,7 +28,7 @@ PREFIXES = ("module.", "model.")
 _COUNTER = r".*\.num_batches_tracked"  # files older than torch 0.4.1 lack it
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """What was loaded from a file: keys of the network, except `dropped`, which are the file's."""
 
@@ -164,7 +164,9 @@ def load_tensors(path: Path, family: str, state: dict[str, torch.Tensor], model:
     if broken:
         raise ValueError(f"{path}: {broken[0]} is not finite")
     model.load_state_dict({**own, **{key: state[key] for key in matched}})
-    return Report(path, family, tuple(matched), tuple(sorted([*missing, *other])), tuple(extra))
+    return Report(
+        path=path, family=family, matched=tuple(matched), kept=tuple(sorted([*missing, *other])), dropped=tuple(extra)
+    )
 
 
 def _sentence(path: Path, family: str, what: str, count: int) -> str:
