@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from annotated_types import Ge
 
+from pipeline.processors import num_processors
+
 if TYPE_CHECKING:
     import torch
 
@@ -75,8 +77,7 @@ def has_spare_processor(device: "torch.device") -> bool:
     """Return whether a training leaves a processor free to prepare its batches."""
     import torch
 
-    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return device.type != "cpu" or torch.get_num_threads() < own
+    return device.type != "cpu" or torch.get_num_threads() < num_processors()
 
 
 def autocast_dtype(runtime: Runtime, device: "torch.device") -> "torch.dtype | None":

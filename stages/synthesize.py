@@ -30,6 +30,7 @@ from pipeline.datasets.synthetic.look import Corruptions, Look
 from pipeline.datasets.synthetic.people import photograph
 from pipeline.datasets.synthetic.rig import Studio, cameras_of, detect, sequence_of, take_view
 from pipeline.geometry.camera import Camera
+from pipeline.processors import num_processors
 
 _CHUNK = 20  # images per job of a worker
 
@@ -115,7 +116,7 @@ def main(*, people: Path, rig: Path, truth: Path, config: Synthesize, workers: i
     for partial_folder in folders.values():
         shutil.rmtree(partial_folder, ignore_errors=True)
         partial_folder.mkdir(parents=True)
-    workers = workers or os.cpu_count() or 1
+    workers = workers or num_processors()
     # A fresh interpreter per worker: no inherited locks or threads, and the same on every system.
     with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start_worker) as pool:
         total = (

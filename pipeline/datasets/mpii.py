@@ -18,7 +18,8 @@ import faulthandler
 import hashlib
 import io
 import os
-import resource
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -210,6 +211,22 @@ def _load_mat(path: Path, data: bytes) -> dict[str, Any]:
     """
     from scipy.io import loadmat
 
+    reads = _child_reads_forked(data) if hasattr(os, "fork") else _child_reads_spawned(data)
+    if not reads:
+        raise ValueError(f"{path}: damaged; MATLAB's format is broken somewhere in it")
+    try:
+        loaded: dict[str, Any] = loadmat(io.BytesIO(data))
+    except Exception as error:  # noqa: BLE001  scipy raises half a dozen kinds for files that are not MATLAB's
+        raise ValueError(f"{path}: not readable as a MATLAB file ({error})") from None
+    return loaded
+
+
+def _child_reads_forked(data: bytes) -> bool:
+    """Return whether a child process with bounded memory survives reading a MATLAB file."""
+    import resource
+
+    from scipy.io import loadmat
+
     child = os.fork()
     if child == 0:
         ended = 1
@@ -224,14 +241,16 @@ def _load_mat(path: Path, data: bytes) -> dict[str, Any]:
             ended = 0
         finally:
             os._exit(ended)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if status != 0:
-        raise ValueError(f"{path}: damaged; MATLAB's format is broken somewhere in it")
-    try:
-        loaded: dict[str, Any] = loadmat(io.BytesIO(data))
-    except Exception as error:  # noqa: BLE001  scipy raises half a dozen kinds for files that are not MATLAB's
-        raise ValueError(f"{path}: not readable as a MATLAB file ({error})") from None
-    return loaded
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def _child_reads_spawned(data: bytes) -> bool:
+    """Return the same on systems without fork: slower, and the child's memory has no bound."""
+    program = (
+        "import io, sys\nfrom scipy.io import loadmat\ntry:\n    loadmat(io.BytesIO(sys.stdin.buffer.read()))\n"
+        "except MemoryError:\n    sys.exit(2)\nexcept Exception:\n    pass\n"
+    )
+    return subprocess.run([sys.executable, "-c", program], input=data, capture_output=True, check=False).returncode == 0
 
 
 def _read_mat(path: Path, listed: Path | None, stored: Images, single_person: bool) -> Records:

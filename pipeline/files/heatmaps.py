@@ -19,6 +19,11 @@ KIND = "heatmaps"
 _AT_ONCE = 2**30  # bytes; Linux reads less than 2 GiB in one call
 
 
+def _descriptor(file: h5py.File) -> int | None:
+    """Return the descriptor to read and write datasets with, past h5py; None on systems without such calls."""
+    return int(file.id.get_vfd_handle()) if hasattr(os, "preadv") and hasattr(os, "pwrite") else None
+
+
 def patch_side(map_size: tuple[int, int]) -> int:
     """Return the side of a peak patch in map px.
 
@@ -147,7 +152,7 @@ def blocks(path: Path, frames: int = 256) -> Iterator[tuple[slice, Heatmaps]]:
 class _Rows:
     """Rows of one dataset. Contiguous data is read without h5py, whose calls take longer than the reading."""
 
-    def __init__(self, file: h5py.File, name: str, descriptor: int) -> None:
+    def __init__(self, file: h5py.File, name: str, descriptor: int | None) -> None:
         dataset = file[name]
         self._dataset, self._descriptor, self._start = dataset, descriptor, dataset.id.get_offset()
         self._type, self._shape, self._path = dataset.dtype, dataset.shape[1:], file.filename
@@ -162,7 +167,7 @@ class _Rows:
 
     def __getitem__(self, rows: slice) -> np.ndarray:
         start, stop, _ = rows.indices(self._count)
-        if not self._direct or (stop - start) * self._bytes > _AT_ONCE:
+        if self._descriptor is None or not self._direct or (stop - start) * self._bytes > _AT_ONCE:
             return np.asarray(self._dataset[rows])
         values = np.empty((max(stop - start, 0), *self._shape), self._type)
         if values.nbytes:
@@ -173,28 +178,19 @@ class _Rows:
 
 
 class _Stored:
-    """The compressed maps of a file. Older files have no coarse map; theirs is zero."""
+    """The compressed maps of a file."""
 
     def __init__(self, file: h5py.File) -> None:
-        descriptor = int(file.id.get_vfd_handle())
-        self.peak_patches, self._corners = (_Rows(file, name, descriptor) for name in ("peak_patches", "patch_corners"))
-        width, height = file.attrs["map_size"]
-        self._coarse = -(-int(height) // 4), -(-int(width) // 4)
-        self._background = (
-            (_Rows(file, "coarse_map", descriptor), _Rows(file, "coarse_scale", descriptor))
-            if "coarse_map" in file
-            else None
-        )
+        descriptor = _descriptor(file)
+        names = ("peak_patches", "patch_corners", "coarse_map", "coarse_scale")  # the order of CompressedMaps
+        self._columns = [_Rows(file, name, descriptor) for name in names]
+
+    def __len__(self) -> int:
+        return len(self._columns[0])
 
     def read(self, rows: slice) -> CompressedMaps:
         """Return the compressed maps of some frames."""
-        peak_patches, patch_corners = self.peak_patches[rows], self._corners[rows]
-        if self._background is not None:
-            return CompressedMaps(peak_patches, patch_corners, self._background[0][rows], self._background[1][rows])
-        batch = peak_patches.shape[:3]
-        return CompressedMaps(
-            peak_patches, patch_corners, np.zeros((*batch, *self._coarse), np.uint8), np.zeros(batch, np.float32)
-        )
+        return CompressedMaps(*(column[rows] for column in self._columns))
 
 
 class MapReader:
@@ -202,7 +198,7 @@ class MapReader:
 
     def __init__(self, file: h5py.File) -> None:
         self._datasets = _Stored(file)
-        self._count = len(self._datasets.peak_patches)
+        self._count = len(self._datasets)
         width, height = file.attrs["map_size"]
         self._size = int(width), int(height)
 
@@ -271,12 +267,19 @@ class _Column:
         layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
         dataset = file.create_dataset(name, shape=shape, dtype=kind, dcpl=layout, fill_time="never")
         self.shape, self._name, self._type = shape[1:], name, np.dtype(kind)
-        self._descriptor, self._start = int(file.id.get_vfd_handle()), dataset.id.get_offset()  # none of no bytes
+        self._dataset, self._descriptor, self._start = (
+            dataset,
+            _descriptor(file),
+            dataset.id.get_offset(),
+        )  # none of no bytes
         self._bytes = self._type.itemsize * math.prod(self.shape)
 
     def put(self, first: int, rows: np.ndarray) -> None:
         if rows.shape[1:] != self.shape:
             raise ValueError(f"heatmaps: expected {self._name} of {self.shape} a frame, got {rows.shape[1:]}")
+        if self._descriptor is None:
+            self._dataset[first : first + len(rows)] = rows
+            return
         values = np.ascontiguousarray(rows, dtype=self._type).reshape(-1).view(np.uint8)
         written = 0
         while written < len(values):

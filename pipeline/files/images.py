@@ -1,7 +1,7 @@
 """Many JPEGs in one HDF5 file: their bytes end to end, and the start of each. DVC hashes one file, not a million."""
 
 import os
-import weakref
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,17 +12,17 @@ import numpy as np
 _CHUNK = 1 << 20  # bytes; appended in whole chunks, so memory does not grow with the number of images
 
 
-def append(file: h5py.Group, pictures: Iterable[bytes]) -> np.ndarray:
+def append(file: h5py.Group, images: Iterable[bytes]) -> np.ndarray:
     """Write JPEGs as the dataset `jpeg` and their starts as `jpeg_start`; an absent image is b"".
 
     Returns:
-        (pictures + 1,) int64 starts; picture i is bytes starts[i]:starts[i + 1].
+        (images + 1,) int64 starts; image i is bytes starts[i]:starts[i + 1].
     """
     data = file.create_dataset("jpeg", shape=(0,), maxshape=(None,), chunks=(_CHUNK,), dtype=np.uint8)
     starts, buffer, written = [0], bytearray(), 0
-    for picture in pictures:
-        buffer += picture
-        starts.append(starts[-1] + len(picture))
+    for image in images:
+        buffer += image
+        starts.append(starts[-1] + len(image))
         if len(buffer) >= _CHUNK:
             data.resize((written + len(buffer),))
             data[written:] = np.frombuffer(bytes(buffer), dtype=np.uint8)
@@ -51,7 +51,7 @@ class Jpegs:
             ValueError: it is not what `append` writes.
         """
         if dataset.ndim != 1 or dataset.dtype != np.uint8 or dataset.chunks is None or dataset.compression is not None:
-            raise ValueError(f"{path}: '{dataset.name}' does not hold pictures as this program writes them")
+            raise ValueError(f"{path}: '{dataset.name}' does not hold images as this program writes them")
         self._path, self._length, self._chunk = path, dataset.shape[0], dataset.chunks[0]
         self._starts = np.full(-(-self._length // self._chunk), -1, dtype=np.int64)  # in the file, of each chunk
 
@@ -59,8 +59,7 @@ class Jpegs:
             self._starts[chunk.chunk_offset[0] // self._chunk] = chunk.byte_offset
 
         dataset.id.chunk_iter(note)
-        self._file = os.open(path, os.O_RDONLY)
-        weakref.finalize(self, os.close, self._file)
+        self._lock, self._file = threading.Lock(), path.open("rb")
 
     def __len__(self) -> int:
         return self._length
@@ -71,25 +70,32 @@ class Jpegs:
         while start < stop:
             chunk, within = divmod(start, self._chunk)
             count = min(stop - start, self._chunk - within)
-            part = os.pread(self._file, count, int(self._starts[chunk]) + within)
+            part = self._read(count, int(self._starts[chunk]) + within)
             if len(part) < count:
                 raise ValueError(f"{self._path}: the file is cut off")
             parts.append(part)
             start += count
         return np.frombuffer(b"".join(parts), dtype=np.uint8)
 
+    def _read(self, count: int, start: int) -> bytes:
+        if hasattr(os, "pread"):
+            return os.pread(self._file.fileno(), count, start)
+        with self._lock:  # Windows: one thread at a time
+            self._file.seek(start)
+            return self._file.read(count)
 
-def encode(picture: np.ndarray, quality: int = 95) -> bytes:
+
+def encode(image: np.ndarray, quality: int = 95) -> bytes:
     """Return the JPEG bytes of a (height, width, 3) uint8 BGR image."""
-    done, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
-        raise ValueError(f"a picture of shape {picture.shape} could not be encoded as JPEG")
+        raise ValueError(f"an image of shape {image.shape} could not be encoded as JPEG")
     return bytes(data)
 
 
 def decode(data: np.ndarray) -> np.ndarray:
     """Return the (height, width, 3) uint8 BGR image of JPEG bytes, (n,) uint8."""
-    picture = cv2.imdecode(np.asarray(data), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if picture is None:
+    image = cv2.imdecode(np.asarray(data), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if image is None:
         raise ValueError(f"{len(data)} bytes that are no JPEG")
-    return picture
+    return image

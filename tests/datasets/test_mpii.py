@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import zipfile
 
 import numpy as np
@@ -263,3 +264,11 @@ def test_whatever_byte_of_a_mat_changed_nothing_breaks(official, place, value, l
     with contextlib.suppress(ValueError):
         mpii.read(official)
     path.write_bytes(whole)
+
+
+def test_systems_without_fork_read_the_same(official, monkeypatch):
+    forked = mpii.read(official)
+    monkeypatch.delattr(os, "fork")
+    spawned = mpii.read(official)
+    np.testing.assert_array_equal(spawned.keypoints, forked.keypoints)
+    assert spawned.image_name == forked.image_name

@@ -51,7 +51,7 @@ def test_a_file_that_was_cut_off_is_refused(tmp_path):
 def test_pictures_of_another_program_are_refused(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["jpeg"] = np.zeros(10, np.uint8)
-        with pytest.raises(ValueError, match="does not hold pictures as this program writes them"):
+        with pytest.raises(ValueError, match="does not hold images as this program writes them"):
             Jpegs(tmp_path / "a.h5", file["jpeg"])
 
 
