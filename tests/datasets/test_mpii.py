@@ -271,4 +271,4 @@ def test_systems_without_fork_read_the_same(official, monkeypatch):
     monkeypatch.delattr(os, "fork")
     spawned = mpii.read(official)
     np.testing.assert_array_equal(spawned.keypoints, forked.keypoints)
-    assert spawned.image_name == forked.image_name
+    np.testing.assert_array_equal(spawned.image_name, forked.image_name)
