@@ -186,7 +186,7 @@ def _moved(folder: Path, data: Path, frames: int) -> list[Row]:
     before: dict[int, list[np.ndarray]] = {size: [] for size in sizes}
     after: dict[int, list[np.ndarray]] = {size: [] for size in sizes}
     for frame in chosen:
-        pictures = [
+        images = [
             network_input(
                 seen.image(frame, view),
                 seen.crop_from_image[frame, view],
@@ -195,7 +195,7 @@ def _moved(folder: Path, data: Path, frames: int) -> list[Row]:
             )
             for view in range(len(head.views))
         ]
-        own = predict(net, np.stack([picture for picture, _ in pictures]), torch.device("cpu"), None)
+        own = predict(net, np.stack([image for image, _ in images]), torch.device("cpu"), None)
         for size in sizes:
             maps = np.stack(
                 [cv2.resize(m, (size, size), interpolation=cv2.INTER_CUBIC) for m in own.reshape(-1, side, side)]
@@ -203,7 +203,7 @@ def _moved(folder: Path, data: Path, frames: int) -> list[Row]:
             maps = maps.reshape(1, *own.shape[:2], size, size)
             scale = side / size
             own_from_map = np.array([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2]])
-            image_from_map = crops.compose(np.stack([affine for _, affine in pictures]), own_from_map)[None]
+            image_from_map = crops.compose(np.stack([affine for _, affine in images]), own_from_map)[None]
             kept = *peak_patches(maps, heatmap_file.patch_side((size, size))), *coarse_map(maps)
             for given, found in ((maps, before[size]), (decompress(*kept, (size, size)), after[size])):
                 body = pictorial.Bodies(

@@ -80,7 +80,7 @@ def square(box: np.ndarray, margin: float = 0.0) -> np.ndarray:
     return np.concatenate([centre - half, centre + half], axis=-1)
 
 
-def fitted(box: np.ndarray, size: tuple[int, int], margin: float = 0.0) -> np.ndarray:
+def expand_to_aspect(box: np.ndarray, size: tuple[int, int], margin: float = 0.0) -> np.ndarray:
     """Return the smallest box with the input's aspect ratio, about the same centre, that contains a person's box.
 
     The crop is therefore not stretched. Top-down systems treat a box's width and height so (Simple Baselines).
@@ -120,13 +120,13 @@ def stored(box: np.ndarray, margin: float, size: float) -> tuple[np.ndarray, int
     return crop_from_image(np.concatenate([low, low + region]), kept), kept
 
 
-def warp(picture: np.ndarray, affine: np.ndarray, size: int | tuple[int, int], averaged: bool = True) -> np.ndarray:
+def warp(image: np.ndarray, affine: np.ndarray, size: int | tuple[int, int], averaged: bool = True) -> np.ndarray:
     """Return a crop of an image: bilinear, black outside.
 
     A reduction by 2 or more averages whole pixels first (bilinear alone would skip most of them), unless not `averaged`.
 
     Args:
-        picture: (height, width, 3) uint8.
+        image: (height, width, 3) uint8.
         affine: (2, 3) crop px from image px.
         size: px of the crop, one side or (width, height).
 
@@ -137,23 +137,21 @@ def warp(picture: np.ndarray, affine: np.ndarray, size: int | tuple[int, int], a
     (a, b, _), (c, d, _) = affine.tolist()  # np.linalg.det takes as long as a third of the warp
     factor = int(1 / math.sqrt(abs(a * d - b * c)) + 1e-6)
     if averaged and factor >= 2:
-        picture, image_from_small = _reduce(picture, affine, target, factor)
+        image, image_from_small = _reduce(image, affine, target, factor)
         affine = compose(affine, image_from_small)
-    return cv2.warpAffine(picture, affine, target, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    return cv2.warpAffine(image, affine, target, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
 
 
-def _reduce(
-    picture: np.ndarray, affine: np.ndarray, size: tuple[int, int], factor: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _reduce(image: np.ndarray, affine: np.ndarray, size: tuple[int, int], factor: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the visible part of the image, `factor` times smaller, and the affine from its px to image px."""
     width, height = size
     corners = np.array([[-0.5, -0.5], [width - 0.5, -0.5], [-0.5, height - 0.5], [width - 0.5, height - 0.5]])
     seen = transform(inverse(affine), corners)
     x1, y1 = np.maximum(np.floor(seen.min(axis=0)).astype(int) - 2 * factor, 0)
-    x2, y2 = np.minimum(np.ceil(seen.max(axis=0)).astype(int) + 2 * factor, [picture.shape[1], picture.shape[0]])
+    x2, y2 = np.minimum(np.ceil(seen.max(axis=0)).astype(int) + 2 * factor, [image.shape[1], image.shape[0]])
     if x2 <= x1 or y2 <= y1:  # the crop lies outside the image
         return np.zeros((1, 1, 3), dtype=np.uint8), np.array([[1.0, 0.0, -1e6], [0.0, 1.0, -1e6]])
-    part = picture[y1:y2, x1:x2]
+    part = image[y1:y2, x1:x2]
     below, right = -part.shape[0] % factor, -part.shape[1] % factor
     part = cv2.copyMakeBorder(part, 0, below, 0, right, cv2.BORDER_CONSTANT)
     small = cv2.resize(part, (part.shape[1] // factor, part.shape[0] // factor), interpolation=cv2.INTER_AREA)

@@ -101,7 +101,7 @@ def test_the_square_of_a_box_keeps_its_centre():
 )
 def test_a_rectangle_is_grown_to_the_networks_shape_as_published(centre, sides, size, crop_from_image, image_from_map):
     box = np.array([*np.subtract(centre, np.array(sides) / 2), *np.add(centre, np.array(sides) / 2)])
-    seen = crops.fitted(box, size)
+    seen = crops.expand_to_aspect(box, size)
     np.testing.assert_allclose((seen[:2] + seen[2:]) / 2, centre)
     assert (seen[:2] <= box[:2] + 1e-9).all() and (seen[2:] >= box[2:] - 1e-9).all()
     assert np.isclose((seen[2:] - seen[:2]) / (box[2:] - box[:2]), 1).any()
@@ -115,7 +115,7 @@ def test_a_rectangle_is_grown_to_the_networks_shape_as_published(centre, sides, 
 
 def test_a_box_that_has_the_shape_stays_to_the_last_digit():
     box = np.array([[10.1, 20.3, 74.10004, 84.29998], [np.nan] * 4])
-    np.testing.assert_array_equal(crops.fitted(box, (128, 128)), box)
+    np.testing.assert_array_equal(crops.expand_to_aspect(box, (128, 128)), box)
 
 
 def test_warp_agrees_with_opencv_where_nothing_is_reduced():

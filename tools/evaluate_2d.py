@@ -236,7 +236,7 @@ def _coco_results(
     config: Evaluate2D,
 ) -> list[dict[str, object]]:
     """Return COCO results of the predicted keypoints, (rows, joints, 2) px; `size` is the network's input's, px."""
-    box = crops.fitted(samples.person_box[rows], size)
+    box = crops.expand_to_aspect(samples.person_box[rows], size)
     return oks.coco_results(
         np.array([_image_id(key, source) for key in samples.key[rows]]),
         np.nan_to_num(keypoints),

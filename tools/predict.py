@@ -193,11 +193,11 @@ def _persons(
     """Return the persons of one image, each with a box of the shape of the network's input, `size` px."""
     height, width = image.shape[:2]
     if known is None:
-        whole = crops.fitted(np.array([-0.5, -0.5, width - 0.5, height - 0.5]), size)
+        whole = crops.expand_to_aspect(np.array([-0.5, -0.5, width - 0.5, height - 0.5]), size)
         return [_Person(number, name, whole, 1.0)]
     boxes = known.get(name) or known.get(str(_image_id(name)), [])
     return [
-        _Person(number, name, crops.fitted(box, size, predict.box_margin), score)
+        _Person(number, name, crops.expand_to_aspect(box, size, predict.box_margin), score)
         for box, score in boxes
         if score >= predict.min_box_score
     ]

@@ -100,7 +100,7 @@ def write(
             file.attrs["decoder"] = decoder
         starts = images.append(file, jpegs)
         if len(starts) != len(keys) * len(views) + 1:
-            raise ValueError(f"{path}: {len(starts) - 1} pictures for {len(keys)} frames of {len(views)} views")
+            raise ValueError(f"{path}: {len(starts) - 1} images for {len(keys)} frames of {len(views)} views")
         keys.put(file)
         hdf5.put_text(file, "views", np.array(views))
         file.create_dataset("box", data=np.asarray(box, dtype=np.float64))

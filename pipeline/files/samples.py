@@ -111,7 +111,7 @@ def write(
     with hdf5.writing(path, KIND) as file:
         starts = images.append(file, jpegs)
         if len(starts) != len(key) + 1:
-            raise ValueError(f"{path}: {len(starts) - 1} pictures for {len(key)} samples")
+            raise ValueError(f"{path}: {len(starts) - 1} images for {len(key)} samples")
         file.attrs["skeleton"] = skeleton.name
         if decoder:
             file.attrs["decoder"] = decoder

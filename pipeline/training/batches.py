@@ -212,7 +212,7 @@ def examples(
     if augment.half_body > 0:
         persons = zip(box, pool.keypoints[rows], rngs, strict=True)
         box = np.stack([half_body(own, keypoints, pool.skeleton, augment, rng) for own, keypoints, rng in persons])
-    crop_from_image = vary_crops(crops.crop_from_image(crops.fitted(box, size), size), size, variation)
+    crop_from_image = vary_crops(crops.crop_from_image(crops.expand_to_aspect(box, size), size), size, variation)
     crop_from_stored = crops.compose(crop_from_image, pool.image_from_stored[rows])
     keypoints = crops.transform(crop_from_image, pool.keypoints[rows])  # (rows, joints, 2)
     weights = pool.weights[rows]
@@ -281,7 +281,7 @@ def network_input(
     Returns:
         (height, width, 3) uint8, and image_from_map, (2, 3): px of the full image from px of the heatmap.
     """
-    crop_from_image, from_map = crops.crop_from_image(crops.fitted(box, size), size), crop_from_map(stride)
+    crop_from_image, from_map = crops.crop_from_image(crops.expand_to_aspect(box, size), size), crop_from_map(stride)
     if published:
         crop_from_image[:, 2] += 0.5
         from_map[:, 2] = 0

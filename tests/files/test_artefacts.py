@@ -206,7 +206,7 @@ def test_frames_come_back_and_a_missing_view_is_known(tmp_path):
 
 
 def test_frames_without_all_their_pictures_are_not_written(tmp_path):
-    with pytest.raises(ValueError, match="5 pictures for 3 frames of 2 views"):
+    with pytest.raises(ValueError, match="5 images for 3 frames of 2 views"):
         frames.write(
             tmp_path / "a.h5",
             keys=KEYS,

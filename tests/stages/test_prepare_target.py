@@ -162,9 +162,9 @@ def test_a_portrait_network_sees_a_person_as_large_as_a_square_one_does(raw, mon
         np.testing.assert_allclose(sides[row, view], 1.2 * np.array(entry["bbox"][2:]), rtol=tolerance)
     tall = sides[..., 1] > sides[..., 0] * 4 / 3
     assert tall.any()
-    portrait = crops.fitted(frames.person_box, (192, 256))
+    portrait = crops.expand_to_aspect(frames.person_box, (192, 256))
     np.testing.assert_allclose((portrait[..., 3] - portrait[..., 1])[tall], sides[tall][:, 1])  # px
-    np.testing.assert_allclose(crops.fitted(frames.person_box, (256, 256)), frames.box, atol=1e-9)
+    np.testing.assert_allclose(crops.expand_to_aspect(frames.person_box, (256, 256)), frames.box, atol=1e-9)
 
 
 def test_the_capture_volume_holds_the_person(raw, monkeypatch):
