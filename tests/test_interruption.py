@@ -41,7 +41,7 @@ def workspace(tmp_path: Path) -> Path:
     values["runtime"]["threads"] = 1
     values["network"].update(input_size=64, width=8, deconv_channels=8)
     values["pretrain"]["batch_size"] = 4
-    values["pretrain"]["schedule"]["steps"] = 80
+    values["pretrain"]["schedule"]["steps"] = 40
     YAML().dump(values, tmp_path / "params.yaml")
     return tmp_path
 
@@ -66,8 +66,8 @@ os.replace = replace_or_die
 atexit.register(lambda: print("files:", count))
 runpy.run_module("stages.pretrain", run_name="__main__")
 """
-# Every file gets its name by a rename: first 20 checkpoints, then the three outputs.
-CHECKPOINTS, OUTPUTS = 20, ("model.pt", "train.json", "training.csv")
+# Every file gets its name by a rename: first 10 checkpoints, then the three outputs.
+CHECKPOINTS, OUTPUTS = 10, ("model.pt", "train.json", "training.csv")
 
 
 def pretrain(workspace: Path, kill_at: int = 0) -> int:
@@ -94,9 +94,9 @@ def test_a_killed_pretraining_resumes_with_the_same_bytes(workspace: Path) -> No
     for name in expected:
         (workspace / name).unlink()
 
-    pretrain(workspace, kill_at=8)
+    pretrain(workspace, kill_at=5)
     assert outputs(workspace) == {}  # nothing half done
-    pretrain(workspace, kill_at=CHECKPOINTS - 7 + 2)  # resumed, and killed when one output is there
+    pretrain(workspace, kill_at=CHECKPOINTS - 4 + 2)  # resumed, and killed when one output is there
     assert len(outputs(workspace)) == 1
     for name in outputs(workspace):
         (workspace / name).unlink()  # as DVC does before it runs a stage
