@@ -19,6 +19,8 @@ from pipeline.files.heatmaps import Heatmaps
 from pipeline.files.poses import Poses
 from pipeline.files.tables import write_table
 from pipeline.files.truth import Truth
+from pipeline.geometry.camera import Camera
+from pipeline.geometry.triangulation import triangulate_all_views
 from pipeline.metrics import mpjpe, pck
 from pipeline.pseudo.held_out import HeldOut
 
@@ -82,6 +84,10 @@ def main(
     )  # (frames, views, joints) head sizes
     predicted = triangulated.joints[test]
     absolute = mpjpe.joint_distances(predicted, true_joints)
+    keypoints = detected.keypoints[test].copy()
+    held_out.hide(views, keypoints)
+    (plain,) = rigs.map_by_rig(detected.keys.take(test), views, str(heatmaps), _all_views, keypoints)
+    absolute_dlt = mpjpe.joint_distances(plain, true_joints)
     absolute_rpsm = mpjpe.joint_distances(pictorial.joints[test], true_joints)
 
     peer = ground_truth.origin == "peer"
@@ -95,6 +101,9 @@ def main(
         "coverage_rpsm": mpjpe.coverage(pictorial.joints[test], true_joints),
         f"{distance}_mm": nanstats.mean(absolute),
         f"{distance}_median_mm": nanstats.median(absolute),
+        "coverage_dlt": mpjpe.coverage(plain, true_joints),
+        f"{distance}_dlt_mm": nanstats.mean(absolute_dlt),
+        f"{distance}_dlt_median_mm": nanstats.median(absolute_dlt),
         f"{distance}_rpsm_mm": nanstats.mean(absolute_rpsm),
         f"{distance}_rpsm_median_mm": nanstats.median(absolute_rpsm),
         "frames": int(test.sum()),
@@ -132,6 +141,11 @@ def main(
     name = "distance to the peer" if peer else "MPJPE"
     summary += f", {name} {values[f'{distance}_mm']:.1f} mm (median {values[f'{distance}_median_mm']:.1f})"
     print(f"{summary}, {values['coverage']:.1f} % of the joints known")
+
+
+def _all_views(rig: tuple[Camera, ...], keypoints: np.ndarray) -> tuple[np.ndarray]:
+    """Return the joints of the published "Triangulate", (frames, joints, 3) world mm: the plain DLT of all views."""
+    return (triangulate_all_views(keypoints, rig),)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.files import heatmaps as heatmaps_file
 from pipeline.files.heatmaps import Heatmaps
 from pipeline.files.poses import Poses
 from pipeline.files.tables import read_table
@@ -70,6 +71,31 @@ def test_a_model_that_is_30_mm_beside_the_truth_scores_30_mm(world, monkeypatch)
     assert values["mpjpe_rel_mm"] == pytest.approx(0, abs=0.01)
     assert values["mpjpe_pa_mm"] == pytest.approx(0, abs=0.01)
     assert values["coverage"] == 100
+
+
+def set_keypoints(world: tiny_world.World, keypoints: np.ndarray) -> None:
+    """Let the model's keypoints be these, (frames, views, joints, 2) px."""
+    path = world.data("r1") / "heatmaps.h5"
+    seen = Heatmaps.read(path)
+    with heatmaps_file.writing(path, seen.keys, seen.views, seen.skeleton, seen.map_size) as writer:
+        writer.append(keypoints, seen.scores, seen.image_from_map, (seen.peak_patches, seen.patch_corners))
+
+
+def test_the_plain_dlt_of_all_views_is_beside_the_robust_triangulation(world, monkeypatch):
+    keypoints = np.stack([camera.project(world.joints) for camera in world.cameras], axis=1)
+    keypoints[-1, 1:, 3] = np.nan  # one view left
+    set_keypoints(world, keypoints)
+    shift_poses(world, "poses.h5", [30, 0, 0])
+    values = evaluate(world, monkeypatch)
+    assert values["mpjpe_abs_dlt_mm"] == pytest.approx(0, abs=0.01)
+    assert values["mpjpe_abs_mm"] == pytest.approx(30, abs=0.01)
+    assert values["coverage_dlt"] == pytest.approx(100 * 127 / 128)
+    keypoints[:, 0] += [40, 0]
+    set_keypoints(world, keypoints)
+    wrong = evaluate(world, monkeypatch)
+    assert 20 < wrong["mpjpe_abs_dlt_mm"] < 200
+    held_out = evaluate(world, monkeypatch, params=PARAMS.replace("view: null", "view: cam01"))
+    assert held_out["mpjpe_abs_dlt_mm"] == pytest.approx(0, abs=0.01)
 
 
 def test_frames_that_were_learned_from_do_not_count(world, monkeypatch):
@@ -137,9 +163,7 @@ def test_a_view_without_a_picture_does_not_count_against_the_network(world, monk
     gone[:, 0] = np.nan
     points = seen.keypoints.copy()
     points[:, 0] = np.nan
-    from pipeline.files import heatmaps
-
-    with heatmaps.writing(path, seen.keys, seen.views, seen.skeleton, seen.map_size) as writer:
+    with heatmaps_file.writing(path, seen.keys, seen.views, seen.skeleton, seen.map_size) as writer:
         writer.append(points, seen.scores, gone, (seen.peak_patches, seen.patch_corners))
     values = evaluate(world, monkeypatch)
     assert "cam01" not in values["by_view"]
