@@ -112,6 +112,21 @@ def test_every_frame_and_view_gets_maps_and_peaks_that_lie_in_its_box(world):
     assert ((found.scores > 0) == seen).all()
 
 
+def test_the_scores_of_a_heatmap_file_are_shares_however_high_the_peaks(world, monkeypatch):
+    model = run_pretrain(world)
+
+    def predict(net, images, device, flipped):
+        maps = np.zeros((len(images), 16, 16, 16), dtype=np.float32)
+        maps[:, :8, 5, 5], maps[:, 8:, 5, 5] = 1.5, 0.5
+        return maps
+
+    monkeypatch.setattr(export_heatmaps, "predict", predict)
+    found = run_export(world, model)
+    np.testing.assert_array_equal(np.unique(found.scores[:, :, :8]), [1])
+    np.testing.assert_array_equal(np.unique(found.scores[:, :, 8:]), [0.5])
+    assert found.peak_patches.max() == 1.5
+
+
 def test_the_flip_test_changes_maps_but_not_their_affines(world):
     model = run_pretrain(world)
     plain = run_export(world, model, "plain.h5")
