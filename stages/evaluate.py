@@ -1,7 +1,7 @@
 """Evaluate: the accuracy of a model on the held-out frames, in 2D and in 3D.
 
 One of the few stages that may read the ground truth. If it is another tool's result instead, the numbers are named distances
-to a peer, and no PCKh is reported.
+to a peer, and no PCKh is reported. If it is Human3.6M's, the numbers of the published tables are written as well.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from pipeline.files.tables import write_table
 from pipeline.files.truth import Truth
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.triangulation import triangulate_all_views
-from pipeline.metrics import mpjpe, pck
+from pipeline.metrics import mpjpe, pck, published
 from pipeline.pseudo.held_out import HeldOut
 
 
@@ -69,7 +69,8 @@ def main(
     detected.keys.require_same(pictorial.keys, str(rpsm))
     rigs = read_rigs(cameras)
     views, skeleton = detected.views, detected.skeleton
-    ground_truth = Truth.read(truth).arranged(detected.keys, skeleton)
+    known = Truth.read(truth)
+    ground_truth = known.arranged(detected.keys, skeleton)
     test = detected.keys.split == "test"
 
     true_joints = ground_truth.joints[test]  # (frames, joints, 3)
@@ -120,6 +121,17 @@ def main(
         }
         if held_out.mask(views, str(heatmaps)).any():
             values["pckh_50_held_out_view"] = by_view[str(held_out.view)]
+    if not peer and known.skeleton.name == published.HUMAN36M.name:
+        human36m = known.arranged(detected.keys, published.HUMAN36M).joints[test]
+        true_17, side_px = rigs.map_by_rig(
+            detected.keys.take(test), views, str(heatmaps), published.keypoints_and_box_sides, human36m
+        )
+        true_17 = np.where(has_image[..., None, None], true_17, np.nan)
+        input_px = float(published.STRIDE * detected.map_size[0])
+        numbers = published.detection_numbers(detected.keypoints[test], skeleton, true_17, side_px, input_px)
+        for method, distances in (("dlt", absolute_dlt), ("triangulate", absolute), ("rpsm", absolute_rpsm)):
+            numbers |= published.position_numbers(distances, skeleton, method)
+        values["published"] = {"joints": skeleton.name, **numbers}
     write_json(metrics, ground_truth.named(values))
 
     by_joint: dict[str, Any] = {

@@ -1,7 +1,8 @@
 """Decode heatmaps: sub-pixel keypoints and scores.
 
-A decoder takes maps, (..., height, width). It returns keypoints, (..., 2) map px, x y, and scores, (...): the height of the
-peak as it is, which may exceed 1; published protocols use it so, and `as_shares` cuts it for files. A map without a positive value, or with NaN, has the keypoint NaN and the score 0.
+A decoder takes maps, (..., height, width). It returns keypoints, (..., 2) map px, x y, and scores, (...): the raw height of the
+peak. It may exceed 1; published protocols use it so, and `as_shares` cuts it for files. A map without a positive value, or with
+NaN, has the keypoint NaN and the score 0.
 """
 
 import math

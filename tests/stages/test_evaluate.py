@@ -13,7 +13,7 @@ from pipeline.files.heatmaps import Heatmaps
 from pipeline.files.poses import Poses
 from pipeline.files.tables import read_table
 from pipeline.files.truth import Truth
-from tests.worlds import tiny_world
+from tests.worlds import published_world, tiny_world
 
 PARAMS = "evaluate:\n  curve_limit: 0.5\n  curve_points: 11\nheld_out:\n  view: null\n"
 
@@ -96,6 +96,23 @@ def test_the_plain_dlt_of_all_views_is_beside_the_robust_triangulation(world, mo
     assert 20 < wrong["mpjpe_abs_dlt_mm"] < 200
     held_out = evaluate(world, monkeypatch, params=PARAMS.replace("view: null", "view: cam01"))
     assert held_out["mpjpe_abs_dlt_mm"] == pytest.approx(0, abs=0.01)
+
+
+def test_with_human36ms_truth_the_published_numbers_are_written_too(tmp_path, monkeypatch):
+    world = published_world.build(tmp_path)
+    values = evaluate(world, monkeypatch)["damaged_included"]
+    numbers = values["published"]
+    assert numbers["joints"] == "compatible_16"
+    assert numbers["jdr_px"] == 4.8  # maps of 24 px: a network's input of 96 px
+    assert numbers["jdr"]["left_wrist"] == 75 and numbers["jdr"]["head"] == 0 and numbers["jdr"]["pelvis"] == 100
+    assert numbers["box_pckh_50_16j"] == 100 * 15 / 16
+    assert numbers["box_pckh_50_15j"] == 100
+    assert numbers["box_pckh_40_16j"] == pytest.approx((14 * 100 + 75) / 16, abs=1e-4)
+    assert numbers["box_pckh_40_15j"] == pytest.approx((14 * 100 + 75) / 15, abs=1e-4)
+    assert numbers["mpjpe_abs_triangulate_16j_mm"] == pytest.approx(32 / 16, abs=1e-3)
+    assert numbers["mpjpe_abs_rpsm_16j_mm"] == pytest.approx(48 / 16, abs=1e-3)
+    assert numbers["mpjpe_abs_dlt_16j_mm"] == pytest.approx(values["mpjpe_abs_dlt_mm"], abs=1e-4)
+    assert "mpjpe_abs_rpsm_17j_mm" not in numbers
 
 
 def test_frames_that_were_learned_from_do_not_count(world, monkeypatch):
