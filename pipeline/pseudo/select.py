@@ -103,8 +103,8 @@ def _published_block(
     narrow = np.zeros((frames, num_joints), dtype=bool)
     for first, second in combinations(range(views), 2):
         pair = [first, second]
-        proposed = confident[:, pair].all(axis=1)  # (frames, joints)
-        valid = np.repeat(proposed[:, None], 2, axis=1)
+        proposed = confident[:, first] & confident[:, second]  # (frames, joints)
+        valid = np.stack([proposed, proposed], axis=1)
         position = triangulate_homogeneous(undistorted[:, pair], image_from_world[pair], valid)
         error_px = agreement.reprojection_errors(position, keypoints, cameras)
         agree = error_px < thresholds.reproj_threshold_px
