@@ -285,6 +285,8 @@ def main(rounds: Sequence[str], experiments: Sequence[Path], mpii: Sequence[Path
     Raises:
         ValueError: no table can be had, or a file is not readable.
     """
+    if not rounds and not mpii:
+        raise ValueError("expected --round, --mpii, or both")
     each = runs(rounds, experiments)
     evaluated, notes = evaluated_tables(each)
     labels, more = label_table(each)
@@ -304,7 +306,7 @@ def main(rounds: Sequence[str], experiments: Sequence[Path], mpii: Sequence[Path
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--round", nargs="+", required=True, metavar="ROUND", help="names of models: r0, r1, ...")
+    parser.add_argument("--round", nargs="+", default=[], metavar="ROUND", help="names of models: r0, r1, ...")
     parser.add_argument(
         "--experiment", nargs="+", type=Path, default=[Path()], metavar="FOLDER",
         help="checkouts with params.yaml and metrics/ (default: this one)",

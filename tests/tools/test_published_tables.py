@@ -14,64 +14,20 @@ from tests.stages.test_evaluate_labels import evaluate_labels
 from tests.worlds import published_world, tiny_world
 from tools import published_tables
 
+
+def words(text: str, separator: str | None = None) -> list[str]:
+    return text.split(separator)
+
+
 # The first seed's row without fusion.
-SEED_JDR = [
-    "1.000",
-    "0.978",
-    "0.903",
-    "0.853",
-    "0.980",
-    "0.889",
-    "0.799",
-    "0.969",
-    "0.982",
-    "0.984",
-    "0.990",
-    "0.924",
-    "0.869",
-    "0.788",
-    "0.928",
-    "0.861",
-    "0.784",
-]
-COLUMNS = [
-    "root",
-    "rhip",
-    "rkne",
-    "rank",
-    "lhip",
-    "lkne",
-    "lank",
-    "belly",
-    "neck",
-    "nose",
-    "head",
-    "lsho",
-    "lelb",
-    "lwri",
-    "rsho",
-    "relb",
-    "rwri",
-]
-JOINTS = [
-    "pelvis",
-    "right_hip",
-    "right_knee",
-    "right_ankle",
-    "left_hip",
-    "left_knee",
-    "left_ankle",
-    "spine",
-    "neck",
-    "nose",
-    "head",
-    "left_shoulder",
-    "left_elbow",
-    "left_wrist",
-    "right_shoulder",
-    "right_elbow",
-    "right_wrist",
-]
+SEED_JDR = words(
+    "1.000 0.978 0.903 0.853 0.980 0.889 0.799 0.969 0.982 0.984 0.990 0.924 0.869 0.788 0.928 0.861 0.784"
+)
+COLUMNS = words("root rhip rkne rank lhip lkne lank belly neck nose head lsho lelb lwri rsho relb rwri")
+JOINTS = words(
+    "pelvis right_hip right_knee right_ankle left_hip left_knee left_ankle spine neck nose head "
+    "left_shoulder left_elbow left_wrist right_shoulder right_elbow right_wrist"
+)
 
 
 def write_params(folder: Path, **pseudo: object) -> None:
@@ -173,65 +129,18 @@ def test_a_rounds_own_settings_of_labels_are_in_its_row(published):
 
 
 def test_mpiis_columns(published):
-    joints = [
-        "right_ankle",
-        "right_knee",
-        "right_hip",
-        "left_hip",
-        "left_knee",
-        "left_ankle",
-        "pelvis",
-        "thorax",
-        "upper_neck",
-        "head_top",
-        "right_wrist",
-        "right_elbow",
-        "right_shoulder",
-        "left_shoulder",
-        "left_elbow",
-        "left_wrist",
-    ]
-    shares = [
-        "0.786",
-        "0.843",
-        "0.880",
-        "0.881",
-        "0.830",
-        "0.800",
-        "0.922",
-        "0.984",
-        "0.977",
-        "0.965",
-        "0.838",
-        "0.888",
-        "0.944",
-        "0.956",
-        "0.890",
-        "0.832",
-    ]
+    joints = words(
+        "right_ankle right_knee right_hip left_hip left_knee left_ankle pelvis thorax upper_neck head_top "
+        "right_wrist right_elbow right_shoulder left_shoulder left_elbow left_wrist"
+    )
+    shares = words("0.786 0.843 0.880 0.881 0.830 0.800 0.922 0.984 0.977 0.965 0.838 0.888 0.944 0.956 0.890 0.832")
     values = {f"mpii_pckh_50_{joint}": 100 * float(share) for joint, share in zip(joints, shares, strict=True)}
     (published / "augmented.json").write_text(json.dumps({**values, "mpii_pckh_50_16j": 89.3, "persons": 2958}))
     (row,) = rows(run(published, mpii=(published / "augmented.json",)) / "mpii.csv")
     assert row["Arch"] == "augmented" and row["recipe"] == "2958 persons"
-    titles = [
-        "rank",
-        "rkne",
-        "rhip",
-        "lhip",
-        "lkne",
-        "lank",
-        "root",
-        "thorax",
-        "upper neck",
-        "head top",
-        "rwri",
-        "relb",
-        "rsho",
-        "lsho",
-        "lelb",
-        "lwri",
-        "mean",
-    ]
+    titles = words(
+        "rank,rkne,rhip,lhip,lkne,lank,root,thorax,upper neck,head top,rwri,relb,rsho,lsho,lelb,lwri,mean", ","
+    )
     assert [row[title] for title in titles] == [*shares, "0.893"]
     assert list(row)[2:] == titles
 
