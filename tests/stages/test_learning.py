@@ -237,6 +237,10 @@ def test_the_epipolar_loss_changes_the_training_and_its_curve_is_written(world):
     _, loss, heatmap, epipolar = (float(cell) for cell in lines[-1].split(","))
     assert epipolar > 0
     assert loss == pytest.approx(heatmap + epipolar, abs=2e-4)  # the table has 4 digits
+    sampson = (world.root / "epipolar.pt").read_bytes()
+    change(world, lambda values: values["retrain"].update(epipolar_weight=5.0, epipolar_residual="algebraic"))
+    assert run_retrain(world, model, "algebraic.pt").read_bytes() not in (plain, sampson)
+    assert float((world.root / "retrain.csv").read_text().splitlines()[-1].split(",")[-1]) > 0
 
 
 def test_two_processes_learn_what_one_does(world):
