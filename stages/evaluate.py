@@ -153,6 +153,12 @@ def main(
     name = "distance to the peer" if peer else "MPJPE"
     summary += f", {name} {values[f'{distance}_mm']:.1f} mm (median {values[f'{distance}_median_mm']:.1f})"
     print(f"{summary}, {values['coverage']:.1f} % of the joints known")
+    if "box_pckh_50_15j" in (numbers := values.get("published", {})):
+        print(
+            f"as published: box-PCKh@0.5 {numbers['box_pckh_50_16j']:.1f} % (16 joints), {numbers['box_pckh_50_15j']:.1f} %"
+            f" (15 joints), Triangulate {numbers['mpjpe_abs_dlt_16j_mm']:.1f} mm, RPSM {numbers['mpjpe_abs_rpsm_16j_mm']:.1f} mm"
+            " (16 joints); all tables: python -m tools.published_tables"
+        )
 
 
 def _all_views(rig: tuple[Camera, ...], keypoints: np.ndarray) -> tuple[np.ndarray]:

@@ -101,6 +101,8 @@ def test_mpiis_table(world, tmp_path, capsys):
     titles = capsys.readouterr().out.splitlines()[1].replace(" ", "")
     assert titles == "|Head|Shoulder|Elbow|Wrist|Hip|Knee|Ankle|Mean|Mean@0.1|"
     assert values["mpii_pckh_50"] == pytest.approx(100 * 139 / 140, abs=1e-4)
+    assert values["mpii_pckh_50_16j"] == pytest.approx(100 * 159 / 160, abs=1e-4)  # pelvis and thorax count
+    assert values["mpii_pckh_50_left_wrist"] == 90
     assert "coco_AP" not in values
 
 
