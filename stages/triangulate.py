@@ -34,7 +34,8 @@ class Triangulate(AgreementThresholds):
             the errors above `huber_px` count linearly, not squared.
         huber_px: px of the full image.
         method: "ransac" takes the views that agree. "dlt" is "Triangulate" of the published tables: the plain DLT of all views
-            that have a keypoint, however low its score; every joint counts, and the other keys have no effect.
+            that have a keypoint, however low its score. Every joint counts; of the other keys only `reproj_threshold_px` has an
+            effect, on the uncertainty.
     """
 
     min_inliers: Annotated[int, Ge(2), "one ray makes no point"]
@@ -137,13 +138,13 @@ def main(*, heatmaps: Path, cameras: Path, out: Path, metrics: Path, config: Tri
 
 
 def _all_views(keypoints: np.ndarray, rig: tuple[Camera, ...]) -> tuple[np.ndarray, ...]:
-    """Return joints, the views that they are from, their mean reprojection errors and statuses, without any rejection."""
+    """Return joints, the views that they are visible in, their mean reprojection errors and statuses, without any rejection."""
     joints = triangulate_all_views(keypoints, rig)  # (frames, joints, 3)
     known, seen = np.isfinite(joints).all(axis=-1), np.isfinite(keypoints).all(axis=-1)
-    error_px = nanstats.mean_along(agreement.reprojection_errors(joints, keypoints, rig), 1)
+    error_px = agreement.reprojection_errors(joints, keypoints, rig)  # NaN if the joint is behind the camera
     too_few = np.where(seen.sum(axis=1) < 2, JointStatus.TOO_FEW_VIEWS, JointStatus.RAYS_PARALLEL)
     status = np.where(known, JointStatus.KNOWN, too_few).astype(np.uint8)
-    return joints, seen & known[:, None], error_px, status
+    return joints, np.isfinite(error_px), nanstats.mean_along(error_px, 1), status
 
 
 if __name__ == "__main__":

@@ -127,6 +127,18 @@ def test_the_published_dlt_takes_every_view_and_refuses_no_joint(detected, trian
     assert poses.error_px[0, 5] > 10
 
 
+def test_the_published_dlt_of_keypoints_that_meet_nowhere_spoils_no_other_joint(detected, triangulate):
+    detected.keypoints[:] += np.random.default_rng(0).normal(0, 2, detected.keypoints.shape)
+    detected.keypoints[0, :, 5] = [[10, 500], [500, 500], [10, 10], [500, 10]]
+    detected.keypoints[1, :, 5] = [[500, 10], [10, 10], [500, 500], [10, 500]]
+    poses, _ = triangulate(PARAMS.replace("refine: none", "method: dlt\n  refine: none"))
+    assert poses.valid.all()
+    shown = np.isfinite(agreement.project(poses.joints, detected.world.cameras)).all(axis=-1)
+    assert not shown.all()  # behind a camera, or where its lens shows nothing
+    np.testing.assert_array_equal(poses.inliers, shown)
+    assert np.isfinite(poses.spread_mm).sum() >= 10 * 16 - 2
+
+
 def test_the_same_detections_give_the_same_bytes(detected, triangulate):
     detected.keypoints[:] += np.random.default_rng(0).normal(0, 2, detected.keypoints.shape)
     triangulate()
