@@ -130,7 +130,8 @@ def evaluated_tables(each: Sequence[Run]) -> tuple[list[Table], list[str]]:
             *(_share(jdr.get(joint)) for joint in _HUMAN36M),
             _share(numbers.get("jdr_17j", numbers.get("jdr_16j"))),
         )
-        rates.append((run.name, f"{recipe}, within {numbers['jdr_px']:g} px", *cells))
+        counted = f", mean of {len(jdr)} joints" if cells[-1] else ""
+        rates.append((run.name, f"{recipe}, within {numbers['jdr_px']:g} px{counted}", *cells))
         for count in ("16j", "15j"):
             cells = tuple(_share(numbers.get(f"box_pckh_{threshold}_{count}")) for threshold in _THRESHOLDS)
             box.append((f"{run.name} ({count})", recipe, *cells))

@@ -86,7 +86,7 @@ def test_the_tables_of_the_readmes(published, capsys):
     assert (out / "tables.md").read_text() == text
     (jdr,) = rows(out / "jdr.csv")
     assert [jdr[column] for column in COLUMNS] == SEED_JDR
-    assert jdr["recipe"] == "damaged included, joints union_20, boxes detections, within 12.8 px"
+    assert jdr["recipe"] == "damaged included, joints union_20, boxes detections, within 12.8 px, mean of 17 joints"
     assert list(jdr)[2:-1] == COLUMNS and jdr["mean"] == "0.911"
     (results,) = rows(out / "results.csv")
     assert results["Triangulate (16j)"] == "38.20" and results["Triangulate (17j)"] == "37.11"
