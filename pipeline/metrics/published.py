@@ -1,7 +1,7 @@
 """The numbers of the published Human3.6M tables: joint detection rate, box-PCKh and MPJPE, of the same 16, 15 and 17 joints.
 
 Ground truth has the 17 joints of Human3.6M in its order. Predictions have the joints of the network's skeleton, and numbers that
-need a joint which it lacks are left out. The definitions are those of the published code, also where PCKh of this project differs.
+need a joint which it lacks are left out. The definitions are those of the published code, also where ours differ.
 """
 
 from typing import Any
