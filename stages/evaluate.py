@@ -1,7 +1,7 @@
 """Evaluate: the accuracy of a model on the held-out frames, in 2D and in 3D.
 
 One of the few stages that may read the ground truth. If it is another tool's result instead, the numbers are named distances
-to a peer, and no PCKh is reported.
+to a peer, and no PCKh is reported. If it is Human3.6M's, the numbers of the published tables are written as well.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,9 @@ from pipeline.files.heatmaps import Heatmaps
 from pipeline.files.poses import Poses
 from pipeline.files.tables import write_table
 from pipeline.files.truth import Truth
-from pipeline.metrics import mpjpe, pck
+from pipeline.geometry.camera import Camera
+from pipeline.geometry.triangulation import triangulate_all_views
+from pipeline.metrics import mpjpe, pck, published
 from pipeline.pseudo.held_out import HeldOut
 
 
@@ -67,7 +69,8 @@ def main(
     detected.keys.require_same(pictorial.keys, str(rpsm))
     rigs = read_rigs(cameras)
     views, skeleton = detected.views, detected.skeleton
-    ground_truth = Truth.read(truth).arranged(detected.keys, skeleton)
+    known = Truth.read(truth)
+    ground_truth = known.arranged(detected.keys, skeleton)
     test = detected.keys.split == "test"
 
     true_joints = ground_truth.joints[test]  # (frames, joints, 3)
@@ -82,6 +85,10 @@ def main(
     )  # (frames, views, joints) head sizes
     predicted = triangulated.joints[test]
     absolute = mpjpe.joint_distances(predicted, true_joints)
+    keypoints = detected.keypoints[test].copy()
+    held_out.hide(views, keypoints)
+    (plain,) = rigs.map_by_rig(detected.keys.take(test), views, str(heatmaps), _all_views, keypoints)
+    absolute_dlt = mpjpe.joint_distances(plain, true_joints)
     absolute_rpsm = mpjpe.joint_distances(pictorial.joints[test], true_joints)
 
     peer = ground_truth.origin == "peer"
@@ -95,6 +102,9 @@ def main(
         "coverage_rpsm": mpjpe.coverage(pictorial.joints[test], true_joints),
         f"{distance}_mm": nanstats.mean(absolute),
         f"{distance}_median_mm": nanstats.median(absolute),
+        "coverage_dlt": mpjpe.coverage(plain, true_joints),
+        f"{distance}_dlt_mm": nanstats.mean(absolute_dlt),
+        f"{distance}_dlt_median_mm": nanstats.median(absolute_dlt),
         f"{distance}_rpsm_mm": nanstats.mean(absolute_rpsm),
         f"{distance}_rpsm_median_mm": nanstats.median(absolute_rpsm),
         "frames": int(test.sum()),
@@ -111,6 +121,17 @@ def main(
         }
         if held_out.mask(views, str(heatmaps)).any():
             values["pckh_50_held_out_view"] = by_view[str(held_out.view)]
+    if not peer and known.skeleton.name == published.HUMAN36M.name:
+        human36m = known.arranged(detected.keys, published.HUMAN36M).joints[test]
+        true_17, side_px = rigs.map_by_rig(
+            detected.keys.take(test), views, str(heatmaps), published.keypoints_and_box_sides, human36m
+        )
+        true_17 = np.where(has_image[..., None, None], true_17, np.nan)
+        input_px = float(published.STRIDE * detected.map_size[0])
+        numbers = published.detection_numbers(detected.keypoints[test], skeleton, true_17, side_px, input_px)
+        for method, distances in (("dlt", absolute_dlt), ("triangulate", absolute), ("rpsm", absolute_rpsm)):
+            numbers |= published.position_numbers(distances, skeleton, method)
+        values["published"] = {"joints": skeleton.name, **numbers}
     write_json(metrics, ground_truth.named(values))
 
     by_joint: dict[str, Any] = {
@@ -132,6 +153,17 @@ def main(
     name = "distance to the peer" if peer else "MPJPE"
     summary += f", {name} {values[f'{distance}_mm']:.1f} mm (median {values[f'{distance}_median_mm']:.1f})"
     print(f"{summary}, {values['coverage']:.1f} % of the joints known")
+    if "box_pckh_50_15j" in (numbers := values.get("published", {})):
+        print(
+            f"as published: box-PCKh@0.5 {numbers['box_pckh_50_16j']:.1f} % (16 joints), {numbers['box_pckh_50_15j']:.1f} %"
+            f" (15 joints), Triangulate {numbers['mpjpe_abs_dlt_16j_mm']:.1f} mm, RPSM {numbers['mpjpe_abs_rpsm_16j_mm']:.1f} mm"
+            " (16 joints); all tables: python -m tools.published_tables"
+        )
+
+
+def _all_views(rig: tuple[Camera, ...], keypoints: np.ndarray) -> tuple[np.ndarray]:
+    """Return the joints of the published "Triangulate", (frames, joints, 3) world mm: the plain DLT of all views."""
+    return (triangulate_all_views(keypoints, rig),)
 
 
 if __name__ == "__main__":

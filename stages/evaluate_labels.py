@@ -1,6 +1,7 @@
 """Evaluate labels: the accuracy of a round's pseudo labels, and of the joints that were refused.
 
 The stage reads the ground truth of the train split, which no other stage may read: nothing here flows back into a round.
+If it is Human3.6M's, the numbers of the published ablation are written as well.
 """
 
 from functools import partial
@@ -17,7 +18,7 @@ from pipeline.files.tables import write_table
 from pipeline.files.truth import Truth
 from pipeline.geometry import agreement
 from pipeline.geometry.camera import Camera
-from pipeline.metrics import pck
+from pipeline.metrics import pck, published
 
 
 def main(*, labels: Path, cameras: Path, truth: Path, metrics: Path, table: Path, poses: Path | None = None) -> None:
@@ -34,7 +35,8 @@ def main(*, labels: Path, cameras: Path, truth: Path, metrics: Path, table: Path
     """
     labelled = Labels.read(labels)
     rigs = read_rigs(cameras)
-    ground_truth = Truth.read(truth).arranged(labelled.keys, labelled.skeleton)
+    known = Truth.read(truth)
+    ground_truth = known.arranged(labelled.keys, labelled.skeleton)
     train = labelled.keys.split == "train"
 
     joints = ground_truth.joints[train]  # (frames, joints, 3)
@@ -65,6 +67,19 @@ def main(*, labels: Path, cameras: Path, truth: Path, metrics: Path, table: Path
         "refused_pckh_50": pck.pckh(refused, 0.5),
         "by_view": {view: pck.pckh(distance[:, index], 0.5) for index, view in enumerate(labelled.views)},
     }
+    if ground_truth.origin != "peer" and known.skeleton.name == published.HUMAN36M.name:
+        human36m = known.arranged(labelled.keys, published.HUMAN36M).joints[train]
+        true_17, side_px = rigs.map_by_rig(
+            keys, labelled.views, str(labels), published.keypoints_and_box_sides, human36m
+        )
+        values["published"] = published.label_numbers(
+            labelled.keypoints[train],
+            accepted,
+            possible,
+            labelled.skeleton,
+            true_keypoints=true_17,
+            side_px=side_px,
+        )
     write_json(metrics, ground_truth.named(values))
     columns: dict[str, list[object]] = {}
     for view_index, view in enumerate(labelled.views):

@@ -18,7 +18,7 @@ from pipeline.files.detections import Detections
 from pipeline.files.frames import Frames
 from pipeline.files.labels import Labels
 from pipeline.heatmaps.compress import compress
-from pipeline.heatmaps.decode import decode_dark
+from pipeline.heatmaps.decode import as_shares, decode_dark
 from pipeline.heatmaps.render import render
 from pipeline.models import build
 from pipeline.models.inference import predict, predict_views
@@ -114,7 +114,8 @@ def main(
                     maps = predict(net, images.reshape(-1, height, width, 3), device, flipped)
                     maps = maps.reshape(len(block), num_views, num_joints, *map_size[::-1])
                 maps[missing] = 0
-                peaks, scores = decode_dark(maps)
+                peaks, heights = decode_dark(maps)
+                scores = as_shares(heights)
                 keypoints = crops.transform(image_from_map, peaks)
             else:
                 rows = slice(block.start, block.stop)

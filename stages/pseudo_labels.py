@@ -42,6 +42,8 @@ class Pseudo(select.LabelThresholds):
         boxes: of the student's input and the next export, train and test: the "prepared" ones, or boxes around the teacher's
             "poses" where they are known.
         box_margin: with boxes "poses", the share of the pose's sides that is added to them.
+        rule: with source "triangulation": "refitted" refines the position on its views, which others may join; "published" is
+            the rule of the published self-training (`select.by_published_rule`).
     """
 
     source: Literal["triangulation", "rpsm", "smooth"]
@@ -51,6 +53,13 @@ class Pseudo(select.LabelThresholds):
     weighting: Literal["hard", "agreement"]
     boxes: Literal["prepared", "poses"]
     box_margin: Annotated[float, Ge(0)]
+    rule: Literal["refitted", "published"] = "refitted"
+
+    def __post_init__(self) -> None:
+        if self.rule == "published" and self.ransac and self.source != "triangulation":
+            raise ValueError(
+                f"pseudo.rule: the published rule triangulates, so pseudo.source must be triangulation, got {self.source}"
+            )
 
 
 @dataclass(frozen=True)
@@ -214,6 +223,8 @@ def agreed(
     """
     if config.source != "triangulation":
         selection = select.by_reprojection(joints, keypoints, scores, rig, config)
+    elif config.rule == "published":
+        selection = select.by_published_rule(keypoints, scores, rig, config)
     else:
         selection = select.by_triangulation(keypoints, scores, rig, config)
     error_px = np.where(selection.agree, selection.error_px, np.nan)
@@ -225,7 +236,7 @@ def agreed(
             selection.status == ransac.TOO_FEW_VIEWS,
             selection.status == ransac.NO_AGREEMENT,
             selection.status == ransac.RAYS_PARALLEL,
-            ~(mean_error < config.reproj_threshold_px),
+            ~(mean_error < config.reproj_threshold_px) & (config.rule == "refitted"),
         ],
         [
             Reason.NO_POSE,

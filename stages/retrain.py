@@ -41,11 +41,14 @@ class Retrain(Training):
     Attributes:
         target_fraction: fraction of each batch with pseudo labels; the rest are source images with labels. 0 trains on the
             source alone, the control for every gain.
-        epipolar_weight: per px; weight of the distance between keypoints and the other views' epipolar lines beside the
-            heatmap loss, see training/epipolar.py. Above 0 the views of a frame group come into a batch together.
+        epipolar_weight: per px (no unit if the residual is algebraic); weight of the distance between keypoints and the other
+            views' epipolar lines beside the heatmap loss, see training/epipolar.py. Above 0 the views of a frame group come
+            into a batch together.
         epipolar_huber_px: px of the full image; distances above it count linearly, below it squared.
         epipolar_joints: "labelled", those with a pseudo label, or "all".
         consistency_weight: of the mean squared difference between maps before and after cross-view fusion.
+        epipolar_residual: "sampson", in px of the full image; or "algebraic", the published |x_b^T F x_a| with F scaled to
+            F[2, 2] = 1, whose published weight is 5 and which `epipolar_huber_px` does not affect.
     """
 
     target_fraction: Annotated[float, Interval(ge=0, le=1)]
@@ -53,6 +56,7 @@ class Retrain(Training):
     epipolar_huber_px: Annotated[float, Gt(0), Unit("px")]
     epipolar_joints: Literal["labelled", "all"]
     consistency_weight: Annotated[float, Ge(0)] = 0.0
+    epipolar_residual: Literal["sampson", "algebraic"] = "sampson"
 
     def __post_init__(self) -> None:
         if self.epipolar_weight > 0 and self.target_fraction == 0:
@@ -119,7 +123,11 @@ def main(
         labelled_only = retrain.epipolar_joints == "labelled"
         camera, all_cameras = _cameras(frames, cameras)
         epipolar = EpipolarLoss(
-            all_cameras, joints.flipped, huber_px=retrain.epipolar_huber_px, labelled_only=labelled_only
+            all_cameras,
+            joints.flipped,
+            huber_px=retrain.epipolar_huber_px,
+            labelled_only=labelled_only,
+            residual=retrain.epipolar_residual,
         )
     pools = []
     if retrain.target_fraction > 0:

@@ -1,4 +1,4 @@
-"""Triangulate: 2D keypoints in every view + cameras -> 3D joints, from the views that agree.
+"""Triangulate: 2D keypoints in every view + cameras -> 3D joints, from the views that agree, or from all views.
 
 A joint on which too few views agree stays unknown, with the reason, and no later stage fills it in. The uncertainty of a known
 joint follows from how much the views contradict one another. Both steps run in blocks of frames, so memory does not grow with
@@ -17,9 +17,10 @@ from pipeline.files.atomic import write_json
 from pipeline.files.cameras import read_rigs
 from pipeline.files.heatmaps import keypoint_blocks, read_header
 from pipeline.files.poses import JointStatus, writing
-from pipeline.geometry import ransac, uncertainty
+from pipeline.geometry import agreement, ransac, uncertainty
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.thresholds import AgreementThresholds
+from pipeline.geometry.triangulation import triangulate_all_views
 from pipeline.pseudo.held_out import HeldOut
 
 
@@ -32,11 +33,15 @@ class Triangulate(AgreementThresholds):
         refine: how the agreeing views determine the position: "none" is least squares of their errors in px; with "huber"
             the errors above `huber_px` count linearly, not squared.
         huber_px: px of the full image.
+        method: "ransac" takes the views that agree. "dlt" is "Triangulate" of the published tables: the plain DLT of all views
+            that have a keypoint, however low its score. Every joint counts; of the other keys only `reproj_threshold_px` has an
+            effect, on the uncertainty.
     """
 
     min_inliers: Annotated[int, Ge(2), "one ray makes no point"]
     refine: Literal["none", "huber"]
     huber_px: Annotated[float, Gt(0), Unit("px")]
+    method: Literal["ransac", "dlt"] = "ransac"
 
 
 def main(*, heatmaps: Path, cameras: Path, out: Path, metrics: Path, config: Triangulate, held_out: HeldOut) -> None:
@@ -53,12 +58,14 @@ def main(*, heatmaps: Path, cameras: Path, out: Path, metrics: Path, config: Tri
     held_out.mask(views, str(heatmaps))  # refuses an unknown view now
     if len(views) < 2:
         raise ValueError(f"{heatmaps}: expected at least two views to triangulate from, got {len(views)}")
-    if config.min_inliers > len(views):
+    if config.method == "ransac" and config.min_inliers > len(views):
         raise ValueError(
             f"triangulate.min_inliers: {config.min_inliers} views can never agree where there are {len(views)}"
         )
 
     def triangulate_rig(rig: tuple[Camera, ...], keypoints: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, ...]:
+        if config.method == "dlt":
+            return _all_views(keypoints, rig)
         triangulated = ransac.triangulate_ransac(
             keypoints,
             scores,
@@ -123,10 +130,21 @@ def main(*, heatmaps: Path, cameras: Path, out: Path, metrics: Path, config: Tri
         },
     }
     write_json(metrics, values)
+    kind = "agreeing " if config.method == "ransac" else ""
     print(
-        f"{out}: {values['coverage']:.1f} % of the joints known, with {values['views_mean']:.1f} agreeing views each and a"
+        f"{out}: {values['coverage']:.1f} % of the joints known, with {values['views_mean']:.1f} {kind}views each and a"
         f" reprojection error of {values['reproj_px_median']:.1f} px (median)"
     )
+
+
+def _all_views(keypoints: np.ndarray, rig: tuple[Camera, ...]) -> tuple[np.ndarray, ...]:
+    """Return joints, the views that they are visible in, their mean reprojection errors and statuses, without any rejection."""
+    joints = triangulate_all_views(keypoints, rig)  # (frames, joints, 3)
+    known, seen = np.isfinite(joints).all(axis=-1), np.isfinite(keypoints).all(axis=-1)
+    error_px = agreement.reprojection_errors(joints, keypoints, rig)  # NaN if the joint is behind the camera
+    too_few = np.where(seen.sum(axis=1) < 2, JointStatus.TOO_FEW_VIEWS, JointStatus.RAYS_PARALLEL)
+    status = np.where(known, JointStatus.KNOWN, too_few).astype(np.uint8)
+    return joints, np.isfinite(error_px), nanstats.mean_along(error_px, 1), status
 
 
 if __name__ == "__main__":

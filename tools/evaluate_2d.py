@@ -107,7 +107,7 @@ class Evaluate2D:
         min_joint_score: for COCO; a person's score is the mean over the joints that score more.
         oks_nms_threshold: for COCO; of people in one image whose OKS exceeds it, the one with the best score stays.
         shift_flipped: shift the mirrored image's heatmaps by one px; null: as published for the checkpoint.
-        by_joint: each joint's own metric, too; for COCO it takes as long as 17 evaluations.
+        by_joint: a table of each joint's own metric, too; for COCO it takes as long as 17 evaluations.
         occlusion: what is hidden.
     """
 
@@ -265,22 +265,26 @@ def _mpii_measures(
 ) -> Measures:
     """Return PCKh, percent: MPII's own table where the skeleton has its joints, else the mean over all joints.
 
+    Each joint's PCKh is returned as well; and, of MPII's joints, `pckh_50_16j`: the mean of multiview self-training, in which
+    pelvis and thorax count like every joint, each as often as it is labelled.
+
     Args:
         predicted, ground_truth: (persons, joints, 2) px of the full image.
         head_px: (persons,) sizes of the heads.
         skeleton: of both.
-        by_joint: each joint's PCKh as well.
+        by_joint: make a table of each joint's PCKh.
     """
     if {"head_top", "left_ankle", "right_ankle"} <= {*skeleton.joint_names}:
         numbers = pck.mpii_table(predicted, ground_truth, head_px, skeleton)
+        numbers["pckh_50_16j"] = pck.pckh(pck.head_distances(predicted, ground_truth, head_px), 0.5)
         tables = [_table({title: numbers[name] for title, name in _MPII.items()}, 3)]
     else:
         numbers = {"pckh_50": pck.mpii_pckh(predicted, ground_truth, head_px, skeleton)[0]}
         tables = [_table({"PCKh@0.5": numbers["pckh_50"]}, 3)]
+    each = pck.mpii_pckh(predicted, ground_truth, head_px, skeleton)[1]
+    per_joint = {name: float(value) for name, value in zip(skeleton.joint_names, each, strict=True)}
+    numbers |= {f"pckh_50_{name}": value for name, value in per_joint.items()}
     if by_joint:
-        each = pck.mpii_pckh(predicted, ground_truth, head_px, skeleton)[1]
-        per_joint = {name: float(value) for name, value in zip(skeleton.joint_names, each, strict=True)}
-        numbers |= {f"pckh_50_{name}": value for name, value in per_joint.items()}
         tables.append(_table(per_joint, 3))
     return {f"mpii_{name}": value for name, value in numbers.items()}, tables
 

@@ -67,7 +67,7 @@ class _Person:
 
 @dataclass(frozen=True, eq=False)
 class _Prediction:
-    """A person's keypoints, (joints, 2) px of the full image, and their scores, (joints,)."""
+    """A person's keypoints, (joints, 2) px of the full image, and their scores, (joints,), the raw heights of the peaks."""
 
     person: _Person
     keypoints: np.ndarray

@@ -1,7 +1,8 @@
 """Decode heatmaps: sub-pixel keypoints and scores.
 
-A decoder takes maps, (..., height, width). It returns keypoints, (..., 2) map px, x y, and scores, (...): the height of the
-peak, at most 1. A map without a positive value, or with NaN, has the keypoint NaN and the score 0.
+A decoder takes maps, (..., height, width). It returns keypoints, (..., 2) map px, x y, and scores, (...): the raw height of the
+peak. It may exceed 1; published protocols use it so, and `as_shares` cuts it for files. A map without a positive value, or with
+NaN, has the keypoint NaN and the score 0.
 """
 
 import math
@@ -53,6 +54,11 @@ def decode_soft(maps: np.ndarray, radius: int = 3, beta: float = 10.0) -> tuple[
     return peaks.reshape(*maps.shape[:-2], 2), scores.reshape(maps.shape[:-2])
 
 
+def as_shares(scores: np.ndarray) -> np.ndarray:
+    """Return scores in [0, 1], as the artefacts of the pipeline have them: heights above 1 become 1."""
+    return np.minimum(scores, scores.dtype.type(1))
+
+
 DECODERS = {"dark": decode_dark, "quarter": decode_quarter, "soft": decode_soft}  # by their names in params.yaml
 
 
@@ -77,7 +83,7 @@ def _raise_column_maxima(grid, top, bottom, left, right, nans, best):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _peaks(flat):
-    """Return (maps, 2) x y of each map's first highest pixel, and (maps,) its height, at most 1; NaN and 0 without one."""
+    """Return (maps, 2) x y of each map's first highest pixel, and (maps,) its height; NaN and 0 without one."""
     number, rows, columns = flat.shape
     peaks, scores = np.full((number, 2), np.nan), np.zeros(number, dtype=flat.dtype)
     best = np.empty(columns, dtype=flat.dtype)
@@ -100,7 +106,7 @@ def _peaks(flat):
                         first = y
                         peaks[n, 0], peaks[n, 1] = x, y
                         break
-        scores[n] = min(height, flat.dtype.type(1))
+        scores[n] = height
     return peaks, scores
 
 

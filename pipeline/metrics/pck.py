@@ -166,8 +166,8 @@ def box_pckh(
     return float(np.nanmean(by_joint[joints]))
 
 
-def joint_detection_rate(predicted: np.ndarray, ground_truth: np.ndarray, input_px: float) -> float:
-    """Return JDR as the cross-view fusion papers compute it: within a twentieth of the network's input, in the full image.
+def joint_detection_rates(predicted: np.ndarray, ground_truth: np.ndarray, input_px: float) -> np.ndarray:
+    """Return each joint's JDR as in the cross-view fusion papers: within a twentieth of the network's input, in the full image.
 
     It depends on the network's input and not on the person's distance: for comparison with published numbers only.
 
@@ -176,10 +176,14 @@ def joint_detection_rate(predicted: np.ndarray, ground_truth: np.ndarray, input_
         input_px: width of the network's input: 256 allows 12.8 px, 320 allows 16.
 
     Returns:
-        Percent: the plain mean of the joints' own percentages.
+        (joints,) percent; NaN without ground truth.
     """
-    distances = head_distances(predicted, ground_truth, np.full(len(predicted), input_px / 10))
-    return float(np.nanmean(pckh_by_joint(distances, 0.5)))
+    return pckh_by_joint(head_distances(predicted, ground_truth, np.full(len(predicted), input_px / 10)), 0.5)
+
+
+def joint_detection_rate(predicted: np.ndarray, ground_truth: np.ndarray, input_px: float) -> float:
+    """Return the plain mean of `joint_detection_rates`, percent."""
+    return float(np.nanmean(joint_detection_rates(predicted, ground_truth, input_px)))
 
 
 def _mean_joint(joints: np.ndarray) -> np.ndarray:

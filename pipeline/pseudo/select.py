@@ -1,6 +1,7 @@
 """Select the joints that are good enough to learn from, with the reason for each refusal. Geometry alone, no labels."""
 
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Annotated
 
 import numpy as np
@@ -10,7 +11,9 @@ from pipeline.geometry import agreement, epipolar, ransac
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.ransac import KNOWN, NO_AGREEMENT, RAYS_PARALLEL, TOO_FEW_VIEWS
 from pipeline.geometry.thresholds import AgreementThresholds
+from pipeline.geometry.triangulation import triangulate_homogeneous
 
+_BLOCK = 1024  # frames whose hypotheses are in memory at once
 NO_POSE = 5  # beside the statuses of ransac.py: the teacher has no such joint
 
 
@@ -63,6 +66,64 @@ def by_triangulation(
     )
     error_px = agreement.reprojection_errors(triangulated.joints, keypoints, cameras)
     return Selection(triangulated.joints, triangulated.inliers, error_px, triangulated.status)
+
+
+def by_published_rule(
+    keypoints: np.ndarray, scores: np.ndarray, cameras: tuple[Camera, ...], thresholds: LabelThresholds
+) -> Selection:
+    """Accept joints by the rule of the published self-training, in which the positions of pairs are not refitted.
+
+    The plain DLT of each pair of confident views is a hypothesis. The views whose keypoints are nearer than the threshold to
+    its projection agree, confident or not. The hypothesis with most agreeing views wins, among equals the one with the smaller
+    mean error of these views. Its views remain the agreeing ones; the joint is their plain DLT. Unlike `by_triangulation`, no
+    view joins after that, and the error of the final joint is not tested again. The published rule has no test of the angle
+    between rays (`min_ray_angle_deg` 0); a hypothesis behind a camera has no agreement with it.
+
+    The arguments are those of `by_triangulation`.
+    """
+    confident = _confident(keypoints, scores, cameras, thresholds)
+    parts = [
+        _published_block(keypoints[rows], confident[rows], cameras, thresholds)
+        for rows in (slice(first, first + _BLOCK) for first in range(0, max(len(keypoints), 1), _BLOCK))
+    ]
+    joints, agree, status = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Selection(joints, agree, agreement.reprojection_errors(joints, keypoints, cameras), status)
+
+
+def _published_block(
+    keypoints: np.ndarray, confident: np.ndarray, cameras: tuple[Camera, ...], thresholds: LabelThresholds
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return joints (frames, joints, 3) mm, agreeing views (frames, views, joints), and statuses (frames, joints)."""
+    frames, views, num_joints, _ = keypoints.shape
+    undistorted = np.stack([camera.undistort(keypoints[:, v]) for v, camera in enumerate(cameras)], axis=1)
+    image_from_world = np.stack([camera.image_from_world for camera in cameras])
+    least_sine = np.sin(np.deg2rad(thresholds.min_ray_angle_deg))
+    best_agree = np.zeros((frames, views, num_joints), dtype=bool)
+    best_number, best_error = np.zeros((frames, num_joints), dtype=int), np.full((frames, num_joints), np.inf)
+    narrow = np.zeros((frames, num_joints), dtype=bool)
+    for first, second in combinations(range(views), 2):
+        pair = [first, second]
+        proposed = confident[:, first] & confident[:, second]  # (frames, joints)
+        valid = np.stack([proposed, proposed], axis=1)
+        position = triangulate_homogeneous(undistorted[:, pair], image_from_world[pair], valid)
+        error_px = agreement.reprojection_errors(position, keypoints, cameras)
+        agree = error_px < thresholds.reproj_threshold_px
+        number = agree.sum(axis=1)
+        enough = number >= thresholds.ransac_inliers
+        if least_sine > 0:
+            wide = agreement.widest_ray_sines(position, agree, cameras) >= least_sine
+            narrow |= enough & ~wide
+            enough &= wide
+        mean_error = np.where(agree, error_px, 0.0).sum(axis=1) / np.maximum(number, 1)
+        better = enough & ((number > best_number) | ((number == best_number) & (mean_error < best_error)))
+        best_number = np.where(better, number, best_number)
+        best_error = np.where(better, mean_error, best_error)
+        best_agree = np.where(better[:, None], agree, best_agree)
+    joints = triangulate_homogeneous(undistorted, image_from_world, best_agree)
+    status = np.select(
+        [confident.sum(axis=1) < 2, best_number > 0, narrow], [TOO_FEW_VIEWS, KNOWN, RAYS_PARALLEL], NO_AGREEMENT
+    ).astype(np.uint8)
+    return joints, best_agree, status
 
 
 def by_reprojection(

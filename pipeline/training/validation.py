@@ -75,7 +75,8 @@ def predict_keypoints(
             (joints, 2) px of that image, to an image of the same shape.
 
     Returns:
-        (rows, joints, 2) px of the full image, NaN where a map has no peak, and (rows, joints) scores.
+        (rows, joints, 2) px of the full image, NaN where a map has no peak, and (rows, joints) scores, the raw heights
+        of the peaks.
     """
     keypoints, scores = [], []
     for images, image_from_map in _inputs(samples, rows, input_format, hide):

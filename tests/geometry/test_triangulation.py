@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.geometry.triangulation import triangulate_dlt
+from pipeline.geometry.triangulation import triangulate_all_views, triangulate_dlt, triangulate_homogeneous
 from tests.worlds.tiny_world import camera_ring
 
 
@@ -73,3 +73,29 @@ def test_the_order_of_the_views_and_further_axes_in_front_change_nothing():
     )
     nested = triangulate_dlt(np.stack([seen, seen]), image_from_world, np.ones((2, *seen.shape[:-1])))
     np.testing.assert_allclose(nested, np.stack([plain, plain]), atol=1e-9)
+
+
+def test_the_plain_dlt_is_opencvs_of_two_noisy_views():
+    _, seen, image_from_world = scene(2)
+    seen = seen + np.random.default_rng(5).normal(0, 5, seen.shape)
+    ours = triangulate_homogeneous(seen, image_from_world, np.ones(seen.shape[:-1], dtype=bool))
+    theirs = cv2.triangulatePoints(*image_from_world, *np.moveaxis(seen, 1, 0).reshape(2, -1, 2).transpose(0, 2, 1))
+    np.testing.assert_allclose(ours, (theirs[:3] / theirs[3]).T.reshape(ours.shape), atol=1e-4)  # mm
+
+
+def test_the_plain_dlt_of_all_views_counts_every_view_however_wrong():
+    cameras = camera_ring(4)
+    joints = np.random.default_rng(2).uniform([-600, -600, 0], [600, 600, 1800], (3, 5, 3))
+    seen = np.stack([camera.project(joints) for camera in cameras], axis=1)
+    np.testing.assert_allclose(triangulate_all_views(seen, cameras), joints, atol=1e-5)  # mm
+    seen[0, 1, 2] += 80
+    seen[1, 2:, 3] = np.nan  # two views left
+    seen[2, 1:, 4] = np.nan  # one view left
+    found = triangulate_all_views(seen, cameras)
+    assert np.linalg.norm(found[0, 2] - joints[0, 2]) > 100
+    np.testing.assert_allclose(found[1, 3], joints[1, 3], atol=1e-5)
+    assert np.isnan(found[2, 4]).all()
+    assert np.isfinite(found).all(axis=-1).sum() == 14
+    without = np.ones(seen.shape[:-1], dtype=bool)
+    without[:, 1] = False
+    np.testing.assert_allclose(triangulate_all_views(seen, cameras, without)[0, 2], joints[0, 2], atol=1e-5)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.heatmaps.decode import decode_dark, decode_quarter, decode_soft
+from pipeline.heatmaps.decode import as_shares, decode_dark, decode_quarter, decode_soft
 from pipeline.heatmaps.render import render
 from tests.heatmaps.odd_maps import odd_maps
 from tests.plain import heatmaps as plain
@@ -63,8 +63,14 @@ def test_a_peak_in_the_corner_of_the_map_stays_within_it(decode, corner):
     assert score == 1
 
 
-def test_scores_are_cut_at_1():
-    assert decode_dark(1.3 * render(np.array([9.3, 8.1]), SIZE, 2.0))[1] == 1
+@pytest.mark.parametrize("decode", [decode_quarter, decode_dark, decode_soft])
+def test_scores_are_the_raw_heights_of_the_peaks(decode):
+    maps = np.zeros((2, 24, 32), dtype=np.float32)
+    maps[0, 8, 9], maps[1, 5, 20] = 1.5, 0.25
+    scores = decode(maps)[1]
+    assert scores.tolist() == [1.5, 0.25]
+    assert as_shares(scores).tolist() == [1, 0.25]
+    assert as_shares(scores).dtype == np.float32
 
 
 def test_mirroring_a_map_mirrors_its_peak():

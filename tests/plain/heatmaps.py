@@ -118,7 +118,7 @@ def _shaped(maps: np.ndarray, keypoints: np.ndarray, height: np.ndarray) -> tupl
     batch = maps.shape[:-2]
     known = height > 0  # false for NaN
     keypoints = np.where(known[:, None], keypoints, np.nan)
-    scores = np.where(known, np.minimum(height, 1), 0)
+    scores = np.where(known, height, 0)
     return keypoints.reshape(*batch, 2), scores.reshape(batch)
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.files import heatmaps as heatmaps_file
 from pipeline.files.heatmaps import Heatmaps
 from pipeline.files.poses import Poses
 from pipeline.files.tables import read_table
 from pipeline.files.truth import Truth
-from tests.worlds import tiny_world
+from tests.worlds import published_world, tiny_world
 
 PARAMS = "evaluate:\n  curve_limit: 0.5\n  curve_points: 11\nheld_out:\n  view: null\n"
 
@@ -70,6 +71,49 @@ def test_a_model_that_is_30_mm_beside_the_truth_scores_30_mm(world, monkeypatch)
     assert values["mpjpe_rel_mm"] == pytest.approx(0, abs=0.01)
     assert values["mpjpe_pa_mm"] == pytest.approx(0, abs=0.01)
     assert values["coverage"] == 100
+
+
+def set_keypoints(world: tiny_world.World, keypoints: np.ndarray) -> None:
+    """Let the model's keypoints be these, (frames, views, joints, 2) px."""
+    path = world.data("r1") / "heatmaps.h5"
+    seen = Heatmaps.read(path)
+    with heatmaps_file.writing(path, seen.keys, seen.views, seen.skeleton, seen.map_size) as writer:
+        writer.append(keypoints, seen.scores, seen.image_from_map, (seen.peak_patches, seen.patch_corners))
+
+
+def test_the_plain_dlt_of_all_views_is_beside_the_robust_triangulation(world, monkeypatch):
+    keypoints = np.stack([camera.project(world.joints) for camera in world.cameras], axis=1)
+    keypoints[-1, 1:, 3] = np.nan  # one view left
+    set_keypoints(world, keypoints)
+    shift_poses(world, "poses.h5", [30, 0, 0])
+    values = evaluate(world, monkeypatch)
+    assert values["mpjpe_abs_dlt_mm"] == pytest.approx(0, abs=0.01)
+    assert values["mpjpe_abs_mm"] == pytest.approx(30, abs=0.01)
+    assert values["coverage_dlt"] == pytest.approx(100 * 127 / 128)
+    keypoints[:, 0] += [40, 0]
+    set_keypoints(world, keypoints)
+    wrong = evaluate(world, monkeypatch)
+    assert 20 < wrong["mpjpe_abs_dlt_mm"] < 200
+    held_out = evaluate(world, monkeypatch, params=PARAMS.replace("view: null", "view: cam01"))
+    assert held_out["mpjpe_abs_dlt_mm"] == pytest.approx(0, abs=0.01)
+
+
+def test_with_human36ms_truth_the_published_numbers_are_written_too(tmp_path, monkeypatch, capsys):
+    world = published_world.build(tmp_path)
+    values = evaluate(world, monkeypatch)["damaged_included"]
+    numbers = values["published"]
+    assert numbers["joints"] == "compatible_16"
+    assert numbers["jdr_px"] == 4.8  # maps of 24 px: a network's input of 96 px
+    assert numbers["jdr"]["left_wrist"] == 75 and numbers["jdr"]["head"] == 0 and numbers["jdr"]["pelvis"] == 100
+    assert numbers["box_pckh_50_16j"] == 100 * 15 / 16
+    assert numbers["box_pckh_50_15j"] == 100
+    assert numbers["box_pckh_40_16j"] == pytest.approx((14 * 100 + 75) / 16, abs=1e-4)
+    assert numbers["box_pckh_40_15j"] == pytest.approx((14 * 100 + 75) / 15, abs=1e-4)
+    assert numbers["mpjpe_abs_triangulate_16j_mm"] == pytest.approx(32 / 16, abs=1e-3)
+    assert numbers["mpjpe_abs_rpsm_16j_mm"] == pytest.approx(48 / 16, abs=1e-3)
+    assert numbers["mpjpe_abs_dlt_16j_mm"] == pytest.approx(values["mpjpe_abs_dlt_mm"], abs=1e-4)
+    assert "mpjpe_abs_rpsm_17j_mm" not in numbers
+    assert "as published: box-PCKh@0.5 93.8 % (16 joints), 100.0 % (15 joints)" in capsys.readouterr().out
 
 
 def test_frames_that_were_learned_from_do_not_count(world, monkeypatch):
@@ -137,9 +181,7 @@ def test_a_view_without_a_picture_does_not_count_against_the_network(world, monk
     gone[:, 0] = np.nan
     points = seen.keypoints.copy()
     points[:, 0] = np.nan
-    from pipeline.files import heatmaps
-
-    with heatmaps.writing(path, seen.keys, seen.views, seen.skeleton, seen.map_size) as writer:
+    with heatmaps_file.writing(path, seen.keys, seen.views, seen.skeleton, seen.map_size) as writer:
         writer.append(points, seen.scores, gone, (seen.peak_patches, seen.patch_corners))
     values = evaluate(world, monkeypatch)
     assert "cam01" not in values["by_view"]

@@ -11,7 +11,7 @@ import pytest
 from pipeline.files.labels import Labels, Reason
 from pipeline.files.poses import Poses
 from pipeline.files.tables import read_table
-from tests.worlds import tiny_world
+from tests.worlds import published_world, tiny_world
 
 
 def evaluate_labels(world: tiny_world.World, monkeypatch: pytest.MonkeyPatch, poses: bool = False) -> dict:
@@ -93,3 +93,15 @@ def test_against_a_peer_only_the_coverage_is_told(tmp_path, monkeypatch):
     world = tiny_world.build(tmp_path / "peer", rounds=1, origin="peer")
     values = evaluate_labels(world, monkeypatch)
     assert "pckh_50" not in values and 60 < values["coverage"] < 80
+
+
+def test_with_human36ms_truth_the_published_numbers_are_written_too(tmp_path, monkeypatch):
+    """Three of four views are labelled; the labels of the right ankle and of the left wrist in the second view are moved."""
+    world = published_world.build(tmp_path)
+    path = world.data("r1") / "labels.h5"
+    labels = Labels.read(path)
+    labels.keypoints[:, 1, 0, 0] += 14.6  # px; a tenth of the box is 30 to 36 px
+    labels.keypoints[:, 1, 15, 0] += 18.1
+    labels.write(path)
+    numbers = evaluate_labels(world, monkeypatch)["damaged_included"]["published"]
+    assert numbers == {"visible_percent": 75, "box_pckh_50_16j": pytest.approx(100 * 47 / 48, abs=1e-4)}

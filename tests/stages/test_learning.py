@@ -112,6 +112,21 @@ def test_every_frame_and_view_gets_maps_and_peaks_that_lie_in_its_box(world):
     assert ((found.scores > 0) == seen).all()
 
 
+def test_the_scores_of_a_heatmap_file_are_shares_however_high_the_peaks(world, monkeypatch):
+    model = run_pretrain(world)
+
+    def predict(net, images, device, flipped):
+        maps = np.zeros((len(images), 16, 16, 16), dtype=np.float32)
+        maps[:, :8, 5, 5], maps[:, 8:, 5, 5] = 1.5, 0.5
+        return maps
+
+    monkeypatch.setattr(export_heatmaps, "predict", predict)
+    found = run_export(world, model)
+    np.testing.assert_array_equal(np.unique(found.scores[:, :, :8]), [1])
+    np.testing.assert_array_equal(np.unique(found.scores[:, :, 8:]), [0.5])
+    assert found.peak_patches.max() == 1.5
+
+
 def test_the_flip_test_changes_maps_but_not_their_affines(world):
     model = run_pretrain(world)
     plain = run_export(world, model, "plain.h5")
@@ -222,6 +237,10 @@ def test_the_epipolar_loss_changes_the_training_and_its_curve_is_written(world):
     _, loss, heatmap, epipolar = (float(cell) for cell in lines[-1].split(","))
     assert epipolar > 0
     assert loss == pytest.approx(heatmap + epipolar, abs=2e-4)  # the table has 4 digits
+    sampson = (world.root / "epipolar.pt").read_bytes()
+    change(world, lambda values: values["retrain"].update(epipolar_weight=5.0, epipolar_residual="algebraic"))
+    assert run_retrain(world, model, "algebraic.pt").read_bytes() not in (plain, sampson)
+    assert float((world.root / "retrain.csv").read_text().splitlines()[-1].split(",")[-1]) > 0
 
 
 def test_two_processes_learn_what_one_does(world):

@@ -185,6 +185,20 @@ def test_the_epipolar_gate_keeps_a_view_that_contradicts_the_others_from_proposi
     assert (labels.reason[1:6] == Reason.ACCEPTED).all()
 
 
+def test_the_published_rule_keeps_the_views_of_a_pair_and_tests_no_mean_error(detected, label):
+    detected.keypoints[0, 1, 5] += [70, 0]
+    detected.keypoints[1, :2, 5] += [[50, 0], [0, 60]]
+    detected.keypoints[2:6] += np.random.default_rng(0).normal(0, 4, detected.keypoints[2:6].shape)
+    labels, _ = label(rule="published", min_ray_angle_deg=0.0)
+    np.testing.assert_allclose(labels.keypoints[0], clean(detected)[0], atol=1e-3)
+    assert (labels.reason[1, :, 5] == Reason.TOO_FEW_INLIERS).all()
+    assert not (labels.reason == Reason.REPROJECTION).any()
+    published = labels.keypoints[2:6]
+    refitted = label()[0].keypoints[2:6]
+    both = np.isfinite(published) & np.isfinite(refitted)
+    assert 0.01 < np.median(np.abs(published - refitted)[both]) < 2  # px
+
+
 def test_rpsm_joints_are_labels_where_enough_views_saw_them_there(detected, label):
     joints = detected.world.joints.copy()
     joints[0, 3] += [200, 0, 0]  # nobody saw it there
@@ -271,6 +285,10 @@ def test_the_same_detections_give_the_same_bytes(detected, label):
         ({"min_ray_angle_deg": 90}, "pseudo.min_ray_angle_deg: expected 0 or more and less than 90, got 90.0"),
         ({"box_margin": -1}, "pseudo.box_margin: expected 0 or more, got -1.0"),
         ({"source": "dlt"}, "pseudo.source: expected one of triangulation, rpsm, smooth, got 'dlt'"),
+        (
+            {"rule": "published", "source": "rpsm"},
+            "pseudo.rule: the published rule triangulates, so pseudo.source must be",
+        ),
         ({"inliers": 3}, "pseudo.inliers: no such parameter"),
         ({"override": {"inliers": 3}}, "rounds.r1.pseudo.inliers: no such parameter"),
         (

@@ -46,10 +46,14 @@ def results(world: tiny_world.World, monkeypatch: pytest.MonkeyPatch) -> tuple[d
 
 
 def test_where_a_sequences_origin_lies_changes_no_number(tmp_path, monkeypatch):
+    """Except for the plain DLT, which is published in a form that depends on the origin (geometry/triangulation.py)."""
     one = tiny_world.build(tmp_path / "one", rounds=1)
     two = tiny_world.build(tmp_path / "two", rounds=1)
     move(two)
     for alone, apart in zip(results(one, monkeypatch), results(two, monkeypatch), strict=True):
+        for each in (alone, apart):
+            each.pop("mpjpe_abs_dlt_mm", None)
+            each.pop("mpjpe_abs_dlt_median_mm", None)
         assert json.dumps(alone, sort_keys=True) == json.dumps(apart, sort_keys=True)
 
 

@@ -111,6 +111,34 @@ def test_hubers_loss_listens_less_to_a_view_that_is_somewhat_off(detected, trian
     assert off[1] < 0.5 * off[0]
 
 
+def test_the_published_dlt_takes_every_view_and_refuses_no_joint(detected, triangulate):
+    detected.keypoints[0, :2, 5] += [[50, 0], [0, 60]]  # which RANSAC refuses
+    detected.scores[1, :, 6] = 0.01
+    detected.keypoints[2, 1:, 7] = np.nan
+    poses, values = triangulate(PARAMS.replace("refine: none", "method: dlt\n  refine: none"))
+    assert poses.status[2, 7] == JointStatus.TOO_FEW_VIEWS
+    assert poses.valid.sum() == 10 * 16 - 1
+    assert values["coverage"] == pytest.approx(100 * 159 / 160)
+    assert values["views_mean"] == 4
+    off = np.linalg.norm(poses.joints - detected.world.joints, axis=-1)
+    assert off[0, 5] > 50  # mm
+    off[0, 5] = off[2, 7] = 0
+    assert off.max() < 0.01
+    assert poses.error_px[0, 5] > 10
+
+
+def test_the_published_dlt_of_keypoints_that_meet_nowhere_spoils_no_other_joint(detected, triangulate):
+    detected.keypoints[:] += np.random.default_rng(0).normal(0, 2, detected.keypoints.shape)
+    detected.keypoints[0, :, 5] = [[10, 500], [500, 500], [10, 10], [500, 10]]
+    detected.keypoints[1, :, 5] = [[500, 10], [10, 10], [500, 500], [10, 500]]
+    poses, _ = triangulate(PARAMS.replace("refine: none", "method: dlt\n  refine: none"))
+    assert poses.valid.all()
+    shown = np.isfinite(agreement.project(poses.joints, detected.world.cameras)).all(axis=-1)
+    assert not shown.all()  # behind a camera, or where its lens shows nothing
+    np.testing.assert_array_equal(poses.inliers, shown)
+    assert np.isfinite(poses.spread_mm).sum() >= 10 * 16 - 2
+
+
 def test_the_same_detections_give_the_same_bytes(detected, triangulate):
     detected.keypoints[:] += np.random.default_rng(0).normal(0, 2, detected.keypoints.shape)
     triangulate()
@@ -130,6 +158,7 @@ def test_the_same_detections_give_the_same_bytes(detected, triangulate):
         (("angle_deg: 5.0", "angle_deg: 90.0"), "triangulate.min_ray_angle_deg: expected 0 or more"),
         (("huber_px: 5.0", "huber_px: 0"), "triangulate.huber_px: expected more than 0 px, got 0.0"),
         (("refine: none", "refine: cauchy"), "triangulate.refine: expected one of none, huber, got 'cauchy'"),
+        (("refine: none", "method: svd\n  refine: none"), "triangulate.method: expected one of ransac, dlt, got 'svd'"),
         (("min_inliers: 3", "inliers: 3"), "triangulate.inliers: no such parameter"),
     ],
 )

@@ -11,6 +11,7 @@ from pipeline import cli, params
 from pipeline.files import images, samples
 from pipeline.models import build
 from pipeline.skeleton import get
+from pipeline.training import validation
 from tests.pipeline_graph import ROOT
 from tools import evaluate_2d
 
@@ -100,6 +101,8 @@ def test_mpiis_table(world, tmp_path, capsys):
     titles = capsys.readouterr().out.splitlines()[1].replace(" ", "")
     assert titles == "|Head|Shoulder|Elbow|Wrist|Hip|Knee|Ankle|Mean|Mean@0.1|"
     assert values["mpii_pckh_50"] == pytest.approx(100 * 139 / 140, abs=1e-4)
+    assert values["mpii_pckh_50_16j"] == pytest.approx(100 * 159 / 160, abs=1e-4)  # pelvis and thorax count
+    assert values["mpii_pckh_50_left_wrist"] == 90
     assert "coco_AP" not in values
 
 
@@ -136,6 +139,29 @@ def test_cocos_ten_numbers(world, tmp_path):
     assert list(run(tmp_path, "--results", "only.json")) == ["persons"]
     assert (tmp_path / "only.json").read_bytes() == (tmp_path / "results.json").read_bytes()
     assert len(json.loads((tmp_path / "results.json").read_text())) == PEOPLE
+
+
+def test_cocos_scores_are_raw_peaks_and_decide_who_stays(world, tmp_path, monkeypatch):
+    """In each image two persons have equal keypoints: the one stays whose mean raw peak, of those above 0.2, is higher."""
+    world("coco_17", np.nan)
+    heights = np.full((PEOPLE, 17), 1.25, dtype=np.float32)
+    heights[0::2, :9], heights[0::2, 9:] = (
+        1.5,
+        0.125,
+    )  # 1.5; cut at 1 both persons would score 1, and the later one stay
+
+    def predict(net, images, device, flipped, shift):
+        maps = np.zeros((len(images), 17, 16, 16), dtype=np.float32)
+        maps[:, :, 8, 8] = heights[: len(images)]
+        return maps
+
+    monkeypatch.setattr(evaluate_2d, "predict_keypoints", validation.predict_keypoints)
+    monkeypatch.setattr(evaluate_2d, "predict", predict)
+    run(tmp_path, "--results", "results.json")
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert [each["image_id"] for each in results] == [0, 1, 2, 3, 4]
+    assert [each["score"] for each in results] == [1.5] * 5
+    assert results[0]["keypoints"][2::3] == [1.5] * 9 + [0.125] * 8
 
 
 def test_what_cannot_be_scored_gets_one_sentence(world, tmp_path, capsys):
