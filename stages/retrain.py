@@ -2,7 +2,8 @@
 
 If the teacher's network has `network.fusion_views`, the views of a frame group come together, neither rotated nor mirrored, and
 the maps before and after cross-view fusion are both taught; labelled images, and incomplete frame groups, are not fused. The
-fusion layers start in the first round, and later rounds keep them.
+fusion layers start in the first round, and later rounds keep them. One fusion serves all rigs of the target: their views are
+matched by name, so the rigs have to be alike, as those of Human3.6M's subjects are.
 """
 
 from dataclasses import dataclass
@@ -110,10 +111,10 @@ def main(
     epipolar, camera = None, None
     if fusing:
         camera, all_cameras = _cameras(frames, cameras)
-        if len(all_cameras) != network.fusion_views:
+        if camera.shape[1] != network.fusion_views:
             raise ValueError(
-                f"network.fusion_views: fuses {network.fusion_views} views of one rig, and {cameras} has"
-                f" {len(all_cameras)} cameras in all"
+                f"network.fusion_views: the network fuses {network.fusion_views} views, and the rigs of {cameras} have"
+                f" {camera.shape[1]} each"
             )
     if retrain.epipolar_weight > 0:
         labelled_only = retrain.epipolar_joints == "labelled"
