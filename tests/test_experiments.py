@@ -124,6 +124,8 @@ def test_the_ablation_of_pseudo_labels_runs_from_a_queue_without_the_raw_data(ch
     made_so_far(checkout)
     run("dvc", "commit", "-q", "-f", *UPSTREAM)
     commit()
+    plan = run("dvc", "repro", "--dry", "--force", "evaluate_labels@r1")  # a rig that is refused costs no training
+    assert plan.index("'prepare_target'") < plan.index("'pretrain'")
     run(
         "dvc", "exp", "run", "-q", "--queue", "--allow-missing", "-S", "pseudo.ransac_inliers=3,4", "evaluate_labels@r1"
     )

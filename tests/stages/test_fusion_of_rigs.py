@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
+from pipeline import cli
 from pipeline.files.heatmaps import Heatmaps
 from pipeline.files.labels import Labels
 from pipeline.models import build
 from tests.pipeline_graph import ROOT, read
 from tests.worlds import h36m_world, people_world
-from tools import preset
+from tools import check_data, preset
 
 pytestmark = pytest.mark.slow  # networks are trained
 
@@ -254,6 +255,10 @@ def test_a_subject_with_fewer_cameras_is_refused_and_the_views_of_all_are_matche
     with pytest.raises(SystemExit, match="1"):
         prepare(values)
     error = capsys.readouterr().err.strip().splitlines()[-1]
+    with pytest.raises(SystemExit, match="1"):
+        cli.run(check_data.main, argv=[])
+    told = capsys.readouterr().out
+    assert "PROBLEM: network.fusion_views: the network fuses 4 views, and S5 has 3" in told
     assert "target.views: S5 has no camera 55011271, only 54138969, 58860488, 60457274" in error
     with pytest.raises(SystemExit, match="1"):
         learn()
