@@ -47,7 +47,8 @@ def source_accuracy(
             longer side of the person's box (PCK as of Yang and Ramanan 2013, with the box in the set's own margin). Either is
             left out if no person counts for it.
     """
-    with_head, without_head = [], []
+    with_head: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    without_head: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for samples in sets.values():
         has_head = np.isfinite(samples.head)
         for chosen, columns in ((has_head, with_head), (~has_head, without_head)):
