@@ -24,7 +24,7 @@ from pipeline.training.loop import train
 from pipeline.training.losses import loss_against_targets
 from pipeline.training.pools import Mix, joint_notes, pool_of_sets, pools_of_frame_groups, set_files
 from pipeline.training.session import Training, batches_from, write_records
-from pipeline.training.validation import InputFormat, source_pckh
+from pipeline.training.validation import InputFormat, accuracy_note, source_accuracy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ def main(
     Args:
         source: the folder of labelled sets, or the file of one.
         out: the model.
-        metrics: loss, PCKh on the validation part of the source, and steps.
+        metrics: loss, accuracy on the validation part of the source (see `source_accuracy`), and steps.
         curve: the loss by step.
         init: a checkpoint to start from; without it, random weights.
     """
@@ -117,14 +117,15 @@ def main(
         )
         records = list(training)
         if ranks.is_rank0():
-            pckh = float("nan")  # for joints without a place in the image
+            accuracy = {"source_pckh_50": float("nan")}  # for joints without a place in the image
             if root is None:
                 maps_of = partial(predict, model, device=device)
-                pckh = source_pckh(maps_of, sets, joints, InputFormat(size=network.image_size, stride=network.stride))
+                input_format = InputFormat(size=network.image_size, stride=network.stride)
+                accuracy = source_accuracy(maps_of, sets, joints, input_format)
             build.save(out, network, whole.state_dict())
-            write_records(curve, metrics, records, pckh, schedule.steps)
+            write_records(curve, metrics, records, accuracy, schedule.steps)
             kind = f"{str(dtype or torch.float32).removeprefix('torch.')}, {device}"
-            print(f"{out}: {schedule.steps} steps of {pretrain.batch_size} ({kind}); source PCKh@0.5 {pckh:.1f} %")
+            print(f"{out}: {schedule.steps} steps of {pretrain.batch_size} ({kind}); {accuracy_note(accuracy)}")
     ranks.leave()
 
 

@@ -2,7 +2,8 @@
 
 If the teacher's network has `network.fusion_views`, the views of a frame group come together, neither rotated nor mirrored, and
 the maps before and after cross-view fusion are both taught; labelled images, and incomplete frame groups, are not fused. The
-fusion layers start in the first round, and later rounds keep them.
+fusion layers start in the first round, and later rounds keep them. One fusion serves all rigs of the target: their views are
+matched by name, so the rigs have to be alike, as those of Human3.6M's subjects are.
 """
 
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from pipeline.training.loop import train
 from pipeline.training.losses import consistency_loss, loss_against_targets
 from pipeline.training.pools import Mix, pool_of_labels, pool_of_sets, set_files
 from pipeline.training.session import Training, batches_from, write_records
-from pipeline.training.validation import InputFormat, source_pckh
+from pipeline.training.validation import InputFormat, accuracy_note, source_accuracy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +87,7 @@ def main(
         labels: the pseudo labels of the round.
         cameras: the target's rig.
         out: the student's model.
-        metrics: loss, PCKh on the validation part of the source, and steps.
+        metrics: loss, accuracy on the validation part of the source (see `source_accuracy`), and steps.
         curve: the loss by step.
     """
     device = start_torch(runtime)
@@ -114,10 +115,10 @@ def main(
     epipolar, camera = None, None
     if fusing:
         camera, all_cameras = _cameras(frames, cameras)
-        if len(all_cameras) != network.fusion_views:
+        if camera.shape[1] != network.fusion_views:
             raise ValueError(
-                f"network.fusion_views: fuses {network.fusion_views} views of one rig, and {cameras} has"
-                f" {len(all_cameras)} cameras in all"
+                f"network.fusion_views: the network fuses {network.fusion_views} views, and the rigs of {cameras} have"
+                f" {camera.shape[1]} each"
             )
     if retrain.epipolar_weight > 0:
         labelled_only = retrain.epipolar_joints == "labelled"
@@ -171,14 +172,15 @@ def main(
         )
         records = list(training)
         if ranks.is_rank0():
-            pckh = float("nan")  # for joints without a place in the image
+            accuracy = {"source_pckh_50": float("nan")}  # for joints without a place in the image
             if root is None:
                 maps_of = partial(predict, model, device=device)
-                pckh = source_pckh(maps_of, sets, joints, InputFormat(size=network.image_size, stride=network.stride))
+                input_format = InputFormat(size=network.image_size, stride=network.stride)
+                accuracy = source_accuracy(maps_of, sets, joints, input_format)
             build.save(out, network, whole.state_dict())
-            write_records(curve, metrics, records, pckh, schedule.steps)
+            write_records(curve, metrics, records, accuracy, schedule.steps)
             kind = f"{str(dtype or torch.float32).removeprefix('torch.')}, {device}"
-            print(f"{out}: {schedule.steps} steps of {retrain.batch_size} ({kind}); source PCKh@0.5 {pckh:.1f} %")
+            print(f"{out}: {schedule.steps} steps of {retrain.batch_size} ({kind}); {accuracy_note(accuracy)}")
     ranks.leave()
 
 

@@ -26,6 +26,7 @@ PARAMS = pipeline_graph.read("params.yaml")
 ARROWS = {
     "code": set(),
     "params": set(),
+    "outside": {"params"},
     "locks": set(),
     "processors": set(),
     "runtime": {"processors"},

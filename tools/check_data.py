@@ -104,9 +104,7 @@ def main(
     elif source is not None:
         rows += _source(source, _labelled(source, layout, read), max_images, findings)
     if target is not None and calibration is not None:
-        rows += _target(
-            target, calibration, detections, read.get("target", {}), max_images=max_images, findings=findings
-        )
+        rows += _target(target, calibration, detections, read, max_images=max_images, findings=findings)
     elif target is not None or calibration is not None:
         raise ValueError("expected --target with --calibration; one alone cannot be checked")
     if sheet is not None:
@@ -265,13 +263,14 @@ def _target(
     folder: Path,
     calibration: Path,
     detections: Path | None,
-    values: dict[str, Any],
+    read: dict[str, Any],
     *,
     max_images: int | None,
     findings: Findings,
 ) -> list[np.ndarray]:
+    values = read.get("target", {})
     if values.get("layout", "rig") == "h36m":
-        return _human36m(calibration, folder, findings)
+        return _human36m(calibration, folder, read, findings)
     findings.note(f"{folder}: a rig's recordings, calibrated by {calibration}")
     try:
         rigs, recordings = raw.open_rig(
@@ -290,6 +289,7 @@ def _target(
         for doubt in calibrated.doubts:
             findings.problem(doubt)
         _note_cameras(calibrated, findings)
+    _check_fusion({recording.name: len(recording.views) for recording in recordings}, read, findings)
     rows = []
     for recording in recordings:
         _check_views(recording, max_images, findings)
@@ -347,7 +347,7 @@ def _check_views(recording: Recording, max_images: int | None, findings: Finding
         findings.problem(f"and {len(errors) - 5} more images like these")
 
 
-def _human36m(annotations: Path, place: Path, findings: Findings) -> list[np.ndarray]:
+def _human36m(annotations: Path, place: Path, read: dict[str, Any], findings: Findings) -> list[np.ndarray]:
     """Report on Human3.6M; its records are checked against their own reprojection while they are read."""
     findings.note(f"{annotations}: Human3.6M, images in {place}")
     try:
@@ -357,9 +357,26 @@ def _human36m(annotations: Path, place: Path, findings: Findings) -> list[np.nda
         ):
             for sentence in (*notes, *selection.facts(takes)):
                 findings.note(sentence)
+            chosen = set(read.get("target", {}).get("views", ()))
+            used = {take.person: [camera.name for camera in take.cameras] for take in takes}
+            views = {person: len(chosen & set(names) if chosen else names) for person, names in used.items()}
+            _check_fusion(views, read, findings)
     except ValueError as error:
         findings.problem(str(error))
     return []
+
+
+def _check_fusion(views: dict[str, int], read: dict[str, Any], findings: Findings) -> None:
+    """Compare the number of views that the network fuses with that of each rig, before anything is trained.
+
+    Args:
+        views: how many, by recording or subject.
+        read: the values of params.yaml.
+    """
+    fused = read.get("network", {}).get("fusion_views", 0)
+    others = [f"{name} has {count}" for name, count in views.items() if count != fused]
+    if fused and others:
+        findings.problem(f"network.fusion_views: the network fuses {fused} views, and {others[0]}")
 
 
 def _part(section: type[Section], values: dict[str, Any]) -> Section:

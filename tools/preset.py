@@ -3,6 +3,11 @@
 dvc exp run $(python -m tools.preset presets/small.yaml)
 
 A preset may have named variants: python -m tools.preset presets/baseline_coco.yaml resnet101 384x288
+
+`dvc exp run --temp` and `--queue` work in a folder without data/raw, models/ and ../shared. With --temp the paths of such
+data are printed as well, absolute, for that run alone; a preset need not be named:
+
+dvc exp run --queue $(python -m tools.preset --temp presets/multiview_mixed.yaml)
 """
 
 import argparse
@@ -12,7 +17,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from pipeline import params
+from pipeline import outside, params
 
 # Sections whose keys are the user's own, or of which `training` holds some.
 _OPEN = ("sources.", "mix.weights.", "rounds.", "pretrain.", "retrain.")
@@ -72,6 +77,14 @@ def write(preset: Path, params_file: Path, variants: Sequence[str] = ()) -> None
     yaml.dump(values, params_file)
 
 
+def for_temporary_folder(preset: Mapping[str, Any], checkout: Path) -> dict[str, Any]:
+    """Return a preset with the absolute paths of the data that a temporary folder of DVC lacks, see pipeline/outside.py."""
+    values = params.read(checkout / "params.yaml")
+    apply(preset, values)
+    merged: dict[str, Any] = _merged(dict(preset), outside.absolute_paths(values, checkout))
+    return merged
+
+
 def _text(value: Any) -> str:
     if isinstance(value, list):
         return f"[{','.join(map(_text, value))}]"
@@ -82,14 +95,21 @@ def _text(value: Any) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("preset", type=Path, help="the preset, a file of presets/")
+    parser.add_argument("preset", type=Path, nargs="?", help="the preset, a file of presets/")
     parser.add_argument("variants", nargs="*", help="of the preset, applied in this order")
     parser.add_argument("--write", type=Path, metavar="PARAMS", help="instead of printing, change this params file")
+    parser.add_argument("--temp", action="store_true", help="print the places of data outside of git, too")
     given = parser.parse_args()
+    if not (given.preset or given.temp):
+        parser.error("expected a preset, or --temp")
+    if given.write and (given.temp or not given.preset):
+        parser.error("--write: expected a preset, without --temp: absolute paths belong to one run")
     try:
         if given.write:
             write(given.preset, given.write, given.variants)
         else:
-            print(*(f"-S {each}" for each in overrides(read(given.preset, given.variants))))
+            chosen = read(given.preset, given.variants) if given.preset else {}
+            chosen = for_temporary_folder(chosen, Path.cwd()) if given.temp else chosen
+            print(*(f"-S {each}" for each in overrides(chosen)))
     except ValueError as error:
         parser.exit(1, f"error: {error}\n")

@@ -8,7 +8,7 @@ import numpy as np
 from pipeline.geometry.camera import Camera, Convention
 
 _GROUP = "space"
-_COLUMNS = ("joints", "K", "distortion", "h36m_lens", "frame_group", "view")
+_COLUMNS = ("joints", "K", "distortion", "h36m_lens", "frame_group", "view", "rig")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -21,7 +21,8 @@ class Space:
         distortion: (samples, 5) k1 k2 p1 p2 k3.
         h36m_lens: (samples,) bool; the distortion is in Human3.6M's own formula, not in OpenCV's, see geometry/camera.py.
         frame_group: (samples,) int, the same for the views of one person at one time.
-        view: (samples,) int, which camera of the rig.
+        view: (samples,) int, which camera of the rig; cameras of the same name have the same number in all rigs.
+        rig: (samples,) int, which rig; Human3.6M has one per subject.
     """
 
     joints: np.ndarray
@@ -30,10 +31,11 @@ class Space:
     h36m_lens: np.ndarray
     frame_group: np.ndarray
     view: np.ndarray
+    rig: np.ndarray
 
     @staticmethod
-    def of(joints: np.ndarray, camera: Camera, frame_group: np.ndarray, view: int) -> "Space":
-        """Return the rows of (samples, joints, 3) world mm in one camera, the rig's `view`-th."""
+    def of(joints: np.ndarray, camera: Camera, frame_group: np.ndarray, *, view: int, rig: int) -> "Space":
+        """Return the rows of (samples, joints, 3) world mm in one camera, the `view`-th of a rig."""
         count = len(joints)
         K, distortion = np.tile(camera.K, (count, 1, 1)), np.tile(camera.distortion, (count, 1))
         h36m_lens = np.full(count, camera.convention == "h36m")
@@ -44,6 +46,7 @@ class Space:
             h36m_lens=h36m_lens,
             frame_group=frame_group,
             view=np.full(count, view),
+            rig=np.full(count, rig),
         )
 
     @staticmethod

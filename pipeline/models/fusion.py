@@ -1,6 +1,8 @@
 """Cross-view fusion (Qiu et al. 2019, "Cross View Fusion for 3D Human Pose Estimation") around any heatmap network.
 
-It learns one rig: the epipolar line in a view for each pixel of another. Another rig needs another training.
+It learns one arrangement of cameras: the epipolar line in a view for each pixel of another. Rigs that are alike share it, as the
+published model does for Human3.6M's subjects, whose cameras were placed anew but nearly equally. Another rig needs another
+training.
 """
 
 import torch

@@ -65,6 +65,14 @@ def recordings(takes: Sequence[SelectedTake], view_names: Sequence[str], folder:
         folder: of the images, for messages.
     """
     names = [camera.name for camera in takes[0].take.cameras]
+    for other in takes:
+        own = [camera.name for camera in other.take.cameras]
+        missing = sorted(set(view_names or names + own) - set(own))
+        if missing and set(view_names) <= set(names):
+            raise ValueError(
+                f"target.views: {other.take.person} has no camera {missing[0]}, only {', '.join(own)}; select views that all"
+                " subjects have"
+            )
     unknown = sorted(set(view_names) - set(names))
     if unknown:
         raise ValueError(f"target.views: there is no camera '{unknown[0]}'; there are {', '.join(names)}")

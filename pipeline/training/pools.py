@@ -105,8 +105,8 @@ def pools_of_frame_groups(
         if there are any.
 
     Raises:
-        ValueError: no set, or more than one, was recorded by several cameras: fusion learns one rig. Or no frame group is
-            complete.
+        ValueError: no set, or more than one, was recorded by several cameras. Or one of its rigs does not have the fused
+            views, or no frame group is complete.
     """
     multi_view = {name: samples for name, samples in sets.items() if samples.space is not None}
     if len(multi_view) != 1:
@@ -117,13 +117,21 @@ def pools_of_frame_groups(
     ((name, samples),) = multi_view.items()
     others = {other: samples for other, samples in sets.items() if other != name}
     share = mix.weights[name] / sum(mix.weights[each] for each in sets)
-    space = samples.space.take(samples.split == "train")  # type: ignore[union-attr]
+    assert samples.space is not None
+    for rig in np.unique(samples.space.rig).tolist():
+        own = np.unique(samples.space.view[samples.space.rig == rig])
+        if not np.array_equal(own, np.arange(views)):
+            raise ValueError(
+                f"pretrain.fuse: network.fusion_views is {views}, and rig {rig} of '{name}' has {len(own)} views; one fusion"
+                " serves rigs with the same views only"
+            )
+    space = samples.space.take(samples.split == "train")
     order = np.lexsort([space.view, space.frame_group])
     frame_groups = np.split(order, np.flatnonzero(np.diff(space.frame_group[order])) + 1)
     complete = [rows for rows in frame_groups if np.array_equal(space.view[rows], np.arange(views))]
     if not complete:
         raise ValueError(
-            f"pretrain.fuse: no frame group of '{name}' has exactly the {views} views of network.fusion_views"
+            f"pretrain.fuse: no frame group of '{name}' has all of the {views} views of network.fusion_views"
         )
     pool = pool_of_samples(samples, "train", skeleton, share)
     pool = replace(pool, frame_groups=complete, view=space.view, still=True)

@@ -1,6 +1,6 @@
 """The parts that `pretrain` and `retrain` share: their settings, batches with a progress bar, and the written records."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -79,10 +79,12 @@ def batches_from(
     return from_batch
 
 
-def write_records(curve: Path, metrics: Path, records: Sequence[Record], source_pckh: float, steps: int) -> None:
-    """Write the loss by step, with its terms if there are several, and the numbers at the end."""
+def write_records(
+    curve: Path, metrics: Path, records: Sequence[Record], accuracy: Mapping[str, float], steps: int
+) -> None:
+    """Write the loss by step, with its terms if there are several, and the numbers at the end; see `source_accuracy`."""
     columns: dict[str, list[float]] = {"step": [r.step for r in records], "loss": [round(r.loss, 6) for r in records]}
     if len(records[0].terms) > 1:
         columns |= {name: [round(r.terms[name], 6) for r in records] for name in records[0].terms}
     write_table(curve, columns)
-    write_json(metrics, {"loss": records[-1].loss, "source_pckh_50": source_pckh, "steps": steps})
+    write_json(metrics, {"loss": records[-1].loss, **accuracy, "steps": steps})

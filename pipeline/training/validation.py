@@ -33,27 +33,47 @@ class InputFormat:
     published: bool = False
 
 
-def source_pckh(
+def source_accuracy(
     predict: Callable[[np.ndarray], np.ndarray],
     sets: Mapping[str, Samples],
     skeleton: Skeleton,
     input_format: InputFormat,
-) -> float:
-    """Return PCKh@0.5 in percent, by MPII's protocol, on the labelled images kept for validation; NaN without any.
+) -> dict[str, float]:
+    """Return how well a network finds the joints of the labelled persons kept for validation, percent.
 
-    Persons without a head size, such as COCO's, do not count.
+    Returns:
+        source_pckh_50: PCKh@0.5 by MPII's protocol, of the persons with a head size; NaN if there are no persons at all.
+        source_pck_box_5: of the persons without one, such as COCO's, the percentage of labelled keypoints within 5 % of the
+            longer side of the person's box (PCK as of Yang and Ramanan 2013, with the box in the set's own margin). Either is
+            left out if no person counts for it.
     """
-    columns = []
+    with_head: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    without_head: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for samples in sets.values():
-        rows = np.flatnonzero((samples.split == "valid") & np.isfinite(samples.head))
-        if len(rows):
-            ground_truth = reorder(samples.keypoints[rows], skeleton, samples.skeleton)
-            predicted, _ = predict_keypoints(predict, samples, rows, input_format)
-            columns.append((predicted, ground_truth, samples.head[rows]))
-    if not columns:
-        return float("nan")
-    predicted, ground_truth, head = (np.concatenate(column) for column in zip(*columns, strict=True))
-    return pck.mpii_pckh(predicted, ground_truth, head, skeleton)[0]
+        has_head = np.isfinite(samples.head)
+        for chosen, columns in ((has_head, with_head), (~has_head, without_head)):
+            rows = np.flatnonzero((samples.split == "valid") & chosen)
+            if len(rows):
+                ground_truth = reorder(samples.keypoints[rows], skeleton, samples.skeleton)
+                predicted, _ = predict_keypoints(predict, samples, rows, input_format)
+                size = samples.head if chosen is has_head else samples.box[:, 2] - samples.box[:, 0]
+                columns.append((predicted, ground_truth, size[rows]))
+    found = {}
+    if with_head or not without_head:
+        found["source_pckh_50"] = float("nan")
+    if with_head:
+        predicted, ground_truth, head = (np.concatenate(column) for column in zip(*with_head, strict=True))
+        found["source_pckh_50"] = pck.mpii_pckh(predicted, ground_truth, head, skeleton)[0]
+    if without_head:
+        predicted, ground_truth, side = (np.concatenate(column) for column in zip(*without_head, strict=True))
+        found["source_pck_box_5"] = pck.pckh(pck.head_distances(predicted, ground_truth, side), 0.05)
+    return found
+
+
+def accuracy_note(accuracy: Mapping[str, float]) -> str:
+    """Return the numbers of `source_accuracy` as they are printed."""
+    names = {"source_pckh_50": "source PCKh@0.5", "source_pck_box_5": "source PCK within 5 % of the box"}
+    return ", ".join(f"{names[key]} {value:.1f} %" for key, value in accuracy.items())
 
 
 def predict_keypoints(

@@ -475,8 +475,8 @@ def test_fusion_of_another_number_of_views_than_the_rig_has_is_refused(world, ca
     model = run_pretrain(world)
     with pytest.raises(SystemExit, match="1"):
         run_retrain(world, model)
-    assert "network.fusion_views: fuses 3 views of one rig, and" in (error := capsys.readouterr().err)
-    assert "has 4 cameras in all" in error
+    assert "network.fusion_views: the network fuses 3 views, and" in (error := capsys.readouterr().err)
+    assert "have 4 each" in error
     network, single = build.load(model)
     build.save(world.root / "three.pt", network, build.with_fusion(network, single).state_dict())
     with pytest.raises(SystemExit, match="1"):

@@ -25,6 +25,7 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     def run(**flags: object) -> tuple[int, str]:
         detections_format = flags.pop("detections_format", "none")
         text = raw_world.PARAMS.replace("detections_format: none", f"detections_format: {detections_format}")
+        text += f"network:\n  fusion_views: {flags.pop('fusion_views', 0)}\n"
         (tmp_path / "params.yaml").write_text(text)
         words = [str(word) for key, value in flags.items() for word in (f"--{key}", value)]
         monkeypatch.setattr(sys, "argv", ["check_data", *words, "--params", str(tmp_path / "params.yaml")])
@@ -60,6 +61,13 @@ def test_a_good_rig_is_described_and_shown(raw, check):
     image = cv2.imread(str(sheet))
     assert image.shape == (3 * 220, 4 * 220, 3)  # px: the first, middle and last frame group in four views
     assert image.std() > 10  # grey values
+
+
+@pytest.mark.parametrize(("views", "code"), [(4, 0), (3, 1)])
+def test_fusion_of_another_number_of_views_than_the_rig_has(raw, check, views, code):
+    found, output = check(**rig_flags(raw), fusion_views=views)
+    assert found == code
+    assert ("network.fusion_views: the network fuses 3 views, and take has 4" in output) == (views == 3)
 
 
 def test_a_view_that_is_late(raw, check):

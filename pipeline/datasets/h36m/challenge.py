@@ -165,7 +165,7 @@ def _from_far(pose: np.ndarray, fit: Similarity, number: int) -> Space:
     camera = Camera(
         name="far", size=(0, 0), K=K, R=np.eye(3), centre=np.array([0, 0, -_FAR_MM]), distortion=np.zeros(5)
     )
-    return Space.of(rotated[None], camera, np.array([number]), 0)
+    return Space.of(rotated[None], camera, np.array([number]), view=0, rig=0)
 
 
 def _pose(path: Path) -> np.ndarray:

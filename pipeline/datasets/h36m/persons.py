@@ -11,7 +11,7 @@ from pipeline.datasets.archives import Images
 from pipeline.datasets.h36m import images as h36m_images
 from pipeline.datasets.h36m.layouts import annotation_files, open_takes
 from pipeline.datasets.h36m.selection import H36m, SelectedTake, select_frames
-from pipeline.datasets.h36m.takes import SKELETON, VideoFile, published_box
+from pipeline.datasets.h36m.takes import CAMERAS, SKELETON, VideoFile, published_box
 from pipeline.datasets.records import Records
 from pipeline.files.space import Space
 
@@ -47,6 +47,8 @@ def labelled(
     numbers: dict[str, list[int]] = {}
     paths: dict[str, Path] = {}
     files_of_images: Images | None = None
+    recorded = {camera.name for each in selected for camera in each.take.cameras}
+    view_names = [name for name in CAMERAS if name in recorded]
     for each in selected:
         labels = each.labels()
         roots = labels.joints[:, SKELETON.root]
@@ -61,7 +63,9 @@ def labelled(
                 image_name += [footage.names[number] for number in own]
             keypoints.append(labels.keypoints[:, view])
             box.append(published_box(camera, roots))
-            space.append(Space.of(labels.joints, camera, frame_groups + np.arange(len(own)), view))
+            groups = frame_groups + np.arange(len(own))
+            number = view_names.index(camera.name)
+            space.append(Space.of(labels.joints, camera, groups, view=number, rig=each.take.subject))
             split += ["train" if each.split == "train" else "valid"] * len(own)
         frame_groups += len(each.rows)
     boxes_px = np.concatenate(box)
