@@ -61,3 +61,15 @@ def test_no_absolute_path_is_committed() -> None:
         paths += [entry["path"] for kind in ("deps", "outs") for entry in stage.get(kind, [])]
         assert str(ROOT) not in str(stage)
     assert [path for path in paths if Path(path).is_absolute()] == []
+
+
+def test_networks_and_raw_data_of_a_user_are_not_in_git() -> None:
+    ignored = subprocess.run(
+        ["git", "check-ignore", "models/imagenet/resnet50.pth", "data/raw/mpii", "pipeline/models/build.py"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ignored.stdout.split() == ["models/imagenet/resnet50.pth", "data/raw/mpii"]
+    assert "/models/" in (ROOT / ".dvcignore").read_text().split()

@@ -118,12 +118,13 @@ def pools_of_frame_groups(
     others = {other: samples for other, samples in sets.items() if other != name}
     share = mix.weights[name] / sum(mix.weights[each] for each in sets)
     assert samples.space is not None
+    total = len(np.unique(samples.space.view))
     for rig in np.unique(samples.space.rig).tolist():
         own = np.unique(samples.space.view[samples.space.rig == rig])
         if not np.array_equal(own, np.arange(views)):
             raise ValueError(
-                f"pretrain.fuse: network.fusion_views is {views}, and rig {rig} of '{name}' has {len(own)} views; one fusion"
-                " serves rigs with the same views only"
+                f"pretrain.fuse: network.fusion_views is {views}, and rig {rig} of '{name}' has {len(own)} of {total} views; one"
+                " fusion serves rigs with the same views only"
             )
     space = samples.space.take(samples.split == "train")
     order = np.lexsort([space.view, space.frame_group])

@@ -263,7 +263,7 @@ def test_a_subject_with_fewer_cameras_is_refused_and_the_views_of_all_are_matche
     with pytest.raises(SystemExit, match="1"):
         learn()
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "pretrain.fuse: network.fusion_views is 4, and rig 5 of 'h36m' has 3 views" in error
+    assert "pretrain.fuse: network.fusion_views is 4, and rig 5 of 'h36m' has 3 of 4 views" in error
     views = {**values["target"], "views": ["54138969", "58860488", "60457274"]}
     prepare(start("multiview_fusion", data=places, target=views, network={"fusion_views": 3}))
     learn()

@@ -171,7 +171,7 @@ def test_fusion_is_learned_from_labelled_frame_groups(root):
 
 @pytest.mark.parametrize(
     ("views", "sentence"),
-    [(0, "network.fusion_views is 0"), (3, "network.fusion_views is 3, and rig 1 of 'h36m' has 4 views")],
+    [(0, "network.fusion_views is 0"), (3, "network.fusion_views is 3, and rig 1 of 'h36m' has 4 of 4 views")],
 )
 def test_what_cannot_be_fused_is_one_sentence(root, capsys, views, sentence):
     change(root, network={"fusion_views": views}, pretrain={"fuse": True})
