@@ -14,6 +14,7 @@ from torch import nn
 
 from pipeline import params
 from pipeline.models.build import KIND, Network
+from pipeline.models.kinematic import MOTIONS, PUBLISHED_OUTPUTS, KinematicPose
 from pipeline.models.checkpoints.families import (
     FAMILIES,
     HEADS,
@@ -80,9 +81,22 @@ def load_checkpoint(
     state = rename(path, state, rules.renames)
     if family == "ResNet (ImageNet)" and any(key.startswith("backbone.") for key in model.state_dict()):
         state = {key if key.startswith("fc.") else f"backbone.{key}": value for key, value in state.items()}
+    if isinstance(model, KinematicPose) and len(state.get("head.fc.weight", ())) == PUBLISHED_OUTPUTS:
+        state = _published_chain(state)
+        if start and model.scale != "linear":
+            raise ValueError(
+                f"{path}: the scale of its skeleton is linear, the network's {model.scale}: set network.kinematic_scale to linear"
+            )
+        model.scale = "linear"
     if new_last_layer:
         state = {key: value for key, value in state.items() if not re.fullmatch(LAST_LAYERS, key)}
     return load_tensors(path, family, state, model, start)
+
+
+def _published_chain(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return kinematic regression's weights without the dead outputs between the motions and the scale; bones in one axis."""
+    used = {key: torch.cat([state[key][:MOTIONS], state[key][-1:]]) for key in ("head.fc.weight", "head.fc.bias")}
+    return {**state, **used, **({"shape": state["shape"].flatten()} if "shape" in state else {})}
 
 
 def read_own_model(path: Path) -> tuple[Network, dict[str, torch.Tensor]] | None:
