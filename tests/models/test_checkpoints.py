@@ -12,6 +12,7 @@ from pipeline.models.checkpoints.start import brings_fusion, start_from
 from pipeline.models.checkpoints.zoo import ZOO, ZooEntry, zoo_entry
 from pipeline.models.hrnet import HRNet
 from pipeline.models.integral import IntegralPose
+from pipeline.models.kinematic import KinematicPose
 from pipeline.models.mobilenetv2 import PoseMobileNetV2
 from pipeline.models.mrheat import MRHeatNet
 from pipeline.models.poseresnet import PoseResNet
@@ -128,6 +129,36 @@ def test_the_published_integral_layout_is_renamed(tmp_path):
     torch.save({"network": state, "epoch": 1}, tmp_path / "model.pth.tar")
     load_checkpoint(tmp_path / "model.pth.tar", ours)
     assert same(theirs, ours)
+
+
+def test_the_published_kinematic_layout_keeps_its_linear_scale_and_its_outputs(tmp_path):
+    torch.manual_seed(0)
+    theirs = KinematicPose("bottleneck", LAYERS, width=8, right_shoulder="torso", outputs=523, scale="linear").eval()
+    state = {f"module.{key}": value for key, value in theirs.state_dict().items()}
+    state |= {"module.head.kin_layer.M": torch.eye(4), "module.head.kin_layer.v": torch.zeros(4, 1)}
+    state |= {"module.head.kin_layer.shape": theirs.shape[:, None], "module.head.kin_layer.reorder_idx": torch.arange(3)}
+    torch.save({"network": state, "epoch": 1}, tmp_path / "model.pth.tar")
+    image = torch.rand(2, 3, 64, 64)
+    for learn_bones in (False, True):
+        ours = KinematicPose("bottleneck", LAYERS, width=8, right_shoulder="torso", learn_bones=learn_bones).eval()
+        with pytest.raises(ValueError, match=r"set network\.kinematic_scale to linear"):
+            load_checkpoint(tmp_path / "model.pth.tar", ours, start=True)
+        load_checkpoint(tmp_path / "model.pth.tar", ours)
+        torch.testing.assert_close(ours(image), theirs(image))
+
+
+def test_a_kinematic_model_of_ours_without_the_key_is_linear(tmp_path):
+    linear, theirs = saved(tmp_path / "old.pt", name="kinematic", skeleton="h36m_18")
+    assert "kinematic_scale" not in torch.load(tmp_path / "old.pt", weights_only=True)["network"]
+    network, model = build.load(tmp_path / "old.pt")
+    assert network == linear and network.kinematic_scale == model.scale == "linear"
+    image = torch.rand(2, 3, 64, 64)
+    torch.testing.assert_close(model(image), theirs.eval()(image))
+    changes = {"name": "kinematic", "skeleton": "h36m_18", "kinematic_scale": "exponential"}
+    saved(tmp_path / "new.pt", **changes)
+    assert build.load(tmp_path / "new.pt")[1].scale == "exponential"
+    with pytest.raises(ValueError, match=r"its network\.kinematic_scale is linear, that of params.yaml exponential"):
+        begun(tmp_path / "old.pt", **changes)
 
 
 def test_torchvisions_mobilenet_starts_ours(tmp_path):
