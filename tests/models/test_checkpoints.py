@@ -1,4 +1,5 @@
 import os
+from argparse import Namespace
 from collections import OrderedDict
 from typing import Any
 
@@ -31,9 +32,9 @@ def same(one, other):
 
 
 @pytest.mark.parametrize(
-    "wrapper", [None, "state_dict", "network", "model", "best_state_dict", "state_dict_base_model"]
+    "wrapper", [None, "state_dict", "network", "model", "best_state_dict", "state_dict_base_model", "model_state_dict"]
 )
-@pytest.mark.parametrize("prefix", ["", "module.", "model.module."])
+@pytest.mark.parametrize("prefix", ["", "module.", "model.module.", "net._orig_mod."])
 @pytest.mark.parametrize("zipped", [True, False])
 def test_weights_come_out_of_any_wrapper_prefix_and_age_of_file(tmp_path, wrapper, prefix, zipped):
     theirs, ours = thin(), thin()
@@ -44,6 +45,29 @@ def test_weights_come_out_of_any_wrapper_prefix_and_age_of_file(tmp_path, wrappe
     assert same(theirs, ours)
     assert set(report.matched) == {key.removeprefix(prefix) for key in state}
     assert all(key.endswith("num_batches_tracked") for key in report.kept)
+
+
+def test_an_averaged_model_loads_without_its_counter(tmp_path):
+    theirs, ours = thin(), thin()
+    averaged = torch.optim.swa_utils.AveragedModel(theirs)
+    torch.save({"model_state_dict": averaged.state_dict()}, tmp_path / "ema.pth")
+    assert "n_averaged" in averaged.state_dict()
+    load_checkpoint(tmp_path / "ema.pth", ours)
+    assert same(theirs, ours)
+
+
+def test_numbers_of_numpy_are_read_and_other_objects_are_named(tmp_path):
+    path, state = tmp_path / "model.pth", {"a": torch.zeros(1)}
+    for zipped in (True, False):
+        for number in (np.float64(0.7), np.int16(3), np.uint8(2), np.float16(1)):
+            torch.save({"state_dict": state, "best": number}, path, _use_new_zipfile_serialization=zipped)
+            assert list(read_tensors(path)) == ["a"]
+        for value, name in ((Namespace(lr=1), "argparse.Namespace"), (np.longdouble(1), "LongDouble|longdouble")):
+            torch.save({"state_dict": state, "args": value}, path, _use_new_zipfile_serialization=zipped)
+            with pytest.raises(ValueError, match=name) as refusal:
+                read_tensors(path)
+            sentence = str(refusal.value)
+            assert "\x1b" not in sentence and "weights_only" not in sentence and "\n" not in sentence, sentence
 
 
 class _Malice:
@@ -136,7 +160,10 @@ def test_the_published_kinematic_layout_keeps_its_linear_scale_and_its_outputs(t
     theirs = KinematicPose("bottleneck", LAYERS, width=8, right_shoulder="torso", outputs=523, scale="linear").eval()
     state = {f"module.{key}": value for key, value in theirs.state_dict().items()}
     state |= {"module.head.kin_layer.M": torch.eye(4), "module.head.kin_layer.v": torch.zeros(4, 1)}
-    state |= {"module.head.kin_layer.shape": theirs.shape[:, None], "module.head.kin_layer.reorder_idx": torch.arange(3)}
+    state |= {
+        "module.head.kin_layer.shape": theirs.shape[:, None],
+        "module.head.kin_layer.reorder_idx": torch.arange(3),
+    }
     torch.save({"network": state, "epoch": 1}, tmp_path / "model.pth.tar")
     image = torch.rand(2, 3, 64, 64)
     for learn_bones in (False, True):

@@ -24,8 +24,10 @@ from pipeline.models.checkpoints.families import (
     rename,
 )
 
-WRAPPERS = ("state_dict", "network", "model", "best_state_dict", "state_dict_base_model")
-PREFIXES = ("module.", "model.")
+WRAPPERS = ("state_dict", "network", "model", "best_state_dict", "state_dict_base_model", "model_state_dict")
+PREFIXES = ("module.", "model.", "net.", "_orig_mod.")  # _orig_mod: of torch.compile
+_AVERAGED = "n_averaged"  # a number that torch's AveragedModel keeps beside its weights
+_TERMINAL_CODES = re.compile(r"\x1b\[[0-9;]*m")
 _COUNTER = r".*\.num_batches_tracked"  # files older than torch 0.4.1 lack it
 
 
@@ -125,8 +127,7 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
         with torch.serialization.safe_globals(_allowed()):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # noqa: BLE001 - torch raises many kinds, with one meaning to the user
-        text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise ValueError(f"{path}: not readable as a checkpoint of weights ({text})") from None
+        raise ValueError(f"{path}: not readable as a checkpoint of weights ({_reason(error)})") from None
     while isinstance(content, dict):
         inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), dict)), None)
         if inner is None:
@@ -134,7 +135,7 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
         content = inner
     if not isinstance(content, dict) or not content or not all(isinstance(v, torch.Tensor) for v in content.values()):
         raise ValueError(f"{path}: expected tensors by name, bare or under {', '.join(WRAPPERS)}")
-    state: dict[str, torch.Tensor] = content
+    state: dict[str, torch.Tensor] = {key: value for key, value in content.items() if key != _AVERAGED}
     while prefix := next((p for p in PREFIXES if all(key.startswith(p) for key in state)), None):
         state = {key.removeprefix(prefix): value for key, value in state.items()}
     if all(key.startswith(("backbone.", "head.")) for key in state) and "head.final_layer.weight" in state:
@@ -145,11 +146,26 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     return state
 
 
+def _reason(error: Exception) -> str:
+    """Return the reason why torch refuses a file, without terminal codes and without its advice to run the file's code."""
+    text = _TERMINAL_CODES.sub("", str(error))
+    foreign = re.search(r"(?:GLOBAL|Unsupported (?:global|class|type)[: ]+(?:GLOBAL )?)\s*([\w.]+)", text)
+    if foreign:
+        return f"it contains {foreign[1]} besides tensors, which is not opened; save its weights alone"
+    inner = re.search(r"WeightsUnpickler error:\s*([^\n]+)", text)
+    if inner:
+        return inner[1].split(" Check the documentation")[0].strip()[:200]
+    return text.splitlines()[0][:200] if text else type(error).__name__
+
+
 def _allowed() -> list[Any]:
     """Return the types in checkpoints of these code bases besides tensors: a score or a loss, as NumPy's numbers."""
     scalar = np.float64(0).__reduce__()[0]
     names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
-    kinds = (np.float64, np.float32, np.int64, np.int32, np.bool_)
+    kinds = (
+        *(np.float64, np.float32, np.float16, np.bool_),
+        *(np.int64, np.int32, np.int16, np.int8, np.uint64, np.uint32, np.uint16, np.uint8),
+    )
     return [*((scalar, name) for name in names), np.dtype, *(type(np.dtype(kind)) for kind in kinds)]
 
 
