@@ -44,7 +44,7 @@ class KinematicPose(PoseNetwork):
         right_shoulder: "neck", or "torso" as the published code has it.
         learn_bones: whether the bones' lengths are parameters.
         translate: whether the first three motions translate the skeleton; the published layer ignores them.
-        outputs: 30 numbers are used, the 29 motions and the scale; the published network has `PUBLISHED_OUTPUTS`, most of them dead.
+        outputs: 30 numbers are used, the 29 motions and the scale; most of the published network's `PUBLISHED_OUTPUTS` are dead.
         scale: how the last output becomes output units per mm: "exponential", exp(x) / 2000, or "linear", x itself, as the
             published layer has it. A linear scale does not learn: its weights as they are drawn make it hundreds of times too
             large, and one step of Adam moves it by more than all of its value.

@@ -203,6 +203,12 @@ def test_the_older_mobilenet_layout_starts_ours(tmp_path):
     torch.save(state, tmp_path / "mobilenet_v2.pth.tar")
     load_checkpoint(tmp_path / "mobilenet_v2.pth.tar", ours, start=True)
     assert same(theirs.mobilenetv2, ours.mobilenetv2)
+    # the newer one has its last convolution beside the features, and its classifier in one layer
+    state |= {"conv.0.weight": torch.zeros(1), "conv.1.bias": torch.zeros(1), "classifier.weight": torch.zeros(1)}
+    torch.save(state, tmp_path / "newer.pth")
+    newer = PoseMobileNetV2(17)
+    load_checkpoint(tmp_path / "newer.pth", newer, start=True)
+    assert same(theirs.mobilenetv2, newer.mobilenetv2)
 
 
 def test_an_imagenet_hrnet_starts_ours_without_its_classifier(tmp_path):

@@ -20,7 +20,6 @@ from pipeline.files.heatmaps import Heatmaps
 from pipeline.files.labels import Labels
 from pipeline.files.poses import Poses
 from pipeline.models import build
-from pipeline.runtime import Runtime, start_torch
 from pipeline.skeleton import get
 from stages import export_heatmaps, pretrain, retrain, rpsm, triangulate
 from tests.pipeline_graph import ROOT, read

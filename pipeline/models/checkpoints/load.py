@@ -14,7 +14,6 @@ from torch import nn
 
 from pipeline import params
 from pipeline.models.build import KIND, Network
-from pipeline.models.kinematic import MOTIONS, PUBLISHED_OUTPUTS, KinematicPose
 from pipeline.models.checkpoints.families import (
     FAMILIES,
     HEADS,
@@ -23,6 +22,7 @@ from pipeline.models.checkpoints.families import (
     family_of,
     rename,
 )
+from pipeline.models.kinematic import MOTIONS, PUBLISHED_OUTPUTS, KinematicPose
 
 WRAPPERS = ("state_dict", "network", "model", "best_state_dict", "state_dict_base_model", "model_state_dict")
 PREFIXES = ("module.", "model.", "net.", "_orig_mod.")  # _orig_mod: of torch.compile
