@@ -53,12 +53,19 @@ def write(layout: str, root: Path, made: World) -> tuple[Path, Path, Path]:
             return worlds.write_matlab(root, made), worlds.write_images(root, made), root / "annot"
 
 
-def prepare(root: Path, calibration: Path, place: Path, monkeypatch: pytest.MonkeyPatch, **params: object) -> Path:
+def prepare(
+    root: Path,
+    calibration: Path,
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    detections: Path | None = None,
+    **params: object,
+) -> Path:
     out = root / "out"
     flags = {
         "calibration": calibration,
         "views": place,
-        "detections": params.pop("detections", root / "detections"),
+        "detections": detections or root / "detections",
         "out": out / "target.h5",
         "cameras": out / "cameras.toml",
         "joints": out / "detections.h5",
