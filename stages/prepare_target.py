@@ -23,7 +23,7 @@ from pipeline.datasets.h36m.selection import H36m
 from pipeline.files import atomic, frames, journal, scratch
 from pipeline.files.cameras import write_rigs
 from pipeline.files.detections import Detections
-from pipeline.target import boxes, human36m, people, raw
+from pipeline.target import boxes, human36m, locations, people, raw
 from pipeline.target.boxes import PersonBoxes
 from pipeline.target.crops import plan_crops
 from pipeline.target.raw import FrameSelection, RawTarget
@@ -121,7 +121,8 @@ def main(
     Args:
         calibration: the calibration, a file or a folder.
         views: the folder of the recordings.
-        detections: the folder of a 2D detector's files; not read if `target` needs none.
+        detections: the folder of a 2D detector's files; not read if `target` needs none. Of Human3.6M also the released HDF5
+            file of heatmaps of a published network, whose frame groups must be those of the target.
         out: the frames, written as HDF5.
         cameras: the rigs, written as TOML.
         joints: the detector's keypoints, written as HDF5.
@@ -133,6 +134,8 @@ def main(
         numbers = target.frame_numbers() - config.detections_offset
         if config.detections_format == "none":
             detected = people.no_detections(target)
+        elif config.layout == "h36m" and locations.is_released(detections):
+            detected = locations.read_locations(detections, target)
         else:
             skeleton = config.detections_format.removeprefix("openpose_")
             detected, notes = people.read_detections(detections, target, numbers, skeleton, calibration)

@@ -53,12 +53,19 @@ def write(layout: str, root: Path, made: World) -> tuple[Path, Path, Path]:
             return worlds.write_matlab(root, made), worlds.write_images(root, made), root / "annot"
 
 
-def prepare(root: Path, calibration: Path, place: Path, monkeypatch: pytest.MonkeyPatch, **params: object) -> Path:
+def prepare(
+    root: Path,
+    calibration: Path,
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    detections: Path | None = None,
+    **params: object,
+) -> Path:
     out = root / "out"
     flags = {
         "calibration": calibration,
         "views": place,
-        "detections": root / "detections",
+        "detections": detections or root / "detections",
         "out": out / "target.h5",
         "cameras": out / "cameras.toml",
         "joints": out / "detections.h5",
@@ -171,6 +178,33 @@ def test_boxes_of_a_detector(tmp_path, made, monkeypatch):
     centre = (found.box[0, 0, :2] + found.box[0, 0, 2:]) / 2
     keypoints = made.keypoints((1, 2, 1))[0, 0]
     np.testing.assert_allclose(centre, (keypoints.min(axis=0) + keypoints.max(axis=0)) / 2, atol=1e-6)  # px
+
+
+@pytest.mark.parametrize("parts", [("train", "test"), ("test",)])
+def test_the_released_keypoints_of_a_published_network_are_detections(tmp_path, made, monkeypatch, capsys, parts):
+    calibration, views, _ = write("records", tmp_path, made)
+    keys = Frames.read(prepare(tmp_path, calibration, views, monkeypatch) / "target.h5").keys
+    exact = np.stack(
+        [made.keypoints(key_of(s))[n - 1] for s, n in zip(keys.sequence.tolist(), keys.number.tolist(), strict=True)]
+    )  # (frames, views, 17, 2)
+    rows = np.isin(keys.split, parts)
+    order = np.arange(17)[::-1]
+    released = np.concatenate([exact[rows], np.full((rows.sum(), 4, 17, 1), 0.9)], axis=-1).reshape(-1, 17, 3)
+    path = tmp_path / "heatmaps_locations_validation_multiview_h36m.h5"
+    with h5py.File(path, "w") as file:
+        file["heatmaps"] = np.zeros((len(released), 17, 4, 4), dtype=np.float32)
+        file["locations"] = released[:, order].astype(np.float32)
+        file["joint_names_order"] = order
+    out = prepare(tmp_path, calibration, views, monkeypatch, detections=path, detections_format="h36m_17")
+    found = Detections.read(out / "detections.h5")
+    np.testing.assert_allclose(found.keypoints[rows], exact[rows], atol=1e-3)  # px
+    assert np.isnan(found.keypoints[~rows]).all() and (found.scores[~rows] == 0).all()
+    with h5py.File(path, "a") as file:
+        del file["locations"]
+        file["locations"] = released[1:].astype(np.float32)
+    with pytest.raises(SystemExit):
+        prepare(tmp_path, calibration, views, monkeypatch, detections=path, detections_format="h36m_17")
+    assert f"its {len(released) - 1} rows fit no part of the target" in capsys.readouterr().err
 
 
 def test_boxes_from_the_truth_are_labels(tmp_path, made, monkeypatch, capsys):

@@ -103,15 +103,15 @@ def joints_of(model: Any, device: Any, persons: Samples, split: str, names: str)
     return found, persons.space.joints[rows]
 
 
-# steps on one core within seconds; each overfits 8 images with a margin
+# steps, by the network; 60 are too few for the deep ones
 NETWORKS: dict[str, tuple[int, dict[str, Any]]] = {
     "poseresnet": (100, {}),
     "mrheat1": (100, {}),
     "mrheat2": (100, {}),
     "mrfea1": (100, {"block": "bottleneck", "width": 8}),
     "mrfea2": (100, {"block": "bottleneck", "width": 8}),
-    "hrnet": (60, {"width": 8}),
-    "hourglass": (60, {"stacks": 1}),
+    "hrnet": (150, {"width": 8}),
+    "hourglass": (150, {"stacks": 1}),
     "mobilenetv2": (100, {}),
 }
 
