@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,15 @@ def test_links_lead_to_files(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8"))
     local = [target for target in targets if "://" not in target]
     assert [target for target in local if not (page.parent / target).exists()] == []
+
+
+def test_no_merge_was_left_half_done() -> None:
+    files = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    texts = [ROOT / name for name in files if name.endswith((".md", ".py", ".yaml", ".toml", ".css", ".js", ".j2"))]
+    marker = re.compile(r"^(<{7}|>{7}) ", re.MULTILINE)
+    assert [str(path) for path in texts if path.is_file() and marker.search(path.read_text(encoding="utf-8"))] == []
 
 
 def test_every_page_is_in_the_index() -> None:

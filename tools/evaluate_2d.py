@@ -32,6 +32,7 @@ from pipeline.runtime import Runtime, start_torch
 from pipeline.skeleton import Skeleton
 from pipeline.training import occlusion
 from pipeline.training.validation import InputFormat, predict_joints, predict_keypoints
+from tools.drawings import draw_predictions
 
 Measures = tuple[dict[str, float], list[str]]  # metrics by name, and tables in Markdown
 
@@ -131,6 +132,7 @@ def main(
     annotations: Path | None = None,
     results: Path | None = None,
     zoo: str | None = None,
+    drawings: Path | None = None,
 ) -> None:
     """Measure a model and write and print its metrics.
 
@@ -141,6 +143,7 @@ def main(
         annotations: COCO's person_keypoints json of the set; asks for COCO's metrics.
         results: the COCO results to write, JSON.
         zoo: the public checkpoint's folder and name, where its path does not have them.
+        drawings: the folder to write the first 200 persons to, with predicted and true keypoints.
     """
     loaded = load_model(model, zoo)
     network, net = loaded.network, loaded.model
@@ -154,6 +157,9 @@ def main(
         raise ValueError(f"{model}: predicts the joints {skeleton.name}; COCO's evaluation needs coco_17")
     if config.shift_flipped and net.outputs.coordinates:
         raise ValueError(f"evaluate_2d.shift_flipped: shifts heatmaps, and {network.name} gives coordinates")
+    relative, with_depth = net.outputs.relative, net.outputs.depth and samples.space is not None
+    if drawings is not None and with_depth and relative:
+        raise ValueError(f"--drawings: {network.name} gives no place in the image to draw at")
     hide = _hiding(config.occlusion, samples, rows, source)
     device = start_torch(runtime)
     net.to(device).eval()
@@ -161,7 +167,6 @@ def main(
     shift = loaded.shift if config.shift_flipped is None else config.shift_flipped
     input_format = InputFormat(size=network.image_size, stride=network.stride, published=loaded.published)
     measured: list[Measures] = []
-    relative, with_depth = net.outputs.relative, net.outputs.depth and samples.space is not None
     if with_depth and samples.space is not None:
         joints = predict_joints(
             partial(predict_coordinates, net, device=device, flipped=flipped),
@@ -182,8 +187,11 @@ def main(
                     scratch.write_text(json.dumps(found) + "\n", encoding="utf-8")
             if annotations is not None:
                 measured.append(_coco_measures(annotations, found, skeleton, config.by_joint))
+        ground_truth = skeletons.reorder(samples.keypoints[rows], skeleton, samples.skeleton)
+        if drawings is not None:
+            count = draw_predictions(drawings, samples, rows, predicted=keypoints, ground_truth=ground_truth)
+            print(f"{drawings}: {count} persons drawn")
         if np.isfinite(samples.head[rows]).any():
-            ground_truth = skeletons.reorder(samples.keypoints[rows], skeleton, samples.skeleton)
             measured.append(_mpii_measures(keypoints, ground_truth, samples.head[rows], skeleton, config.by_joint))
     if not measured and not for_coco:
         raise ValueError(f"{source}: has no head sizes for PCKh; for COCO's evaluation give --annotations")

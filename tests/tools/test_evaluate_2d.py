@@ -2,6 +2,7 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -173,3 +174,35 @@ def test_what_cannot_be_scored_gets_one_sentence(world, tmp_path, capsys):
     with pytest.raises(SystemExit):
         run(tmp_path, "--annotations", "person_keypoints.json")
     assert "needs coco_17" in capsys.readouterr().err
+
+
+def test_predictions_are_drawn_right_in_green_and_wrong_in_blue(world, tmp_path, capsys):
+    skeleton, keypoints, _ = world("mpii_16", 6.0)  # right within 3 px
+    run(tmp_path, "--drawings", "drawn")
+    assert "10 persons drawn" in capsys.readouterr().out
+    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == [f"{n:05d}.jpg" for n in range(PEOPLE)]
+    wrist = skeleton.index("left_wrist")
+    shift = np.where(np.arange(len(skeleton)) == wrist, 4, 0)
+    plain, drawn = (cv2.imread(str(tmp_path / "drawn" / f"{n:05d}.jpg")).astype(int) for n in (1, 0))
+
+    def channel(image, point):
+        x, y = np.round(point).astype(int)
+        return int(image[y - 1 : y + 2, x - 1 : x + 2].reshape(-1, 3).mean(axis=0).argmax())
+
+    far = [joint for joint in range(len(skeleton)) if nearest(keypoints[0], joint) > 9]
+    assert len(far) >= 2
+    found = {joint: channel(drawn, keypoints[0, joint] + [shift[joint], 0]) for joint in {*far, wrist}}
+    assert found.pop(wrist) == 0  # blue
+    assert set(found.values()) <= {1}  # green
+    assert channel(plain, keypoints[1, wrist]) == 1
+
+    (tmp_path / "drawn/notes.txt").write_text("mine")
+    with pytest.raises(SystemExit):
+        run(tmp_path, "--drawings", "drawn")
+    assert "holds other files" in capsys.readouterr().err
+    assert (tmp_path / "drawn/notes.txt").read_text() == "mine"
+
+
+def nearest(keypoints, joint):
+    """Distance of a joint's nearest neighbour, px."""
+    return np.delete(np.linalg.norm(keypoints - keypoints[joint], axis=-1), joint).min()
