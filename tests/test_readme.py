@@ -99,7 +99,9 @@ def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
     values = yaml.safe_dump(quick_values(read("params.yaml")), sort_keys=False)
     (tmp_path / "params.yaml").write_text(values, encoding="utf-8")
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "MAKEFLAGS": "-o .venv/installed"}  # the environment is this one
+    environment = {**os.environ, "PATH": path}
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv/installed").touch()  # the environment is this one
     environment |= {f"GIT_{who}_{what}": "a@b.c" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
     def run(command: str) -> str:
