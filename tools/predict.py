@@ -1,4 +1,4 @@
-"""Predict: any model on a folder of images or a video -> keypoints as COCO results and a table, and overlays.
+"""Predict: any model on a folder or zip of images, or a video -> keypoints as COCO results and a table, and overlays.
 
 The model is a file of this project, or a public checkpoint that its folder and name identify, or `--zoo`. This tool is no part of
 the pipeline's graph: it shows what a model predicts on images of any kind. Without boxes, each image is taken to show one person
@@ -20,6 +20,7 @@ from pipeline import cli, crops
 from pipeline import skeleton as skeletons
 from pipeline.datasets import images as image_files
 from pipeline.datasets import videos
+from pipeline.datasets.archives import Archive, Images
 from pipeline.files.atomic import replacing
 from pipeline.files.tables import write_table
 from pipeline.heatmaps.decode import DECODERS
@@ -90,7 +91,7 @@ def main(
 
     Args:
         model: the network: a file of this project, or a public checkpoint.
-        images: a folder of images, or a video.
+        images: a folder of images, a zip of images, or a video.
         out: the COCO results to write, JSON.
         boxes: COCO results with the persons' boxes; by default each image shows one person who fills it.
         table: the keypoints as CSV, to write.
@@ -141,14 +142,19 @@ def main(
 
 
 def _image_names(images: Path) -> list[str]:
-    """Return the names of a folder's images, or the numbers of a video's frames, in order."""
+    """Return the names of the images in a folder or a zip, or the numbers of a video's frames, in order."""
     if images.is_dir():
         names = sorted(path.name for path in images.iterdir() if path.suffix.lower() in image_files.SUFFIXES)
         if not names:
             raise ValueError(f"{images}: no image in this folder; {', '.join(image_files.SUFFIXES)} are read")
         return names
     if not images.exists():
-        raise ValueError(f"{images}: there is no such folder or video")
+        raise ValueError(f"{images}: there is no such folder, zip or video")
+    if _is_zip(images):
+        names = [name for name in Archive(images).names() if Path(name).suffix.lower() in image_files.SUFFIXES]
+        if not names:
+            raise ValueError(f"{images}: no image in this zip; {', '.join(image_files.SUFFIXES)} are read")
+        return names
     return [f"{number:06d}" for number in range(videos.count(images))]
 
 
@@ -157,8 +163,16 @@ def _read(images: Path, names: list[str]) -> Iterator[tuple[str, np.ndarray]]:
     if images.is_dir():
         for name in names:
             yield name, image_files.read(images / name)
+    elif _is_zip(images):
+        archive = Images({"": Archive(images)})
+        for name in names:
+            yield name, archive.read(name)
     else:
         yield from zip(names, videos.frames(images, list(range(len(names)))), strict=True)
+
+
+def _is_zip(images: Path) -> bool:
+    return images.suffix.lower() == ".zip"
 
 
 def _read_boxes(path: Path) -> Boxes:
@@ -255,7 +269,9 @@ def _draw(
         for number, (name, image) in enumerate(_read(images, names)):
             for keypoints in by_image.get(number, []):
                 image = draw_skeleton(image, keypoints, skeleton, brightness=1.0)
-            cv2.imwrite(str(scratch / f"{Path(name).stem}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 92])
+            cv2.imwrite(
+                str(scratch / f"{Path(name.replace('/', '_')).stem}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 92]
+            )
 
 
 if __name__ == "__main__":

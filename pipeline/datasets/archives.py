@@ -108,6 +108,10 @@ class Archive:
         self._files = {str(pure): info for pure, info in files.items()}
         self._changed = os.stat(path).st_mtime_ns
 
+    def names(self) -> list[str]:
+        """Return the names of all files, sorted."""
+        return sorted(self._files)
+
     def read(self, name: str) -> bytes:
         images.inside(self.path, name, str(self.path))
         info = self._files.get(str(PurePosixPath(name.replace("\\", "/"))))

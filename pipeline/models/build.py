@@ -37,6 +37,8 @@ class Network:
         depth_bins: of integral regression's volumes; 0 for two dimensions.
         right_shoulder: of kinematic regression; "torso" as in the published code.
         learn_bones: whether kinematic regression learns the lengths of the bones.
+        kinematic_scale: how kinematic regression's last output becomes a scale: "exponential", which learns, or "linear" as in
+            the published code; a model file without this key is linear.
         fusion_views: number of views that are fused, see models/fusion.py; 0: none.
         preprocessing: how images become numbers, see models/inference.py.
     """
@@ -69,6 +71,7 @@ class Network:
     depth_bins: Annotated[int, Ge(0)] = 64
     right_shoulder: Literal["neck", "torso"] = "neck"
     learn_bones: bool = False
+    kinematic_scale: Literal["exponential", "linear"] = "linear"
     fusion_views: int = 0
     preprocessing: Literal["centred", "imagenet_bgr", "imagenet_rgb"] = "centred"
 
@@ -221,7 +224,12 @@ def _architecture(n: Network) -> PoseNetwork:
             from pipeline.models.kinematic import KinematicPose
 
             return KinematicPose(
-                n.block, n.layers, width=n.width, right_shoulder=n.right_shoulder, learn_bones=n.learn_bones
+                n.block,
+                n.layers,
+                width=n.width,
+                right_shoulder=n.right_shoulder,
+                learn_bones=n.learn_bones,
+                scale=n.kinematic_scale,
             )
 
 

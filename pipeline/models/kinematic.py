@@ -16,6 +16,7 @@ from pipeline.models.resnet import ResNet
 MOTIONS = (
     29  # 0-2 translate the body, 3-5 rotate it, 6-8 the trunk, then hips, knees, shoulders, elbows, neck; 28 is unused
 )
+PUBLISHED_OUTPUTS = 523  # of which the first 29 are used, and the last as the scale
 # mm, in the published order
 BONES = {
     "knee_ankle": 300.0,
@@ -32,6 +33,7 @@ BONES = {
     "neck_nose_z": 29.0,
 }
 _UNIT = 300.0  # mm
+_PER_MM = 1 / 2000  # output units: coordinates are fractions of an image about 2000 mm wide
 
 
 class KinematicPose(PoseNetwork):
@@ -42,7 +44,10 @@ class KinematicPose(PoseNetwork):
         right_shoulder: "neck", or "torso" as the published code has it.
         learn_bones: whether the bones' lengths are parameters.
         translate: whether the first three motions translate the skeleton; the published layer ignores them.
-        outputs: 30 numbers are used, the 29 motions and the scale; the published network has 523, most of them dead.
+        outputs: 30 numbers are used, the 29 motions and the scale; most of the published network's `PUBLISHED_OUTPUTS` are dead.
+        scale: how the last output becomes output units per mm: "exponential", exp(x) / 2000, or "linear", x itself, as the
+            published layer has it. A linear scale does not learn: its weights as they are drawn make it hundreds of times too
+            large, and one step of Adam moves it by more than all of its value.
     """
 
     outputs = Outputs(coordinates=True, depth=True, relative=True)
@@ -57,21 +62,27 @@ class KinematicPose(PoseNetwork):
         learn_bones: bool = False,
         translate: bool = False,
         outputs: int = MOTIONS + 1,
+        scale: Literal["exponential", "linear"] = "exponential",
     ) -> None:
         super().__init__()
-        self.right_shoulder, self.translate = right_shoulder, translate
+        self.right_shoulder, self.translate, self.scale = right_shoulder, translate, scale
         if translate:
             self.outputs = Outputs(coordinates=True, depth=True)
         self.backbone = ResNet(block, layers, width=width)
         self.head = MeanHead(self.backbone.features, outputs)
         shape = torch.tensor(list(BONES.values())) / _UNIT
         self.shape = nn.Parameter(shape) if learn_bones else nn.Buffer(shape, persistent=False)
-        nn.init.constant_(self.head.fc.bias[-1:], 1 / 2000)  # coordinates are fractions of a image 2000 mm wide
+        if scale == "exponential":
+            nn.init.zeros_(self.head.fc.weight[-1:])
+            nn.init.zeros_(self.head.fc.bias[-1:])
+        else:
+            nn.init.constant_(self.head.fc.bias[-1:], _PER_MM)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         x = self.head(self.backbone(images))
         bones = self.shape * _UNIT
-        return forward_kinematics(x[:, :MOTIONS], x[:, -1], bones, self.right_shoulder, self.translate)
+        scale = x[:, -1].exp() * _PER_MM if self.scale == "exponential" else x[:, -1]
+        return forward_kinematics(x[:, :MOTIONS], scale, bones, self.right_shoulder, self.translate)
 
 
 def forward_kinematics(

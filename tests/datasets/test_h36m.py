@@ -655,6 +655,10 @@ def test_the_challenge_is_laid_onto_what_was_seen(tmp_path, made):
                 {"image_id": f"{part}/{at:05}", "category_id": 1, "keypoints": seen.ravel().tolist(), "score": 0.9}
             )
     (folder / "detections.json").write_text(json.dumps(entries[1:]))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "hm36_eccv_challenge").symlink_to(folder, target_is_directory=True)
+    assert challenge.is_here(tmp_path / "data")
+    assert challenge.read(tmp_path / "data").key.tolist() == challenge.read(folder).key.tolist()
     found = challenge.read(folder)
     assert len(found) == 11 and "1 of 12 images have no detection" in found.notes[0]
     off = np.linalg.norm(found.keypoints[0] - made.keypoints((1, 2, 1))[1, 0], axis=-1)

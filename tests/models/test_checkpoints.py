@@ -1,4 +1,5 @@
 import os
+from argparse import Namespace
 from collections import OrderedDict
 from typing import Any
 
@@ -12,6 +13,7 @@ from pipeline.models.checkpoints.start import brings_fusion, start_from
 from pipeline.models.checkpoints.zoo import ZOO, ZooEntry, zoo_entry
 from pipeline.models.hrnet import HRNet
 from pipeline.models.integral import IntegralPose
+from pipeline.models.kinematic import KinematicPose
 from pipeline.models.mobilenetv2 import PoseMobileNetV2
 from pipeline.models.mrheat import MRHeatNet
 from pipeline.models.poseresnet import PoseResNet
@@ -32,9 +34,9 @@ def same(one, other):
 
 
 @pytest.mark.parametrize(
-    "wrapper", [None, "state_dict", "network", "model", "best_state_dict", "state_dict_base_model"]
+    "wrapper", [None, "state_dict", "network", "model", "best_state_dict", "state_dict_base_model", "model_state_dict"]
 )
-@pytest.mark.parametrize("prefix", ["", "module.", "model.module."])
+@pytest.mark.parametrize("prefix", ["", "module.", "model.module.", "net._orig_mod."])
 @pytest.mark.parametrize("zipped", [True, False])
 def test_weights_come_out_of_any_wrapper_prefix_and_age_of_file(tmp_path, wrapper, prefix, zipped):
     theirs, ours = thin(), thin()
@@ -45,6 +47,29 @@ def test_weights_come_out_of_any_wrapper_prefix_and_age_of_file(tmp_path, wrappe
     assert same(theirs, ours)
     assert set(report.matched) == {key.removeprefix(prefix) for key in state}
     assert all(key.endswith("num_batches_tracked") for key in report.kept)
+
+
+def test_an_averaged_model_loads_without_its_counter(tmp_path):
+    theirs, ours = thin(), thin()
+    averaged = torch.optim.swa_utils.AveragedModel(theirs)
+    torch.save({"model_state_dict": averaged.state_dict()}, tmp_path / "ema.pth")
+    assert "n_averaged" in averaged.state_dict()
+    load_checkpoint(tmp_path / "ema.pth", ours)
+    assert same(theirs, ours)
+
+
+def test_numbers_of_numpy_are_read_and_other_objects_are_named(tmp_path):
+    path, state = tmp_path / "model.pth", {"a": torch.zeros(1)}
+    for zipped in (True, False):
+        for number in (np.float64(0.7), np.int16(3), np.uint8(2), np.float16(1)):
+            torch.save({"state_dict": state, "best": number}, path, _use_new_zipfile_serialization=zipped)
+            assert list(read_tensors(path)) == ["a"]
+        for value, name in ((Namespace(lr=1), "argparse.Namespace"), (np.longdouble(1), "LongDouble|longdouble")):
+            torch.save({"state_dict": state, "args": value}, path, _use_new_zipfile_serialization=zipped)
+            with pytest.raises(ValueError, match=name) as refusal:
+                read_tensors(path)
+            sentence = str(refusal.value)
+            assert "\x1b" not in sentence and "weights_only" not in sentence and "\n" not in sentence, sentence
 
 
 class _Malice:
@@ -133,6 +158,39 @@ def test_the_published_integral_layout_is_renamed(tmp_path):
     assert same(theirs, ours)
 
 
+def test_the_published_kinematic_layout_keeps_its_linear_scale_and_its_outputs(tmp_path):
+    torch.manual_seed(0)
+    theirs = KinematicPose("bottleneck", LAYERS, width=8, right_shoulder="torso", outputs=523, scale="linear").eval()
+    state = {f"module.{key}": value for key, value in theirs.state_dict().items()}
+    state |= {"module.head.kin_layer.M": torch.eye(4), "module.head.kin_layer.v": torch.zeros(4, 1)}
+    state |= {
+        "module.head.kin_layer.shape": theirs.shape[:, None],
+        "module.head.kin_layer.reorder_idx": torch.arange(3),
+    }
+    torch.save({"network": state, "epoch": 1}, tmp_path / "model.pth.tar")
+    image = torch.rand(2, 3, 64, 64)
+    for learn_bones in (False, True):
+        ours = KinematicPose("bottleneck", LAYERS, width=8, right_shoulder="torso", learn_bones=learn_bones).eval()
+        with pytest.raises(ValueError, match=r"set network\.kinematic_scale to linear"):
+            load_checkpoint(tmp_path / "model.pth.tar", ours, start=True)
+        load_checkpoint(tmp_path / "model.pth.tar", ours)
+        torch.testing.assert_close(ours(image), theirs(image))
+
+
+def test_a_kinematic_model_of_ours_without_the_key_is_linear(tmp_path):
+    linear, theirs = saved(tmp_path / "old.pt", name="kinematic", skeleton="h36m_18")
+    assert "kinematic_scale" not in torch.load(tmp_path / "old.pt", weights_only=True)["network"]
+    network, model = build.load(tmp_path / "old.pt")
+    assert network == linear and network.kinematic_scale == model.scale == "linear"
+    image = torch.rand(2, 3, 64, 64)
+    torch.testing.assert_close(model(image), theirs.eval()(image))
+    changes = {"name": "kinematic", "skeleton": "h36m_18", "kinematic_scale": "exponential"}
+    saved(tmp_path / "new.pt", **changes)
+    assert build.load(tmp_path / "new.pt")[1].scale == "exponential"
+    with pytest.raises(ValueError, match=r"its network\.kinematic_scale is linear, that of params.yaml exponential"):
+        begun(tmp_path / "old.pt", **changes)
+
+
 def test_torchvisions_mobilenet_starts_ours(tmp_path):
     models = pytest.importorskip("torchvision.models")
     theirs, ours = models.mobilenet_v2().eval(), PoseMobileNetV2(17).eval()
@@ -148,6 +206,12 @@ def test_the_older_mobilenet_layout_starts_ours(tmp_path):
     torch.save(state, tmp_path / "mobilenet_v2.pth.tar")
     load_checkpoint(tmp_path / "mobilenet_v2.pth.tar", ours, start=True)
     assert same(theirs.mobilenetv2, ours.mobilenetv2)
+    # the newer one has its last convolution beside the features, and its classifier in one layer
+    state |= {"conv.0.weight": torch.zeros(1), "conv.1.bias": torch.zeros(1), "classifier.weight": torch.zeros(1)}
+    torch.save(state, tmp_path / "newer.pth")
+    newer = PoseMobileNetV2(17)
+    load_checkpoint(tmp_path / "newer.pth", newer, start=True)
+    assert same(theirs.mobilenetv2, newer.mobilenetv2)
 
 
 def test_an_imagenet_hrnet_starts_ours_without_its_classifier(tmp_path):

@@ -1,6 +1,7 @@
 """An untrained small network on three grey images."""
 
 import json
+import zipfile
 
 import cv2
 import numpy as np
@@ -47,6 +48,23 @@ def test_every_image_has_one_person_when_no_boxes_are_given(folder):
     assert lines[0] == "image,person,joint,x,y,score"
     assert len(lines) == 1 + 3 * 16
     assert sorted(path.name for path in (folder / "overlays").iterdir()) == ["000000000785.jpg", "b.jpg", "c.jpg"]
+
+
+def test_a_zip_gives_what_its_folder_gives(folder, capsys):
+    with zipfile.ZipFile(folder / "images.zip", "w") as archive:
+        for file in (folder / "images").iterdir():
+            archive.write(file, f"session/{file.name}")
+        archive.writestr("session/notes.txt", "hello")
+    found = run(folder, "--overlays", "overlays", images="images.zip")
+    plain = run(folder)
+    assert [each["image_id"] for each in found] == [785, "session/b.png", "session/c.png"]
+    assert [each["keypoints"] for each in found] == [each["keypoints"] for each in plain]
+    names = ["session_000000000785.jpg", "session_b.jpg", "session_c.jpg"]
+    assert sorted(path.name for path in (folder / "overlays").iterdir()) == names
+    (folder / "broken.zip").write_text("hello")
+    with pytest.raises(SystemExit):
+        run(folder, images="broken.zip")
+    assert "broken.zip: not readable as a zip" in capsys.readouterr().err
 
 
 def test_a_public_checkpoint_is_identified_by_its_path_or_by_zoo(folder, monkeypatch, capsys):

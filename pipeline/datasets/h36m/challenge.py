@@ -42,8 +42,14 @@ class Poses:
 
 
 def is_here(folder: Path) -> bool:
-    """Return whether the folder holds the challenge's set."""
-    return folder.is_dir() and any((folder / part / "IMG").is_dir() for part in PUBLISHED)
+    """Return whether the folder holds the challenge's set, itself or in its folder `hm36_eccv_challenge`."""
+    return any((_set_folder(folder) / part / "IMG").is_dir() for part in PUBLISHED)
+
+
+def _set_folder(folder: Path) -> Path:
+    """Return the folder with Train, Val and Test: `hm36_eccv_challenge` in this one, if it is there."""
+    inner = folder / "hm36_eccv_challenge"
+    return inner if inner.is_dir() else folder
 
 
 def read_poses(folder: Path) -> Poses:
@@ -52,6 +58,7 @@ def read_poses(folder: Path) -> Poses:
     Raises:
         ValueError: an image without a pose, or a damaged pose; the sentence names the file.
     """
+    folder = _set_folder(folder)
     image_name, part, joints = [], [], []
     for name in PUBLISHED:
         files = sorted((folder / name / "IMG").glob("*.jpg")) if (folder / name / "IMG").is_dir() else []
@@ -71,12 +78,13 @@ def read(folder: Path, detections: str = "detections.json") -> Records:
     """Return the challenge as labelled persons; keypoints are the poses, aligned to those of a 2D network.
 
     Args:
-        folder: with Train, Val and Test.
+        folder: with Train, Val and Test, or with `hm36_eccv_challenge`, which has them.
         detections: the name of the network's results in the folder.
 
     Raises:
         ValueError: see `read_poses`; no such file, or it fits no image.
     """
+    folder = _set_folder(folder)
     poses = read_poses(folder)
     path = images.inside(folder, detections, "detections")
     if not path.is_file():

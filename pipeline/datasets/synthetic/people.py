@@ -36,6 +36,8 @@ class Photograph:
         keypoints: (16, 2) px, with an annotator's error.
         inside: (16,) bool, the keypoint is inside the image.
         true_keypoints: (16, 2) px, without that error.
+        joints: (16, 3) world mm, of which they are the projections.
+        camera: that took the image.
         box: centre x, centre y and side of the person's square, px.
         person: (SIDE, SIDE) bool, the visible person.
     """
@@ -45,6 +47,8 @@ class Photograph:
     keypoints: np.ndarray
     inside: np.ndarray
     true_keypoints: np.ndarray
+    joints: np.ndarray
+    camera: Camera
     box: np.ndarray
     person: np.ndarray
 
@@ -121,6 +125,8 @@ def photograph(seed: int, number: int) -> Photograph:
         keypoints=marked,
         inside=inside,
         true_keypoints=true_keypoints,
+        joints=joints,
+        camera=camera,
         box=box,
         person=person,
     )

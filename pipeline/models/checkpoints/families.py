@@ -70,7 +70,7 @@ FAMILIES = {
             (r"(features\.(?!1\.)\d+\.conv)\.1\.1\.", r"\1.4."),
             (r"(features\.(?!1\.)\d+\.conv)\.0\.([01])\.", r"\1.\2."),
         ),
-        (r"mobilenetv2\.features\.18\..*", r"mobilenetv2\.conv\..*", r"(mobilenetv2\.)?classifier\..*"),
+        (r"mobilenetv2\.features\.18\..*", r"(mobilenetv2\.)?conv\..*", r"(mobilenetv2\.)?classifier\..*"),
     ),
     "PoseResNet": Family(r"deconv_layers\.0\.weight", ("PoseResNet", "MRHeatNet")),
     "ResNet (ImageNet)": Family(

@@ -22,9 +22,12 @@ from pipeline.models.checkpoints.families import (
     family_of,
     rename,
 )
+from pipeline.models.kinematic import MOTIONS, PUBLISHED_OUTPUTS, KinematicPose
 
-WRAPPERS = ("state_dict", "network", "model", "best_state_dict", "state_dict_base_model")
-PREFIXES = ("module.", "model.")
+WRAPPERS = ("state_dict", "network", "model", "best_state_dict", "state_dict_base_model", "model_state_dict")
+PREFIXES = ("module.", "model.", "net.", "_orig_mod.")  # _orig_mod: of torch.compile
+_AVERAGED = "n_averaged"  # a number that torch's AveragedModel keeps beside its weights
+_TERMINAL_CODES = re.compile(r"\x1b\[[0-9;]*m")
 _COUNTER = r".*\.num_batches_tracked"  # files older than torch 0.4.1 lack it
 
 
@@ -80,9 +83,22 @@ def load_checkpoint(
     state = rename(path, state, rules.renames)
     if family == "ResNet (ImageNet)" and any(key.startswith("backbone.") for key in model.state_dict()):
         state = {key if key.startswith("fc.") else f"backbone.{key}": value for key, value in state.items()}
+    if isinstance(model, KinematicPose) and len(state.get("head.fc.weight", ())) == PUBLISHED_OUTPUTS:
+        state = _published_chain(state)
+        if start and model.scale != "linear":
+            raise ValueError(
+                f"{path}: the scale of its skeleton is linear, the network's {model.scale}: set network.kinematic_scale to linear"
+            )
+        model.scale = "linear"
     if new_last_layer:
         state = {key: value for key, value in state.items() if not re.fullmatch(LAST_LAYERS, key)}
     return load_tensors(path, family, state, model, start)
+
+
+def _published_chain(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return kinematic regression's weights without the dead outputs between the motions and the scale; bones in one axis."""
+    used = {key: torch.cat([state[key][:MOTIONS], state[key][-1:]]) for key in ("head.fc.weight", "head.fc.bias")}
+    return {**state, **used, **({"shape": state["shape"].flatten()} if "shape" in state else {})}
 
 
 def read_own_model(path: Path) -> tuple[Network, dict[str, torch.Tensor]] | None:
@@ -111,8 +127,7 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
         with torch.serialization.safe_globals(_allowed()):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # noqa: BLE001 - torch raises many kinds, with one meaning to the user
-        text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise ValueError(f"{path}: not readable as a checkpoint of weights ({text})") from None
+        raise ValueError(f"{path}: not readable as a checkpoint of weights ({_reason(error)})") from None
     while isinstance(content, dict):
         inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), dict)), None)
         if inner is None:
@@ -120,7 +135,7 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
         content = inner
     if not isinstance(content, dict) or not content or not all(isinstance(v, torch.Tensor) for v in content.values()):
         raise ValueError(f"{path}: expected tensors by name, bare or under {', '.join(WRAPPERS)}")
-    state: dict[str, torch.Tensor] = content
+    state: dict[str, torch.Tensor] = {key: value for key, value in content.items() if key != _AVERAGED}
     while prefix := next((p for p in PREFIXES if all(key.startswith(p) for key in state)), None):
         state = {key.removeprefix(prefix): value for key, value in state.items()}
     if all(key.startswith(("backbone.", "head.")) for key in state) and "head.final_layer.weight" in state:
@@ -131,11 +146,26 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     return state
 
 
+def _reason(error: Exception) -> str:
+    """Return the reason why torch refuses a file, without terminal codes and without its advice to run the file's code."""
+    text = _TERMINAL_CODES.sub("", str(error))
+    foreign = re.search(r"(?:GLOBAL|Unsupported (?:global|class|type)[: ]+(?:GLOBAL )?)\s*([\w.]+)", text)
+    if foreign:
+        return f"it contains {foreign[1]} besides tensors, which is not opened; save its weights alone"
+    inner = re.search(r"WeightsUnpickler error:\s*([^\n]+)", text)
+    if inner:
+        return inner[1].split(" Check the documentation")[0].strip()[:200]
+    return text.splitlines()[0][:200] if text else type(error).__name__
+
+
 def _allowed() -> list[Any]:
     """Return the types in checkpoints of these code bases besides tensors: a score or a loss, as NumPy's numbers."""
     scalar = np.float64(0).__reduce__()[0]
     names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
-    kinds = (np.float64, np.float32, np.int64, np.int32, np.bool_)
+    kinds = (
+        *(np.float64, np.float32, np.float16, np.bool_),
+        *(np.int64, np.int32, np.int16, np.int8, np.uint64, np.uint32, np.uint16, np.uint8),
+    )
     return [*((scalar, name) for name in names), np.dtype, *(type(np.dtype(kind)) for kind in kinds)]
 
 

@@ -71,7 +71,7 @@ _SHAPES = {
     "mobilenetv2": ("name", "deconv_channels"),
     "integral": (*_RESNET, "deconv_channels", "depth_bins"),
     "direct": _RESNET,
-    "kinematic": _RESNET,
+    "kinematic": (*_RESNET, "kinematic_scale"),
     "mrfea1": (*_RESNET, "style"),
     "mrfea2": (*_RESNET, "style"),
 }
