@@ -561,15 +561,20 @@ def _spread(values: np.ndarray) -> str:
 def _run(part: str, sizes: Sizes, work: Path, seed: int) -> dict[str, Any]:
     """Return one part's rows with one seed, and its seconds; a finished part is read."""
     folder = work / f"seed{seed}"
-    result = folder / f"{part}.json"
+    result = _result(work, part, seed)
     if not result.exists():
-        start = time.perf_counter()
+        start, start_cpu = time.perf_counter(), time.process_time()
         scratch = folder / part
         scratch.mkdir(parents=True, exist_ok=True)
         with contextlib.redirect_stdout(sys.stderr):
             rows = PARTS[part](Lab(sizes, folder, seed), scratch)
-        write_json(result, {"part": part, "seed": seed, "seconds": time.perf_counter() - start, "rows": rows})
+        seconds = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - start_cpu}
+        write_json(result, {"part": part, "seed": seed, **seconds, "rows": rows})
     return dict(json.loads(result.read_text()))
+
+
+def _result(work: Path, part: str, seed: int) -> Path:
+    return work / f"seed{seed}" / f"{part}.json"
 
 
 def _prepare(sizes: Sizes, work: Path, seed: int) -> float:
@@ -580,27 +585,48 @@ def _prepare(sizes: Sizes, work: Path, seed: int) -> float:
 
 
 def study(
-    sizes: Sizes, seeds: Sequence[int], parts: Sequence[str], *, work: Path, out: Path, workers: int = 2
+    sizes: Sizes,
+    seeds: Sequence[int],
+    parts: Sequence[str],
+    *,
+    work: Path,
+    out: Path,
+    workers: int = 2,
+    finished: bool = False,
 ) -> dict[str, dict[int, Rows]]:
-    """Run parts with seeds, `workers` at a time, write their rows, and print the table."""
+    """Run parts with seeds, write their rows, and print the table.
+
+    Args:
+        sizes: how much is drawn and learned; other sizes are another study, with a folder of its own.
+        seeds, parts: which.
+        work: folder to keep finished parts in.
+        out: JSON file to write the rows to.
+        workers: parts that run at the same time.
+        finished: run nothing, and take the parts that are finished.
+    """
     digest = hashlib.sha256(json.dumps(asdict(sizes), sort_keys=True).encode()).hexdigest()[:12]
-    work = work / digest  # other sizes are another study
+    work = work / digest
+    jobs = [(part, seed) for part in parts for seed in seeds if not finished or _result(work, part, seed).exists()]
     results: dict[str, dict[int, Rows]] = {}
     records: list[dict[str, Any]] = []
     with contextlib.ExitStack() as stack:
         each = map
-        if workers > 1:
+        if workers > 1 and not finished:
             pool = stack.enter_context(ProcessPoolExecutor(workers, get_context("spawn")))
             each = pool.map  # type: ignore[assignment]
-        for seed, seconds in zip(seeds, each(partial(_prepare, sizes, work), seeds), strict=True):
+        to_draw = [] if finished else seeds
+        for seed, seconds in zip(to_draw, each(partial(_prepare, sizes, work), to_draw), strict=True):
             print(f"seed {seed}: sets drawn in {seconds:.0f} s", file=sys.stderr, flush=True)
-        jobs = [(part, seed) for part in parts for seed in seeds]
         of_part, of_seed = [part for part, _ in jobs], [seed for _, seed in jobs]
-        fixed = ([sizes] * len(jobs), [work] * len(jobs))
-        for record in each(_run, of_part, *fixed, of_seed):
+        for record in each(_run, of_part, [sizes] * len(jobs), [work] * len(jobs), of_seed):
             records.append(record)
             results.setdefault(record["part"], {})[record["seed"]] = record["rows"]
-            print(f"{record['part']}, seed {record['seed']}: {record['seconds']:.0f} s", file=sys.stderr, flush=True)
+            print(
+                f"{record['part']}, seed {record['seed']}: {record['seconds']:.0f} s"
+                f" ({record['cpu_seconds']:.0f} s of a core)",
+                file=sys.stderr,
+                flush=True,
+            )
             write_json(out, {"sizes": asdict(sizes), "results": records})
     print(table(results))
     return results
@@ -611,6 +637,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one seed and a few steps; nothing is kept")
     parser.add_argument("--seeds", type=int, nargs="+", default=[11, 12, 13])
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=list(PARTS))
+    parser.add_argument("--finished", action="store_true", help="run nothing: the table of the parts that are finished")
     parser.add_argument("--workers", type=int, default=2, help="parts that run at the same time, a core each")
     parser.add_argument("--work", type=Path, default=Path("data/studies/published"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/published.json"))
@@ -619,7 +646,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="published-") as scratch:
             study(_QUICK, flags.seeds[:1], flags.parts, work=Path(scratch), out=Path(scratch, "rows.json"), workers=1)
     else:
-        study(Sizes(), flags.seeds, flags.parts, work=flags.work, out=flags.out, workers=flags.workers)
+        places = {"work": flags.work, "out": flags.out}
+        study(Sizes(), flags.seeds, flags.parts, **places, workers=flags.workers, finished=flags.finished)
 
 
 if __name__ == "__main__":
