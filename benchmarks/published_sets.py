@@ -34,19 +34,23 @@ def write_people(path: Path, seed: int, *, train: int, valid: int, in_space: boo
         path: the file of samples to write.
         seed: of all that is drawn.
         train, valid: how many persons.
-        in_space: write the persons' 3D joints, too; without them the set is one of single labelled images, such as MPII.
+        in_space: write the persons' 3D joints, too, and exact keypoints of all joints, as motion capture has them; without
+            them the set is one of single labelled images, such as MPII, with an annotator's errors.
     """
     drawn = [photograph(seed, number) for number in range(train + valid)]
     boxes = np.array([person.box for person in drawn])
     spaces = [Space.of(each.joints[None], each.camera, np.array([at]), view=0, rig=0) for at, each in enumerate(drawn)]
+    labels = [np.where(each.inside[:, None], each.keypoints, np.nan) for each in drawn]
+    if in_space:
+        labels = [each.true_keypoints for each in drawn]
     half = [cv2.resize(each.image, (SIDE // 2,) * 2, interpolation=cv2.INTER_AREA) for each in drawn]
     samples.write(
         path,
         skeleton=get("mpii_16"),
         key=np.array([f"{at:06}" for at in range(len(drawn))]),
         split=np.array(["train"] * train + ["valid"] * valid),
-        keypoints=np.array([np.where(each.inside[:, None], each.keypoints, np.nan) for each in drawn]),
-        visible=np.array([each.inside for each in drawn]),
+        keypoints=np.array(labels),
+        visible=np.isfinite(labels).all(axis=-1),
         box=np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], axis=-1),
         head=np.array([0.6 * np.linalg.norm(np.diff(each.head_box(), axis=0)) for each in drawn]),
         crop_from_image=np.tile(np.eye(3)[:2] / 2 - [[0, 0, 0.25], [0, 0, 0.25]], (len(drawn), 1, 1)),
