@@ -490,8 +490,8 @@ IDEAS = (
              with_it=name, published=text, less=True)
         for name, texts in (
             ("integral", ("49.6 mm", "40.6 mm (other split)")),
-            ("direct", ("no number", "no number")),
-            ("kinematic", ("no number", "no number")),
+            ("direct", ("learns; no number", "learns; no number")),
+            ("kinematic", ("learns; no number", "learns; no number")),
         )
         for metric, text in zip(_3D, texts, strict=True)
     ),
@@ -499,7 +499,7 @@ IDEAS = (
          with_it="integral", published="better; no number of direct", less=True),
     *(
         Idea(part="resolutions", title=f"{title}, not Simple Baselines", metric="pckh_50", without="poseresnet",
-             with_it=name, published="better; no number in its code (baseline 88.5)")
+             with_it=name, published="better; no number in its code (baseline 88.5, MPII)")
         for name, title in (("mrheat1", "MRHeatNet1"), ("mrfea1", "MRFeaNet1"))
     ),
     *(
@@ -544,6 +544,14 @@ def table(results: dict[str, dict[int, Rows]]) -> str:
         )
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def read(path: Path) -> dict[str, dict[int, Rows]]:
+    """Return the rows of a results file, as `table` takes them."""
+    results: dict[str, dict[int, Rows]] = {}
+    for record in json.loads(path.read_text(encoding="utf-8"))["results"]:
+        results.setdefault(record["part"], {})[record["seed"]] = record["rows"]
+    return results
 
 
 def verdict(idea: Idea, without: np.ndarray, with_it: np.ndarray) -> str:

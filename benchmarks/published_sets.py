@@ -40,17 +40,17 @@ def write_people(path: Path, seed: int, *, train: int, valid: int, in_space: boo
     drawn = [photograph(seed, number) for number in range(train + valid)]
     boxes = np.array([person.box for person in drawn])
     spaces = [Space.of(each.joints[None], each.camera, np.array([at]), view=0, rig=0) for at, each in enumerate(drawn)]
-    labels = [np.where(each.inside[:, None], each.keypoints, np.nan) for each in drawn]
+    keypoints = np.array([np.where(each.inside[:, None], each.keypoints, np.nan) for each in drawn])
     if in_space:
-        labels = [each.true_keypoints for each in drawn]
+        keypoints = np.array([each.true_keypoints for each in drawn])
     half = [cv2.resize(each.image, (SIDE // 2,) * 2, interpolation=cv2.INTER_AREA) for each in drawn]
     samples.write(
         path,
         skeleton=get("mpii_16"),
         key=np.array([f"{at:06}" for at in range(len(drawn))]),
         split=np.array(["train"] * train + ["valid"] * valid),
-        keypoints=np.array(labels),
-        visible=np.isfinite(labels).all(axis=-1),
+        keypoints=keypoints,
+        visible=np.isfinite(keypoints).all(axis=-1),
         box=np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], axis=-1),
         head=np.array([0.6 * np.linalg.norm(np.diff(each.head_box(), axis=0)) for each in drawn]),
         crop_from_image=np.tile(np.eye(3)[:2] / 2 - [[0, 0, 0.25], [0, 0, 0.25]], (len(drawn), 1, 1)),

@@ -102,6 +102,13 @@ def test_a_finished_part_is_not_repeated_and_other_sizes_are_another_study(tmp_p
     assert "+1.0" in capsys.readouterr().out
 
 
+def test_the_guide_has_the_table_of_the_results():
+    guide = Path("docs/guides/published.md").read_text(encoding="utf-8")
+    lines = published.table(published.read(Path("benchmarks/results/published.json"))).splitlines()
+    assert len(lines) > 2
+    assert [line for line in lines if line not in guide] == []
+
+
 @pytest.mark.slow  # networks are trained
 def test_the_quick_form_runs_every_part_and_prints_every_idea(monkeypatch, capsys):
     monkeypatch.setenv("POSE_DEVICE", "cpu")
