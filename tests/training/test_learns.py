@@ -39,7 +39,7 @@ def people(path: Path, train: int, valid: int = 0) -> Samples:
     """Return drawn persons with the joints that they were drawn from."""
     drawn = [photograph(11, number) for number in range(train + valid)]
     boxes = np.array([person.box for person in drawn])
-    spaces = [Space.of(each.joints[None], each.camera, np.array([at]), 0) for at, each in enumerate(drawn)]
+    spaces = [Space.of(each.joints[None], each.camera, np.array([at]), view=0, rig=0) for at, each in enumerate(drawn)]
     samples.write(
         path,
         skeleton=skeleton.get("mpii_16"),
@@ -110,7 +110,7 @@ NETWORKS: dict[str, tuple[int, dict[str, Any]]] = {
     "mrheat2": (100, {}),
     "mrfea1": (100, {"block": "bottleneck", "width": 8}),
     "mrfea2": (100, {"block": "bottleneck", "width": 8}),
-    "hrnet": (150, {"width": 8}),
+    "hrnet": (260, {"width": 8}),
     "hourglass": (150, {"stacks": 1}),
     "mobilenetv2": (100, {}),
 }
