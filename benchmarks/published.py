@@ -104,6 +104,11 @@ class Sizes:
     inliers: int = 3
     reproj_threshold_px: float = 10.0
 
+    @property
+    def rig_images(self) -> int:
+        """Return the number of the rig's images to learn from."""
+        return len(self.train_subjects) * self.frames * published_sets.VIEWS
+
 
 _QUICK = Sizes(
     people=12, held_out_people=4, train_subjects=(1, 5), test_subjects=(9,), frames=3, test_frames=2,
@@ -276,8 +281,8 @@ class Lab:
 def fusion(lab: Lab, folder: Path) -> Rows:
     """Learn from people and the labelled rig, in proportion to their images, without and with fusion."""
     sizes, rows = lab.sizes, {}
-    of_rig = len(sizes.train_subjects) * sizes.frames * published_sets.VIEWS
-    mix = {"people": sizes.people / (sizes.people + of_rig), "h36m": of_rig / (sizes.people + of_rig)}
+    both = sizes.people + sizes.rig_images
+    mix = {"people": sizes.people / both, "h36m": sizes.rig_images / both}
     change = {"mix": {"weights": mix}, "pretrain": {"schedule": {"steps": sizes.fusion}}}
     for name, base in (("not fused", ("multiview_mixed",)), ("fused", ("multiview_fusion", "supervised_mixed"))):
         values = lab.values(*base, change=change)
@@ -289,11 +294,11 @@ def fusion(lab: Lab, folder: Path) -> Rows:
 def self_training(lab: Lab, folder: Path) -> Rows:
     """Adapt a teacher of people to the rig, without and with the epipolar loss."""
     sizes = lab.sizes
-    of_rig = len(sizes.train_subjects) * sizes.frames * published_sets.VIEWS
     change: Values = {
         "pretrain": {"schedule": {"steps": sizes.teacher}},
         "retrain": {
-            "target_fraction": of_rig / (of_rig + sizes.people),  # as many images of each set as there are
+            "target_fraction": sizes.rig_images
+            / (sizes.rig_images + sizes.people),  # as many images of each set as there are
             "schedule": {"steps": sizes.student},
         },
         "pseudo": {

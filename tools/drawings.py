@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from pipeline import crops
+from pipeline.files import images
 from pipeline.files.atomic import replacing
 from pipeline.files.samples import Samples
 
@@ -42,7 +43,7 @@ def draw_predictions(
         for number, row in enumerate(rows[:count]):
             side = (samples.box[row, 2:] - samples.box[row, :2]).max()
             head = samples.head[row] if np.isfinite(samples.head[row]) else _HEAD_SHARE * side
-            image = samples.image(row).copy()
+            image = samples.image(row)
             crop_from_image = samples.crop_from_image[row]
             within = np.linalg.norm(predicted[number] - ground_truth[number], axis=-1) < head / 2
             true, seen = (crops.transform(crop_from_image, each[number]) for each in (ground_truth, predicted))
@@ -52,8 +53,7 @@ def draw_predictions(
                 if np.isfinite(seen[joint]).all():
                     colour = _GREEN if within[joint] else _BLUE
                     cv2.drawMarker(image, _pixel(seen[joint]), colour, cv2.MARKER_TILTED_CROSS, 7, 1, cv2.LINE_AA)
-            if not cv2.imwrite(str(scratch / f"{number:05d}.jpg"), image):
-                raise OSError(f"{folder}: not writable")
+            (scratch / f"{number:05d}.jpg").write_bytes(images.encode(image))
     return count
 
 

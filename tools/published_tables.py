@@ -20,6 +20,7 @@ from typing import Any
 from pipeline import params
 from pipeline.files.atomic import write_text
 from pipeline.files.tables import write_table
+from pipeline.metrics import published
 from pipeline.skeleton import get
 from stages.pseudo_labels import Pseudo
 
@@ -43,7 +44,7 @@ _HUMAN36M = {
     "right_wrist": "rwri",
 }  # in Human3.6M's order
 _MPII = {"thorax": "thorax", "upper_neck": "upper neck", "head_top": "head top"} | _HUMAN36M
-_THRESHOLDS = (50, 40, 30, 20, 10)  # percent of the head size
+_THRESHOLDS = tuple(round(100 * threshold) for threshold in published.THRESHOLDS)  # percent of the head size
 _METHODS = {
     "dlt": "plain DLT of all views (Triangulate)",
     "triangulate": "stage triangulate",

@@ -4,16 +4,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
+from benchmarks import published_sets
 from pipeline import cli, skeleton
-from pipeline.datasets.synthetic.people import SIDE, photograph
-from pipeline.files import images, samples
 from pipeline.files.samples import Samples
-from pipeline.files.space import Space
 from pipeline.metrics import mpjpe, pck
 from pipeline.models import build
 from pipeline.models.inference import as_input, predict, predict_coordinates
@@ -37,22 +34,7 @@ FORMAT = InputFormat(size=(64, 64))
 
 def people(path: Path, train: int, valid: int = 0) -> Samples:
     """Return drawn persons with the joints that they were drawn from."""
-    drawn = [photograph(11, number) for number in range(train + valid)]
-    boxes = np.array([person.box for person in drawn])
-    spaces = [Space.of(each.joints[None], each.camera, np.array([at]), view=0, rig=0) for at, each in enumerate(drawn)]
-    samples.write(
-        path,
-        skeleton=skeleton.get("mpii_16"),
-        key=np.array([f"{at:04}" for at in range(len(drawn))]),
-        split=np.array(["train"] * train + ["valid"] * valid),
-        keypoints=np.array([person.true_keypoints for person in drawn]),
-        visible=np.ones((len(drawn), 16), dtype=bool),
-        box=np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], axis=-1),
-        head=np.array([0.6 * np.linalg.norm(np.diff(person.head_box(), axis=0)) for person in drawn]),
-        crop_from_image=np.tile(np.eye(3)[:2] / 2 - [[0, 0, 0.25], [0, 0, 0.25]], (len(drawn), 1, 1)),
-        jpegs=(images.encode(cv2.resize(each.image, (SIDE // 2,) * 2, interpolation=cv2.INTER_AREA)) for each in drawn),
-        space=Space.concatenated(spaces),
-    )
+    published_sets.write_people(path, 11, train=train, valid=valid, in_space=True)
     return Samples.read(path)
 
 
